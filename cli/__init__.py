@@ -1,0 +1,1 @@
+"""``navarch``: the command line for cluster life cycle and manifests."""

@@ -1,0 +1,1 @@
+"""The microservices of Navarch; each talks to the others only through ``protos/``."""

@@ -1,0 +1,1 @@
+"""The object model: kinds, codec, defaulting, validation, selectors, quantities, patches, printers."""

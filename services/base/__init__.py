@@ -1,0 +1,1 @@
+"""What every process needs: serving, TLS, configuration, logging, clock, supervision."""

@@ -1,0 +1,1 @@
+"""The control loops that move the cluster towards what was declared."""

@@ -1,0 +1,1 @@
+"""Runs the Pods bound to its node through any CRI runtime."""

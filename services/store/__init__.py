@@ -1,0 +1,1 @@
+"""The cluster store: etcd v3 over a replicated MVCC state machine."""
