@@ -1,0 +1,69 @@
+# Navarch. `make help` lists the targets; on Debian 12 or Ubuntu, as root, each installs what it needs.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= /usr/bin/python3
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+PROTOS := $(shell find protos -name '*.proto')
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: .venv/.installed ## the system packages and .venv with the navarch command
+
+.PHONY: run
+run: setup ## start a cluster and run the hello example on it
+	k8s-lab/hello.sh
+
+.PHONY: test
+test: .venv/.developed ## every test
+	$(PYTEST) tests/unit tests/contract tests/integration tests/sim -n 2 --dist loadfile --junitxml=build/tests-fast.xml
+	$(PYTEST) tests/e2e tests/faults --junitxml=build/tests-real.xml
+
+.PHONY: test-fast
+test-fast: .venv/.developed ## the tests of the cores, in under a minute
+	$(PYTEST) tests/unit tests/sim -n 2 --dist loadfile -q
+
+.PHONY: soak
+soak: .venv/.developed ## the long runs: kill -9 under load a hundred times
+	NAVARCH_SOAK=1 $(PYTEST) tests/faults -s --timeout 3600
+
+.PHONY: bench
+bench: .venv/.developed ## speed and memory, as tables
+	$(BIN)/python tests/bench/bench_cluster.py
+
+.PHONY: lint
+lint: .venv/.developed ## style, types and layering
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: fix
+fix: .venv/.developed ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: protos
+protos: .venv/.developed ## regenerate the stubs of protos/
+	$(BIN)/python setup.py -q build_protos
+
+.PHONY: clean
+clean: ## remove what the targets made here (a running cluster is left alone)
+	rm -rf .venv build dist src/*.egg-info src/navarch/protos .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+.venv/bin/python:
+	k8s-lab/install.sh run
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade pip
+
+.venv/.installed: pyproject.toml setup.py $(PROTOS) | .venv/bin/python
+	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+.venv/.developed: .venv/.installed
+	k8s-lab/install.sh test
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@

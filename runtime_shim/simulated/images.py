@@ -1,0 +1,121 @@
+"""Images of a simulated host: names and sizes, no content."""
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import AsyncIterator
+
+from navarch.protos.cri import v1_pb2 as criv1
+from navarch.protos.navarch import images_pb2
+from navarch.runtime_shim.errors import InvalidArgument, NotFound, RuntimeFailure
+from navarch.runtime_shim.simulated.behavior import Behavior
+from navarch.services.base.clock import Clock
+
+OCI_NAME = "io.containerd.image.name"
+OCI_TAG = "org.opencontainers.image.ref.name"
+
+
+class SimulatedImages:
+    """ImageBackend: every image can be pulled, unless an annotation says otherwise."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._sizes: dict[str, int] = {}
+
+    async def list_images(self, request: criv1.ListImagesRequest) -> criv1.ListImagesResponse:
+        """All, or the one asked for."""
+        wanted = request.filter.image.image
+        names = [name for name in self._sizes if not wanted or name == normalized(wanted)]
+        return criv1.ListImagesResponse(images=[self._image(name) for name in names])
+
+    async def image_status(self, request: criv1.ImageStatusRequest) -> criv1.ImageStatusResponse:
+        """Empty when the image is not here, as the contract has it."""
+        name = self._find(request.image.image)
+        return criv1.ImageStatusResponse(image=self._image(name) if name else None)
+
+    async def pull_image(self, request: criv1.PullImageRequest) -> criv1.PullImageResponse:
+        """Take the image in after the time that the Pod's annotations ask for."""
+        behavior = Behavior.of(request.sandbox_config.annotations, "")
+        await self._clock.sleep(behavior.pull_delay_s)
+        if behavior.pull_error:
+            raise RuntimeFailure(behavior.pull_error)
+        name = normalized(request.image.image)
+        self._sizes[name] = behavior.image_size_bytes
+        return criv1.PullImageResponse(image_ref=image_id(name))
+
+    async def remove_image(self, request: criv1.RemoveImageRequest) -> criv1.RemoveImageResponse:
+        """Idempotent."""
+        if name := self._find(request.image.image):
+            del self._sizes[name]
+        return criv1.RemoveImageResponse()
+
+    async def image_fs_info(self, request: criv1.ImageFsInfoRequest) -> criv1.ImageFsInfoResponse:
+        """The sizes add up."""
+        usage = criv1.FilesystemUsage(
+            timestamp=int(self._clock.now() * 1e9),
+            fs_id=criv1.FilesystemIdentifier(mountpoint="/"),
+            used_bytes=criv1.UInt64Value(value=sum(self._sizes.values())),
+            inodes_used=criv1.UInt64Value(value=len(self._sizes)),
+        )
+        return criv1.ImageFsInfoResponse(image_filesystems=[usage])
+
+    async def import_(self, requests: AsyncIterator[images_pb2.ImportRequest]) -> images_pb2.ImportResponse:
+        """Read the names of an OCI archive; its layers are not needed."""
+        archive = b"".join([request.data async for request in requests])
+        names = archive_names(archive)
+        for name in names:
+            self._sizes[name] = len(archive)
+        return images_pb2.ImportResponse(images=names)
+
+    def require(self, image: str) -> str:
+        """The id of an image that is here. Raises NotFound."""
+        name = self._find(image)
+        if name is None:
+            raise NotFound(f"image {image!r} not found")
+        return image_id(name)
+
+    def _find(self, image: str) -> str | None:
+        if normalized(image) in self._sizes:
+            return normalized(image)
+        return next((name for name in self._sizes if image_id(name) == image), None)
+
+    def _image(self, name: str) -> criv1.Image:
+        return criv1.Image(
+            id=image_id(name),
+            repo_tags=[name],
+            repo_digests=[f"{name.rsplit(':', 1)[0]}@{image_id(name)}"],
+            size=self._sizes[name],
+            spec=criv1.ImageSpec(image=name),
+        )
+
+
+def image_id(name: str) -> str:
+    """A digest that the same name always has."""
+    return f"sha256:{hashlib.sha256(name.encode()).hexdigest()}"
+
+
+def normalized(image: str) -> str:
+    """Docker's short names in full: registry, "library/" and tag."""
+    name, separator, digest = image.partition("@")
+    first, slash, _ = name.partition("/")
+    if not slash:
+        name = f"docker.io/library/{name}"
+    elif "." not in first and ":" not in first and first != "localhost":
+        name = f"docker.io/{name}"
+    if separator:
+        return f"{name}@{digest}"
+    return name if ":" in name.rsplit("/", 1)[-1] else f"{name}:latest"
+
+
+def archive_names(archive: bytes) -> list[str]:
+    """The image names in the index of an OCI archive. Raises InvalidArgument for anything else."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+            member = tar.extractfile("index.json")
+            index = json.load(member) if member else {}
+    except (tarfile.TarError, KeyError, ValueError) as error:
+        raise InvalidArgument(f"not an OCI archive: {error}") from error
+    annotations = [manifest.get("annotations", {}) for manifest in index.get("manifests", [])]
+    names = [one.get(OCI_NAME) or one.get(OCI_TAG) for one in annotations]
+    return [normalized(name) for name in names if name]
