@@ -1,0 +1,264 @@
+"""gRPC serving and dialling, the same for every process.
+
+A `GrpcServer` collects servicers, wraps each method once (metrics, translation of errors, logging of
+failures), and on start binds, registers health and reflection, and serves. Wrapping at registration instead
+of through gRPC's interceptors costs nothing per call beyond the work itself.
+
+Translation: a servicer raises its domain's exceptions; `translate` turns them into a status. This package
+knows no domain, so the service hands the translator in. What it does not know is a bug: logged with its
+traceback and answered with INTERNAL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+from grpc_reflection.v1alpha import reflection
+
+from navarch.services.base.log import Logger, get_logger
+from navarch.services.base.metrics import Metrics
+from navarch.services.base.tls import Credentials
+
+Metadata = Sequence[tuple[str, str | bytes]]
+RpcStatus = tuple[grpc.StatusCode, str, Metadata]
+# Returns None for exceptions it does not know.
+Translate = Callable[[Exception], RpcStatus | None]
+Behavior = Callable[[Any, Any], Any]
+
+MESSAGE_BYTES = 64 << 20
+# A Status with many causes travels in trailing metadata, whose default limit is 8 KiB.
+METADATA_BYTES = 256 << 10
+
+_COMMON_OPTIONS = [
+    ("grpc.max_receive_message_length", MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MESSAGE_BYTES),
+    ("grpc.max_metadata_size", METADATA_BYTES),
+    ("grpc.absolute_max_metadata_size", 2 * METADATA_BYTES),
+    # A peer that vanished without closing is noticed within 30 s; at rest that is one small packet each way.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
+]
+_SERVER_OPTIONS = [
+    *_COMMON_OPTIONS,
+    # Without this a second server on the same port would silently share it.
+    ("grpc.so_reuseport", 0),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+]
+_CHANNEL_OPTIONS = [
+    *_COMMON_OPTIONS,
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    # Whoever restarts is found again soon; an attempt costs little next to what waits for it.
+    ("grpc.max_reconnect_backoff_ms", 500),
+    # Despite its name: how long one attempt to connect may take.
+    ("grpc.min_reconnect_backoff_ms", 5_000),
+    ("grpc.enable_http_proxy", 0),
+]
+
+
+def channel(address: str, credentials: Credentials | None, *, user_agent: str = "") -> grpc.aio.Channel:
+    """A channel to "host:port" or "unix:/path" that reconnects quickly. None: plain text.
+
+    Several servers that are each as good: "ipv4:10.0.0.1:7443,10.0.0.2:7443".
+    """
+    options = [*_CHANNEL_OPTIONS, *([("grpc.primary_user_agent", user_agent)] if user_agent else [])]
+    if credentials is None:
+        return grpc.aio.insecure_channel(address, options=options)
+    return grpc.aio.secure_channel(address, credentials.channel(), options=options)
+
+
+class GrpcServer:
+    """One gRPC server: services are added, then it starts, then it stops. Not restartable."""
+
+    def __init__(
+        self,
+        credentials: Credentials | None,
+        *,
+        translate: Translate | None = None,
+        interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+        metrics: Metrics | None = None,
+        component: str = "grpc",
+    ) -> None:
+        self.metrics = metrics or Metrics()
+        self._credentials = credentials
+        self._translate = translate
+        self._interceptors = interceptors
+        self._log = get_logger(component)
+        self._services: dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]] = {}
+        self._health: HealthServicer | None = None
+        self._server: grpc.aio.Server | None = None
+        self.address = ""
+
+    def add(self, add_servicer: Callable[[Any, Any], None], servicer: object) -> None:
+        """Register a servicer with its generated `add_XServicer_to_server`. Before start only."""
+        add_servicer(servicer, _Registrar(self._register))
+
+    def _register(self, service: str, handlers: dict[str, grpc.RpcMethodHandler[Any, Any]]) -> None:
+        self._services[service] = {
+            name: _instrument(handler, _Method(service, name, self.metrics, self._translate, self._log))
+            for name, handler in handlers.items()
+        }
+
+    async def start(self, address: str) -> int:
+        """Bind "host:port" (port 0: any) or "unix:/path", serve, and report healthy.
+
+        Returns the bound port. Raises OSError when the address cannot be had.
+        """
+        health = HealthServicer()
+        self.add(health_pb2_grpc.add_HealthServicer_to_server, health)
+        server = grpc.aio.server(interceptors=self._interceptors, options=_SERVER_OPTIONS)
+        for service, handlers in self._services.items():
+            server.add_registered_method_handlers(service, handlers)
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+        reflection.enable_server_reflection((*self._services, reflection.SERVICE_NAME), server)
+        try:
+            if self._credentials is None:
+                port = server.add_insecure_port(address)
+            else:
+                port = server.add_secure_port(address, self._credentials.server())
+        except RuntimeError as failure:
+            raise OSError(f"cannot listen on {address}: is another server running there?") from failure
+        await server.start()
+        for service in self._services:
+            await health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        self._server, self._health = server, health
+        self.address = address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
+        return port
+
+    async def stop(self, grace_s: float = 1.0) -> None:
+        """Report unhealthy, refuse new calls, give running ones this long, then end them. Idempotent."""
+        server, self._server = self._server, None
+        if server is None or self._health is None:
+            return
+        await self._health.enter_graceful_shutdown()
+        await server.stop(grace_s)
+
+
+class _Registrar:
+    """Stands in for a server in the generated registration functions, to see each method's handler."""
+
+    def __init__(self, register: Callable[[str, dict[str, grpc.RpcMethodHandler[Any, Any]]], None]) -> None:
+        self._register = register
+
+    def add_generic_rpc_handlers(self, handlers: object) -> None:
+        """The generated code registers everything twice; the other way is enough."""
+
+    def add_registered_method_handlers(
+        self, service: str, handlers: dict[str, grpc.RpcMethodHandler[Any, Any]]
+    ) -> None:
+        """Pass the handlers of a service on."""
+        self._register(service, handlers)
+
+
+class _Method:
+    """What calls of one method have in common: its series, its errors, its log."""
+
+    def __init__(self, service: str, name: str, metrics: Metrics, translate: Translate | None, log: Logger) -> None:
+        self.name = f"/{service}/{name}"
+        self._labels = (service, name)
+        self._handled = metrics.handled
+        self._by_code: dict[grpc.StatusCode, Any] = {}
+        self.handling = metrics.handling.labels(*self._labels)
+        self.in_flight = metrics.in_flight.labels(*self._labels)
+        self._translate = translate
+        self._log = log
+
+    def count(self, code: grpc.StatusCode) -> None:
+        """One more call ended with this code."""
+        counter = self._by_code.get(code)
+        if counter is None:
+            counter = self._by_code[code] = self._handled.labels(*self._labels, code.name)
+        counter.inc()
+
+    async def guard(self, call: Callable[[], Awaitable[Any]], context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        """Run a call; turn what it raises into a status of the RPC."""
+        self.in_flight.inc()
+        code = grpc.StatusCode.OK
+        try:
+            answer = await call()
+            code = _code_of(context) or code
+            return answer
+        except asyncio.CancelledError:
+            code = grpc.StatusCode.CANCELLED
+            raise
+        except (grpc.aio.AbortError, grpc.aio.UsageError):
+            code = _code_of(context) or grpc.StatusCode.UNKNOWN
+            raise
+        except Exception as failure:
+            code, message, metadata = self._status_of(failure)
+            await context.abort(code, message, tuple(metadata))
+        finally:
+            self.in_flight.dec()
+            self.count(code)
+
+    def _status_of(self, failure: Exception) -> RpcStatus:
+        status = self._translate(failure) if self._translate else None
+        if status is None:
+            self._log.exception("rpc.bug", method=self.name)
+            return grpc.StatusCode.INTERNAL, f"internal error: {type(failure).__name__}: {failure}", ()
+        if self._log.is_debug():
+            self._log.debug("rpc.refused", method=self.name, code=status[0].name, message=status[1])
+        return status
+
+
+def _code_of(context: grpc.aio.ServicerContext[Any, Any]) -> grpc.StatusCode | None:
+    """The code that a servicer set or aborted with, or None. gRPC holds it as a number or as the enum."""
+    code: Any = context.code()
+    if not code:
+        return None
+    if isinstance(code, grpc.StatusCode):
+        return code
+    return next((known for known in grpc.StatusCode if known.value[0] == code), grpc.StatusCode.UNKNOWN)
+
+
+def _instrument(handler: grpc.RpcMethodHandler[Any, Any], method: _Method) -> grpc.RpcMethodHandler[Any, Any]:
+    serializers = (handler.request_deserializer, handler.response_serializer)
+    if handler.response_streaming:
+        if handler.request_streaming:
+            return grpc.stream_stream_rpc_method_handler(_streaming(handler.stream_stream, method), *serializers)
+        return grpc.unary_stream_rpc_method_handler(_streaming(handler.unary_stream, method), *serializers)
+    if handler.request_streaming:
+        return grpc.stream_unary_rpc_method_handler(_unary(handler.stream_unary, method), *serializers)
+    return grpc.unary_unary_rpc_method_handler(_unary(handler.unary_unary, method), *serializers)
+
+
+def _unary(behavior: Behavior | None, method: _Method) -> Behavior:
+    assert behavior is not None
+
+    async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        begin = time.perf_counter()
+        try:
+            return await method.guard(lambda: behavior(request, context), context)
+        finally:
+            method.handling.observe(time.perf_counter() - begin)
+
+    return call
+
+
+def _streaming(behavior: Behavior | None, method: _Method) -> Behavior:
+    assert behavior is not None
+
+    async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        async def pump() -> None:
+            answers = behavior(request, context)
+            if not hasattr(answers, "__aiter__"):
+                await answers
+                return
+            try:
+                async for answer in answers:
+                    await context.write(answer)
+            finally:
+                if hasattr(answers, "aclose"):
+                    await answers.aclose()
+
+        await method.guard(pump, context)
+
+    return call

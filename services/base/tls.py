@@ -1,0 +1,186 @@
+"""Certificates: who a process is, and how it proves it.
+
+One authority signs every component and user. Identity follows Kubernetes: the common name is the user, the
+organisations are its groups. Keys are EC P-256: small, quick to make (a cluster makes a dozen at its start)
+and understood by every TLS stack. Each certificate may act as a client; only those asked for may also serve.
+"""
+
+import ipaddress
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+CA_LIFETIME = timedelta(days=3650)
+LEAF_LIFETIME = timedelta(days=365)
+# Certificates are valid a little before they are made, for hosts whose clocks are behind.
+CLOCK_SKEW = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A certificate, its key, and the authority that peers are checked against; PEM each."""
+
+    ca: bytes
+    cert: bytes
+    key: bytes = field(repr=False)
+
+    @classmethod
+    def load(cls, ca: Path, cert: Path, key: Path) -> Self:
+        """Read the three files. Raises OSError that names the missing one."""
+        return cls(Path(ca).read_bytes(), Path(cert).read_bytes(), Path(key).read_bytes())
+
+    def save(self, ca: Path, cert: Path, key: Path) -> None:
+        """Write the three files; the key readable by its owner only."""
+        ca.write_bytes(self.ca)
+        cert.write_bytes(self.cert)
+        write_private(key, self.key)
+
+    def channel(self) -> grpc.ChannelCredentials:
+        """For a client that presents its certificate."""
+        return grpc.ssl_channel_credentials(self.ca, self.key, self.cert)
+
+    def server(self) -> grpc.ServerCredentials:
+        """For a server that refuses clients without a certificate of the authority."""
+        return grpc.ssl_server_credentials([(self.key, self.cert)], self.ca, require_client_auth=True)
+
+
+class CertificateAuthority:
+    """Signs certificates. Holds the cluster's most secret key."""
+
+    def __init__(self, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
+        self._certificate = certificate
+        self._key = key
+
+    @classmethod
+    def create(cls, common_name: str, now: float) -> Self:
+        """A new self-signed authority. now: unix seconds."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = _name(common_name, ())
+        usage = x509.KeyUsage(
+            digital_signature=True,
+            key_cert_sign=True,
+            crl_sign=True,
+            content_commitment=False,
+            key_encipherment=False,
+            data_encipherment=False,
+            key_agreement=False,
+            encipher_only=False,
+            decipher_only=False,
+        )
+        certificate = (
+            _builder(name, name, key.public_key(), now, CA_LIFETIME)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(usage, critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .sign(key, hashes.SHA256())
+        )
+        return cls(certificate, key)
+
+    @classmethod
+    def load(cls, cert_pem: bytes, key_pem: bytes) -> Self:
+        """An authority from its PEM. Raises ValueError when they are no EC pair."""
+        key = serialization.load_pem_private_key(key_pem, None)
+        certificate = x509.load_pem_x509_certificate(cert_pem)
+        if not isinstance(key, ec.EllipticCurvePrivateKey) or certificate.public_key() != key.public_key():
+            raise ValueError("the key of the certificate authority does not belong to its certificate")
+        return cls(certificate, key)
+
+    @cached_property
+    def cert_pem(self) -> bytes:
+        """The certificate that everybody trusts."""
+        return self._certificate.public_bytes(serialization.Encoding.PEM)
+
+    @property
+    def key_pem(self) -> bytes:
+        """The signing key, unencrypted."""
+        return _key_pem(self._key)
+
+    def issue(
+        self,
+        common_name: str,
+        organizations: Iterable[str] = (),
+        dns_names: Iterable[str] = (),
+        ips: Iterable[str] = (),
+        *,
+        now: float,
+        server: bool = False,
+    ) -> Credentials:
+        """A certificate for a user (client) or, with server, one that may also serve under the given names."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        usages = [ExtendedKeyUsageOID.CLIENT_AUTH, *([ExtendedKeyUsageOID.SERVER_AUTH] if server else [])]
+        names: list[x509.GeneralName] = [x509.DNSName(name) for name in dict.fromkeys(dns_names)]
+        names += [x509.IPAddress(ipaddress.ip_address(ip)) for ip in dict.fromkeys(ips)]
+        subject = _name(common_name, organizations)
+        builder = (
+            _builder(subject, self._certificate.subject, key.public_key(), now, LEAF_LIFETIME)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
+                critical=False,
+            )
+        )
+        if names:
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        certificate = builder.sign(self._key, hashes.SHA256())
+        return Credentials(self.cert_pem, certificate.public_bytes(serialization.Encoding.PEM), _key_pem(key))
+
+
+def identity(cert_pem: bytes) -> tuple[str, tuple[str, ...]]:
+    """Common name and organisations of a certificate. Parsing costs; callers keep the answer per certificate."""
+    subject = x509.load_pem_x509_certificate(cert_pem).subject
+    names = [str(attribute.value) for attribute in subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    groups = tuple(str(attribute.value) for attribute in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME))
+    return (names[0] if names else "", groups)
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Replace a file atomically with one that only its owner can read, at no moment readable by others."""
+    staging = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(descriptor, 0o600)
+        file.write(content)
+    staging.replace(path)
+
+
+def _name(common_name: str, organizations: Iterable[str]) -> x509.Name:
+    groups = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in organizations]
+    return x509.Name([*groups, x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    now: float,
+    lifetime: timedelta,
+) -> x509.CertificateBuilder:
+    begin = datetime.fromtimestamp(now, UTC) - CLOCK_SKEW
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(begin)
+        .not_valid_after(begin + lifetime)
+    )
+
+
+def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )

@@ -1,0 +1,305 @@
+"""The typed client of the API server.
+
+One client serves all kinds: methods take or give the Kubernetes messages themselves. Refusals are raised as
+the `ApiError` that the server meant, with its causes. Every call has a deadline; within it the client waits
+for the connection, so a server that restarts is a pause, not an error. A read that the connection lost is
+asked again; a write is not, since it may have happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, Self, cast
+
+import grpc
+from google.protobuf.message import Message
+
+from navarch.protos.k8s.autoscaling import v1_pb2 as autoscalingv1
+from navarch.protos.k8s.meta import v1_pb2 as metav1
+from navarch.protos.navarch import objects_pb2, objects_pb2_grpc
+from navarch.services.api.errors import ApiError
+from navarch.services.api.rpc_status import from_rpc
+from navarch.services.base.serving import channel
+from navarch.services.base.tls import Credentials
+from navarch.services.client import requests
+from navarch.services.client.requests import M, Patch, PatchType
+
+EventType = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
+
+DEADLINE_S = 30.0
+READ_RETRIES = 4
+READ_RETRY_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectList(Generic[M]):
+    """A page of objects. resource_version: a watch goes on from here."""
+
+    items: list[M]
+    resource_version: str
+    continue_token: str = ""
+    remaining_item_count: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEvent(Generic[M]):
+    """A change. Of a BOOKMARK's object only metadata is set."""
+
+    type: EventType
+    object: M
+
+
+@dataclass(slots=True)
+class Client:
+    """A connection to the API server, or to several that are each as good."""
+
+    channel: grpc.aio.Channel
+    deadline_s: float = DEADLINE_S
+    wait_for_ready: bool = True
+    _stub: objects_pb2_grpc.ObjectsAsyncStub = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._stub = objects_pb2_grpc.ObjectsStub(self.channel)
+
+    @classmethod
+    def connect(
+        cls,
+        address: str,
+        credentials: Credentials | None,
+        user_agent: str = "",
+        *,
+        deadline_s: float = DEADLINE_S,
+        wait_for_ready: bool = True,
+    ) -> Self:
+        """A client on the running loop. Connects at its first call.
+
+        deadline_s: for each call but watches. wait_for_ready: whether calls wait for a server that does not
+        answer until their deadline, or fail at once.
+        """
+        return cls(channel(address, credentials, user_agent=user_agent), deadline_s, wait_for_ready)
+
+    async def close(self) -> None:
+        """End all calls and the connection."""
+        await self.channel.close()
+
+    async def get(self, cls: type[M], name: str, namespace: str = "", *, resource_version: str = "") -> M:
+        """Read one object, the newest unless a resource version allows an older."""
+        request = objects_pb2.GetRequest(
+            resource=requests.resource_of(cls), namespace=namespace, name=name, resource_version=resource_version
+        )
+        return requests.unpack_as(cls, (await self._read(self._stub.Get, request)).object)
+
+    async def list(
+        self,
+        cls: type[M],
+        namespace: str = "",
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        limit: int = 0,
+        continue_token: str = "",
+        resource_version: str = "",
+        resource_version_match: str = "",
+    ) -> ObjectList[M]:
+        """Read all objects of a kind, or one page of at most `limit`."""
+        request = objects_pb2.ListRequest(
+            resource=requests.resource_of(cls),
+            namespace=namespace,
+            label_selector=label_selector,
+            field_selector=field_selector,
+            limit=limit,
+            continue_token=continue_token,
+            resource_version=resource_version,
+            resource_version_match=resource_version_match,
+        )
+        page = await self._read(self._stub.List, request)
+        return ObjectList(
+            [requests.unpack_as(cls, item) for item in page.items],
+            page.resource_version,
+            page.continue_token,
+            page.remaining_item_count if page.HasField("remaining_item_count") else None,
+        )
+
+    async def watch(
+        self,
+        cls: type[M],
+        namespace: str = "",
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        resource_version: str = "",
+        send_initial_events: bool | None = None,
+        allow_bookmarks: bool = True,
+        timeout_seconds: int = 0,
+    ) -> AsyncGenerator[WatchEvent[M], None]:
+        """Changes after a resource version, until the server ends the stream.
+
+        Close it (`contextlib.aclosing`) when leaving early. Raises Expired when the version is too old, other
+        ApiErrors when the stream breaks.
+        """
+        request = objects_pb2.WatchRequest(
+            resource=requests.resource_of(cls),
+            namespace=namespace,
+            label_selector=label_selector,
+            field_selector=field_selector,
+            resource_version=resource_version,
+            allow_bookmarks=allow_bookmarks,
+            send_initial_events=send_initial_events,
+            resource_version_match="NotOlderThan" if send_initial_events is not None else "",
+            timeout_seconds=timeout_seconds,
+        )
+        call = self._stub.Watch(request, wait_for_ready=self.wait_for_ready)
+        try:
+            async for response in call:
+                for event in response.events:
+                    if event.type == objects_pb2.WatchEvent.ERROR:
+                        raise ApiError.from_status(requests.unpack_as(metav1.Status, event.object))
+                    name = cast("EventType", objects_pb2.WatchEvent.Type.Name(event.type))
+                    yield WatchEvent(name, requests.unpack_as(cls, event.object))
+        except grpc.aio.AioRpcError as failure:
+            raise from_rpc(failure) from None
+        finally:
+            call.cancel()
+
+    async def create(self, obj: M, *, namespace: str = "", dry_run: bool = False) -> M:
+        """Store a new object; the answer has its name, uid and resource version."""
+        request = requests.create_request(obj, namespace=namespace, dry_run=dry_run)
+        return requests.unpack_as(type(obj), (await self._write(self._stub.Create, request)).object)
+
+    async def update(self, obj: M, *, subresource: str = "", dry_run: bool = False) -> M:
+        """Replace an object. Raises Conflict when it changed since the resource version it carries."""
+        request = requests.update_request(obj, subresource=subresource, dry_run=dry_run)
+        return requests.unpack_as(type(obj), (await self._write(self._stub.Update, request)).object)
+
+    async def update_status(self, obj: M) -> M:
+        """Replace the status of an object and nothing else of it."""
+        return await self.update(obj, subresource="status")
+
+    async def patch(
+        self,
+        cls: type[M],
+        name: str,
+        namespace: str,
+        patch: Patch,
+        type: PatchType = "strategic",
+        *,
+        subresource: str = "",
+        dry_run: bool = False,
+        field_manager: str = "",
+        force: bool = False,
+    ) -> M:
+        """Change a part of an object. patch: Python values to be sent as JSON, or JSON bytes."""
+        request = requests.patch_request(
+            cls,
+            name,
+            namespace,
+            patch,
+            type,
+            subresource=subresource,
+            dry_run=dry_run,
+            field_manager=field_manager,
+            force=force,
+        )
+        return requests.unpack_as(cls, (await self._write(self._stub.Patch, request)).object)
+
+    async def delete(
+        self,
+        cls: type[M],
+        name: str,
+        namespace: str = "",
+        *,
+        grace_period_seconds: int | None = None,
+        propagation_policy: str | None = None,
+        uid: str | None = None,
+        resource_version: str | None = None,
+        dry_run: bool = False,
+    ) -> M | None:
+        """Delete an object, or begin to. Returns it as it was last, where the server still shows it."""
+        options = requests.delete_options(
+            grace_period_seconds=grace_period_seconds,
+            propagation_policy=propagation_policy,
+            uid=uid,
+            resource_version=resource_version,
+            dry_run=dry_run,
+        )
+        response = await self._write(self._stub.Delete, requests.delete_request(cls, name, namespace, options))
+        left = requests.unpack(response.object) if response.HasField("object") else None
+        return left if isinstance(left, cls) else None
+
+    async def delete_collection(
+        self,
+        cls: type[M],
+        namespace: str = "",
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        grace_period_seconds: int | None = None,
+        propagation_policy: str | None = None,
+    ) -> ObjectList[M]:
+        """Delete all selected objects. Returns them."""
+        request = objects_pb2.DeleteCollectionRequest(
+            resource=requests.resource_of(cls),
+            namespace=namespace,
+            label_selector=label_selector,
+            field_selector=field_selector,
+            options=requests.delete_options(
+                grace_period_seconds=grace_period_seconds, propagation_policy=propagation_policy
+            ),
+        )
+        response = await self._write(self._stub.DeleteCollection, request)
+        return ObjectList([requests.unpack_as(cls, item) for item in response.items], response.resource_version)
+
+    async def batch(self, mutations: Sequence[objects_pb2.Mutation]) -> builtins.list[Message | ApiError]:
+        """Many writes in one call. Each has its own result, at its own place; they are not atomic together."""
+        if not mutations:
+            return []
+        response = await self._write(self._stub.Batch, objects_pb2.BatchRequest(mutations=mutations))
+        return [
+            ApiError.from_status(result.status)
+            if result.HasField("status")
+            else requests.unpack(result.response.object)
+            for result in response.results
+        ]
+
+    async def bind(self, namespace: str, pod: str, node: str, uid: str = "") -> None:
+        """Assign a Pod to a node. uid: only if it is still that Pod."""
+        await self._write(self._stub.Create, requests.bind_request(namespace, pod, node, uid))
+
+    async def evict(self, namespace: str, pod: str, *, grace_period_seconds: int | None = None) -> None:
+        """Delete a Pod if its disruption budgets allow it; else raises TooManyRequests."""
+        options = requests.delete_options(grace_period_seconds=grace_period_seconds)
+        await self._write(self._stub.Create, requests.evict_request(namespace, pod, options))
+
+    async def get_scale(self, cls: type[Message], name: str, namespace: str) -> autoscalingv1.Scale:
+        """The replicas of a scalable object, wanted and present."""
+        request = objects_pb2.GetRequest(
+            resource=requests.resource_of(cls), namespace=namespace, name=name, subresource="scale"
+        )
+        return requests.unpack_as(autoscalingv1.Scale, (await self._read(self._stub.Get, request)).object)
+
+    async def update_scale(self, cls: type[Message], scale: autoscalingv1.Scale) -> autoscalingv1.Scale:
+        """Set the wanted replicas."""
+        response = await self._write(self._stub.Update, requests.scale_request(cls, scale))
+        return requests.unpack_as(autoscalingv1.Scale, response.object)
+
+    async def _write(self, method: grpc.aio.UnaryUnaryMultiCallable[Any, Any], request: Message) -> Any:
+        try:
+            return await method(request, timeout=self.deadline_s, wait_for_ready=self.wait_for_ready)
+        except grpc.aio.AioRpcError as failure:
+            raise from_rpc(failure) from None
+
+    async def _read(self, method: grpc.aio.UnaryUnaryMultiCallable[Any, Any], request: Message) -> Any:
+        deadline = asyncio.get_running_loop().time() + self.deadline_s
+        for attempt in range(READ_RETRIES + 1):
+            left_s = deadline - asyncio.get_running_loop().time()
+            try:
+                return await method(request, timeout=left_s, wait_for_ready=self.wait_for_ready)
+            except grpc.aio.AioRpcError as failure:
+                lost = failure.code() is grpc.StatusCode.UNAVAILABLE and self.wait_for_ready
+                if not lost or attempt == READ_RETRIES:
+                    raise from_rpc(failure) from None
+            await asyncio.sleep(READ_RETRY_S * 2**attempt)
+        raise AssertionError("the last attempt answers or raises")
