@@ -8,7 +8,7 @@ image=build/hello-image.tar
 "$navarch" up
 if command -v busybox >/dev/null; then
   mkdir -p build
-  .venv/bin/python k8s-lab/images/busybox_image.py --output "$image"
+  .venv/bin/python k8s-lab/images/busybox_image.py "$image" --name navarch.dev/busybox:latest
   "$navarch" image load "$image"
 fi
 "$navarch" apply -f k8s-lab/manifests/hello.yaml

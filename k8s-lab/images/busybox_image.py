@@ -18,7 +18,22 @@ from pathlib import Path
 
 BUSYBOX = Path("/bin/busybox")
 NAME = "docker.io/library/busybox:navarch"
-DIRECTORIES = ("bin", "dev", "etc", "home", "proc", "root", "run", "sys", "tmp", "usr", "usr/bin", "usr/sbin", "var", "var/www")
+DIRECTORIES = (
+    "bin",
+    "dev",
+    "etc",
+    "home",
+    "proc",
+    "root",
+    "run",
+    "sys",
+    "tmp",
+    "usr",
+    "usr/bin",
+    "usr/sbin",
+    "var",
+    "var/www",
+)
 PASSWD = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\nweb:x:1000:1000:web:/home:/bin/sh\n"
 GROUP = "root:x:0:\nnogroup:x:65534:\nweb:x:1000:\nstaff:x:50:web\n"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}

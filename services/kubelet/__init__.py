@@ -1,1 +1,1 @@
-"""Runs the Pods bound to its node through any CRI runtime."""
+"""kubelet: runs the Pods bound to its node through any CRI v1 runtime and reports what became of them."""

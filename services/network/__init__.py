@@ -1,1 +1,1 @@
-"""Pod networking on a host."""
+"""The node's Pod network: a CNI bridge, and masquerading of what leaves the cluster."""

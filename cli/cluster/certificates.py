@@ -1,0 +1,71 @@
+"""The certificates of a cluster: made at its first start, kept afterwards.
+
+Names and groups are those that Kubernetes gives its components, for authorization goes by them.
+"""
+
+import time
+from pathlib import Path
+
+from navarch.cli.cluster.layout import Layout
+from navarch.services.base.kubeconfig import write_kubeconfig
+from navarch.services.base.tls import CertificateAuthority, Credentials, write_private
+
+MASTERS = "system:masters"
+
+
+def subjects(layout: Layout) -> dict[str, tuple[str, tuple[str, ...], bool]]:
+    """File name -> (common name, organisations, whether it serves)."""
+    return {
+        "admin": ("kubernetes-admin", (MASTERS,), False),
+        "store": ("navarch-store", (), True),
+        "apiserver": ("kube-apiserver", (MASTERS,), True),
+        "scheduler": ("system:kube-scheduler", (), True),
+        "controller-manager": ("system:kube-controller-manager", (), True),
+        "kubelet": (f"system:node:{layout.node_name}", ("system:nodes",), True),
+    }
+
+
+def ensure_certificates(layout: Layout) -> None:
+    """Make what is missing below ``pki`` and the admin's kubeconfig."""
+    layout.pki.mkdir(mode=0o700, parents=True, exist_ok=True)
+    now = time.time()
+    authority = _authority(layout.pki, now)
+    names = ["localhost", layout.node_name, "kubernetes", "kubernetes.default", "kubernetes.default.svc"]
+    addresses = list(dict.fromkeys(["127.0.0.1", *([] if layout.bind_address == "0.0.0.0" else [layout.bind_address])]))
+    for name, (common_name, organizations, serves) in subjects(layout).items():
+        if (layout.pki / f"{name}.key").exists():
+            continue
+        issued = authority.issue(common_name, organizations, names, addresses, now=now, server=serves)
+        (layout.pki / f"{name}.crt").write_bytes(issued.cert)
+        write_private(layout.pki / f"{name}.key", issued.key)
+    if not layout.kubeconfig.exists():
+        write_kubeconfig(
+            layout.kubeconfig,
+            server=f"https://127.0.0.1:{6443 + layout.port_offset}",
+            grpc_address=layout.address("apiserver"),
+            credentials=credentials(layout, "admin"),
+        )
+
+
+def credentials(layout: Layout, name: str) -> Credentials:
+    """The credentials of one of ``subjects``."""
+    return Credentials.load(layout.pki / "ca.crt", layout.pki / f"{name}.crt", layout.pki / f"{name}.key")
+
+
+def flags(layout: Layout, name: str) -> list[str]:
+    """The command line flags that hand a service its certificate."""
+    return [
+        f"--ca={layout.pki / 'ca.crt'}",
+        f"--cert={layout.pki / f'{name}.crt'}",
+        f"--key={layout.pki / f'{name}.key'}",
+    ]
+
+
+def _authority(pki: Path, now: float) -> CertificateAuthority:
+    cert, key = pki / "ca.crt", pki / "ca.key"
+    if key.exists():
+        return CertificateAuthority.load(cert.read_bytes(), key.read_bytes())
+    authority = CertificateAuthority.create("navarch", now)
+    cert.write_bytes(authority.cert_pem)
+    write_private(key, authority.key_pem)
+    return authority

@@ -1,0 +1,202 @@
+"""Where a cluster on this host keeps its files and listens; decided once, at the first ``up``.
+
+What was decided is written to ``cluster.json`` in the data directory, so that a later ``up`` or ``down``
+of the same directory means the same cluster, and clusters side by side share no port, link or subnet.
+"""
+
+import hashlib
+import ipaddress
+import json
+import os
+import platform
+import socket
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+DEFAULT_POD_CIDR = "10.244.0.0/16"
+DEFAULT_SERVICE_CIDR = "10.96.0.0/16"
+PORTS = {
+    "apiserver": 7443,
+    "store": 2379,
+    "scheduler": 10259,
+    "controller-manager": 10257,
+    "kubelet": 10250,
+}
+SETTINGS_FILE = "cluster.json"
+
+
+class UsageError(Exception):
+    """The user asked for something that cannot be; the message says what would do."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A cluster's settings, and the paths and addresses that follow from them."""
+
+    data_dir: Path
+    node_name: str
+    runtime: str
+    bind_address: str
+    port_offset: int
+    pod_cidr: str
+    service_cidr: str
+
+    @classmethod
+    def load(cls, data_dir: Path) -> Self | None:
+        """The cluster that lives in ``data_dir``, if one does."""
+        try:
+            settings = json.loads((data_dir / SETTINGS_FILE).read_text())
+        except FileNotFoundError:
+            return None
+        return cls(**{**settings, "data_dir": data_dir})
+
+    @classmethod
+    def decide(
+        cls, data_dir: Path, *, runtime: str, bind_address: str, port_offset: int, pod_cidr: str, node_name: str
+    ) -> Self:
+        """Settings for a new cluster. ``runtime`` and ``pod_cidr`` may be "" for the best choice."""
+        return cls(
+            data_dir=data_dir,
+            node_name=node_name or socket.gethostname().lower(),
+            runtime=runtime or ("containerd" if can_run_containers() else "simulated"),
+            bind_address=bind_address,
+            port_offset=port_offset,
+            pod_cidr=pod_cidr or free_pod_cidr(_subnets_in_use()),
+            service_cidr=DEFAULT_SERVICE_CIDR,
+        )
+
+    def save(self) -> None:
+        """Write the settings where ``load`` finds them."""
+        settings = asdict(self)
+        del settings["data_dir"]
+        staging = self.data_dir / f".{SETTINGS_FILE}"
+        staging.write_text(json.dumps(settings, indent=2) + "\n")
+        staging.replace(self.data_dir / SETTINGS_FILE)
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The admin's credentials."""
+        return self.data_dir / "admin.kubeconfig"
+
+    @property
+    def pki(self) -> Path:
+        """Certificates and keys."""
+        return self.data_dir / "pki"
+
+    @property
+    def containerd_socket(self) -> Path:
+        """Where the private containerd listens."""
+        return self.data_dir / "containerd" / "containerd.sock"
+
+    @property
+    def shim_socket(self) -> Path:
+        """Where the runtime shim serves CRI."""
+        return self.data_dir / "run" / "cri.sock"
+
+    @property
+    def cni_conf_dir(self) -> Path:
+        """Where the network service writes the CNI configuration."""
+        return self.data_dir / "cni"
+
+    @property
+    def suffix(self) -> str:
+        """Tells this cluster's links and tables from another's; link names hold 15 bytes."""
+        return hashlib.sha256(str(self.data_dir).encode()).hexdigest()[:6]
+
+    @property
+    def bridge(self) -> str:
+        """The link that the Pods of this host hang on."""
+        return f"nv-{self.suffix}"
+
+    @property
+    def cgroup_root(self) -> str:
+        """The control group above all Pods of this cluster."""
+        return f"/navarch-{self.suffix}"
+
+    @property
+    def nft_table(self) -> str:
+        """The nftables table that hides Pod addresses from the outside."""
+        return f"navarch_{self.suffix}"
+
+    @property
+    def node_pod_cidr(self) -> str:
+        """The share of the first node, as the controller manager allocates it."""
+        return str(next(ipaddress.ip_network(self.pod_cidr).subnets(new_prefix=24)))
+
+    def address(self, service: str) -> str:
+        """host:port of a service."""
+        return f"{self.bind_address}:{PORTS[service] + self.port_offset}"
+
+    def require_free_ports(self) -> None:
+        """Raise UsageError when another program listens where a service wants to."""
+        for service, port in PORTS.items():
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind((self.bind_address, port + self.port_offset))
+                except OSError as error:
+                    raise UsageError(
+                        f"{service} cannot listen on {self.address(service)}: {error.strerror}. "
+                        "Another cluster? --port-offset N moves all ports"
+                    ) from error
+
+
+def default_data_dir() -> Path:
+    """/var/lib/navarch as root, else below the user's data directory."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/navarch")
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "navarch"
+
+
+def can_run_containers() -> bool:
+    """Whether this user on this system can start real containers."""
+    return sys.platform == "linux" and os.geteuid() == 0 and not missing_tools()
+
+
+def missing_tools() -> list[str]:
+    """The programs that real containers need and that are not here."""
+    import shutil
+
+    missing = [tool for tool in ("containerd", "runc", "nft", "containerd-shim-runc-v2") if not shutil.which(tool)]
+    if not any((Path(folder) / "bridge").exists() for folder in ("/usr/lib/cni", "/opt/cni/bin")):
+        missing.append("CNI plugins")
+    return missing
+
+
+def why_simulated() -> str:
+    """One clause for the user on why containers are not real."""
+    if sys.platform != "linux":
+        return f"this is {platform.system()}, real containers need Linux"
+    if os.geteuid() != 0:
+        return "real containers need root"
+    missing = missing_tools()
+    return f"not installed: {', '.join(missing)}" if missing else "--runtime simulated was asked for"
+
+
+def free_pod_cidr(in_use: Iterable[ipaddress.IPv4Network]) -> str:
+    """10.244.0.0/16, or the next one below that overlaps none in use."""
+    taken = list(in_use)
+    for second in range(244, 128, -1):
+        candidate = ipaddress.IPv4Network(f"10.{second}.0.0/16")
+        if not any(candidate.overlaps(network) for network in taken):
+            return str(candidate)
+    raise UsageError("no 10.x.0.0/16 is free for Pods; name one with --pod-cidr")
+
+
+def _subnets_in_use() -> list[ipaddress.IPv4Network]:
+    """The IPv4 routes of this host other than the default one."""
+    try:
+        lines = Path("/proc/net/route").read_text().splitlines()[1:]
+    except FileNotFoundError:
+        return []
+    networks = []
+    for line in lines:
+        fields = line.split()
+        address, mask = (ipaddress.IPv4Address(int(fields[i], 16).to_bytes(4, "little")) for i in (1, 7))
+        if int(mask):
+            networks.append(ipaddress.IPv4Network(f"{address}/{mask}", strict=False))
+    return networks

@@ -1,0 +1,120 @@
+"""The processes of a cluster on one host, in the order of their start.
+
+Services are named by module, not imported: only the supervisor, in a process of its own, loads them.
+"""
+
+import sys
+
+from navarch.cli.cluster.certificates import flags
+from navarch.cli.cluster.layout import Layout
+from navarch.services.base.supervisor import CommandSpec, ServiceSpec, Spec
+
+MODULES = {
+    "store": "navarch.services.store.main:main",
+    "apiserver": "navarch.services.apiserver.main:main",
+    "runtime-shim": "navarch.runtime_shim.main:main",
+    "network": "navarch.services.network.main:main",
+    "kubelet": "navarch.services.kubelet.main:main",
+    "controller-manager": "navarch.services.controller_manager.main:main",
+    "scheduler": "navarch.services.scheduler.main:main",
+}
+
+
+def specs(layout: Layout) -> list[Spec]:
+    """What the supervisor is to run."""
+    real = layout.runtime == "containerd"
+    services = ["store", "apiserver", "runtime-shim", *(["network"] if real else [])]
+    services += ["kubelet", "controller-manager", "scheduler"]
+    commands: list[Spec] = [CommandSpec("containerd", containerd_command(layout))] if real else []
+    return commands + [ServiceSpec(name, MODULES[name], arguments(layout, name)) for name in services]
+
+
+def containerd_command(layout: Layout) -> list[str]:
+    """Writes the configuration of the private containerd and becomes it."""
+    return [sys.executable, "-m", "navarch.runtime_shim.containerd.daemon", f"--data-dir={layout.data_dir}"]
+
+
+def purge_command(layout: Layout) -> list[str]:
+    """Removes every container of the cluster and what belongs to it."""
+    return [
+        sys.executable,
+        "-m",
+        "navarch.runtime_shim.containerd.purge",
+        f"--data-dir={layout.data_dir}",
+        f"--cgroup-root={layout.cgroup_root}",
+    ]
+
+
+def network_removal_command(layout: Layout) -> list[str]:
+    """Removes the bridge, the nftables table and the CNI configuration."""
+    return [sys.executable, "-m", "navarch.services.network.main", "--remove", *arguments(layout, "network")]
+
+
+def arguments(layout: Layout, service: str) -> list[str]:
+    """The command line of one service."""
+    api_server = f"--api-server={layout.address('apiserver')}"
+    match service:
+        case "store":
+            return [
+                f"--data-dir={layout.data_dir / 'store'}",
+                f"--listen-client={layout.address('store')}",
+                *flags(layout, "store"),
+            ]
+        case "apiserver":
+            return [
+                f"--store-endpoints={layout.address('store')}",
+                f"--listen={layout.address('apiserver')}",
+                f"--service-cidr={layout.service_cidr}",
+                f"--advertise-address={'127.0.0.1' if layout.bind_address == '0.0.0.0' else layout.bind_address}",
+                *flags(layout, "apiserver"),
+            ]
+        case "runtime-shim":
+            return _shim(layout)
+        case "network":
+            return [
+                f"--pod-cidr={layout.node_pod_cidr}",
+                f"--bridge={layout.bridge}",
+                f"--cni-conf-dir={layout.cni_conf_dir}",
+                f"--table={layout.nft_table}",
+                f"--cluster-cidr={layout.pod_cidr}",
+            ]
+        case "kubelet":
+            return [
+                api_server,
+                f"--node-name={layout.node_name}",
+                f"--runtime-endpoint=unix://{layout.shim_socket}",
+                f"--root-dir={layout.data_dir / 'kubelet'}",
+                f"--cgroup-root={layout.cgroup_root}",
+                f"--listen={layout.address('kubelet')}",
+                f"--node-ip={'127.0.0.1' if layout.bind_address == '0.0.0.0' else layout.bind_address}",
+                *flags(layout, "kubelet"),
+            ]
+        case "controller-manager":
+            # One process holds this name's lease; a fixed identity lets its successor go on at once.
+            return [
+                api_server,
+                f"--listen={layout.address('controller-manager')}",
+                f"--cluster-cidr={layout.pod_cidr}",
+                f"--identity={layout.node_name}",
+                *flags(layout, "controller-manager"),
+            ]
+        case "scheduler":
+            return [
+                api_server,
+                f"--listen={layout.address('scheduler')}",
+                f"--identity={layout.node_name}",
+                *flags(layout, "scheduler"),
+            ]
+    raise KeyError(service)
+
+
+def _shim(layout: Layout) -> list[str]:
+    common = [f"--backend={layout.runtime}", f"--listen={layout.shim_socket}"]
+    if layout.runtime == "simulated":
+        return [*common, f"--pod-cidr={layout.node_pod_cidr}"]
+    return [
+        *common,
+        f"--containerd-address={layout.containerd_socket}",
+        f"--state-dir={layout.data_dir / 'shim'}",
+        f"--cni-conf-dir={layout.cni_conf_dir}",
+    ]

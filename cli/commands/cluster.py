@@ -1,0 +1,136 @@
+"""``navarch up``, ``down``, ``status``: the life of a cluster on this host."""
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from navarch.cli import options
+from navarch.cli.cluster import processes
+from navarch.cli.cluster.certificates import ensure_certificates
+from navarch.cli.cluster.layout import Layout, UsageError, default_data_dir, why_simulated
+from navarch.cli.cluster.readiness import wait_ready
+from navarch.cli.output.table import print_rows
+from navarch.cli.session import run
+from navarch.services.base import supervisor
+
+PortOffset = Annotated[int, typer.Option("--port-offset", help="Move every port by this much.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (up, down, status):
+        app.command()(command)
+
+
+def up(
+    data_dir: options.DataDir = None,
+    port_offset: PortOffset = 0,
+    bind_address: Annotated[str, typer.Option(help="Where the services listen.")] = "127.0.0.1",
+    runtime: Annotated[str, typer.Option(help="containerd or simulated. Default: containerd where it works.")] = "",
+    pod_cidr: Annotated[str, typer.Option(help="Addresses of Pods. Default: 10.244.0.0/16, or one that is free.")] = "",
+    node_name: Annotated[str, typer.Option(help="Default: the name of this host.")] = "",
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay until interrupted, then stop.")] = False,
+    timeout: options.Timeout = "60s",
+) -> None:
+    """Start a cluster on this host; return when its node is Ready."""
+    began = time.monotonic()
+    if runtime not in ("", "containerd", "simulated"):
+        raise UsageError(f"--runtime {runtime!r}: accepted are containerd, simulated")
+    directory = (data_dir or default_data_dir()).resolve()
+    directory.mkdir(parents=True, exist_ok=True)
+    layout = Layout.load(directory) or Layout.decide(
+        directory,
+        runtime=runtime,
+        bind_address=bind_address,
+        port_offset=port_offset,
+        pod_cidr=pod_cidr,
+        node_name=node_name,
+    )
+    if supervisor.status(directory).running:
+        print(f"The cluster in {directory} is already running.")
+    else:
+        _start(layout)
+    if layout.runtime == "simulated":
+        print(f"Containers are simulated: {why_simulated()}.")
+    run(wait_ready(layout, options.seconds(timeout), lambda what: print(f"Waiting for {what}", flush=True)))
+    print(f"Node {layout.node_name} is Ready after {time.monotonic() - began:.1f} s. Credentials: {layout.kubeconfig}")
+    if foreground:
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        _stop(layout)
+
+
+def _start(layout: Layout) -> None:
+    layout.require_free_ports()
+    layout.save()
+    ensure_certificates(layout)
+    try:
+        supervisor.start_daemon(processes.specs(layout), layout.data_dir)
+    except supervisor.SupervisorError as error:
+        raise UsageError(str(error)) from error
+
+
+def down(
+    data_dir: options.DataDir = None,
+    delete_data: Annotated[bool, typer.Option("--delete-data", help="Forget the objects and images too.")] = False,
+    port_offset: PortOffset = 0,
+) -> None:
+    """Stop the cluster and every container of it. Its objects are kept for the next ``up``."""
+    directory = (data_dir or default_data_dir()).resolve()
+    layout = Layout.load(directory)
+    if layout is None:
+        print(f"No cluster in {directory}.")
+        return
+    _stop(layout)
+    if delete_data:
+        shutil.rmtree(directory)
+    print(f"Stopped.{' Its data is deleted.' if delete_data else f' Its objects are kept in {directory}.'}")
+
+
+def _stop(layout: Layout) -> None:
+    supervisor.stop_daemon(layout.data_dir)
+    if layout.runtime == "containerd":
+        _run(processes.purge_command(layout))
+        _run(processes.network_removal_command(layout))
+
+
+def _run(command: list[str]) -> None:
+    finished = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if finished.returncode:
+        raise UsageError(f"{' '.join(command[1:3])} failed:\n{finished.stdout.strip()}")
+
+
+def status(data_dir: options.DataDir = None) -> None:
+    """Show the processes of the cluster on this host."""
+    directory = (data_dir or default_data_dir()).resolve()
+    layout = Layout.load(directory)
+    if layout is None:
+        raise UsageError(f"no cluster in {directory}. Start one with: navarch up")
+    state = supervisor.status(directory)
+    print(f"Cluster in {directory}: {'running' if state.running else 'stopped'}, {layout.runtime} containers")
+    rows = [_row(child, layout, state.running) for child in state.children]
+    print_rows(["SERVICE", "STATE", "PID", "RESTARTS", "MEMORY", "LOG"], rows)
+    if not state.running or any(not child.pid for child in state.children):
+        sys.exit(1)
+
+
+def _row(child: supervisor.ChildStatus, layout: Layout, running: bool) -> list[str]:
+    alive = running and bool(child.pid)
+    state = "running" if alive else f"stopped ({child.last_exit})" if child.last_exit else "stopped"
+    memory = f"{_pss_bytes(child.pid) / 1e6:.0f}MB" if alive else ""
+    log = layout.data_dir / "logs" / f"{child.name}.log"
+    return [child.name, state, str(child.pid) if alive else "", str(child.restarts), memory, str(log)]
+
+
+def _pss_bytes(pid: int) -> int:
+    """Proportional set size: shared pages count by their share. 0 where the system does not tell."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)

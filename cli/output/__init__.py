@@ -1,0 +1,1 @@
+"""How objects are shown: tables, YAML, JSON, names, templates."""

@@ -1,0 +1,186 @@
+"""The containerd backend, put together: one containerd, one state folder, all the parts."""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+from google.protobuf import empty_pb2
+
+from navarch.protos.cri import v1_pb2 as criv1
+from navarch.runtime_shim import errors
+from navarch.runtime_shim.containerd import cni
+from navarch.runtime_shim.containerd.cgroups import Cgroups
+from navarch.runtime_shim.containerd.client import ContainerdClient
+from navarch.runtime_shim.containerd.containers import Containers
+from navarch.runtime_shim.containerd.images.service import ImageService
+from navarch.runtime_shim.containerd.maker import Maker
+from navarch.runtime_shim.containerd.monitor import Monitor
+from navarch.runtime_shim.containerd.processes import Processes
+from navarch.runtime_shim.containerd.records import StateDir
+from navarch.runtime_shim.containerd.recovery import Recovery
+from navarch.runtime_shim.containerd.sandboxes import Sandboxes
+from navarch.runtime_shim.containerd.stats import Stats
+from navarch.runtime_shim.containerd.streaming import Streaming
+from navarch.runtime_shim.containerd.world import World
+from navarch.services.base.clock import Clock, SystemClock
+
+RUNTIME_NAME = "navarch"
+RUNTIME_VERSION = "0.1.0"
+CRI_VERSION = "v1"
+# The contract's own version, in VersionResponse.version.
+KUBE_API_VERSION = "0.1.0"
+# On start containerd usually comes up beside us; the socket opens when it is there, or after this time.
+FIRST_CONNECT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """state_dir: ours alone, below it namespaces are bound. containerd_root: the file system of images."""
+
+    containerd_socket: Path
+    state_dir: Path
+    containerd_root: Path
+    namespace: str = "k8s.io"
+    snapshotter: str = "overlayfs"
+    cni_conf_dir: Path = Path("/etc/cni/net.d")
+    cni_bin_dirs: tuple[Path, ...] = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
+
+
+class ContainerdBackend:
+    """Implements `navarch.runtime_shim.backend.Backend`."""
+
+    def __init__(self, config: Config, clock: Clock | None = None) -> None:
+        self._config = config
+        state = StateDir(config.state_dir)
+        scratch = config.state_dir / "scratch"
+        cgroups = Cgroups()
+        self.world = World(state, clock or SystemClock())
+        self._client = client = ContainerdClient(config.containerd_socket, config.namespace)
+        self.images = ImageService(client, config.snapshotter, scratch)
+        maker = Maker(self.world, client, config.snapshotter, cgroups, scratch)
+        self.containers = Containers(self.world, client, self.images, cgroups, maker)
+        executor = cni.Executor(config.cni_bin_dirs)
+        self.sandboxes = Sandboxes(self.world, executor, config.cni_conf_dir, cgroups, self.containers)
+        processes = Processes(client, self.world)
+        self.streaming = Streaming(self.world, client, processes)
+        stats = Stats(self.world, cgroups, client, config.snapshotter, config.containerd_root)
+        recovery = Recovery(self.world, client, self.sandboxes, self.containers, config.snapshotter)
+        self.monitor = Monitor(client, self.world, self.containers, recovery.recover)
+        node = Node(client, self.sandboxes, self.monitor, config)
+        parts = (self.sandboxes, self.containers, processes, stats)
+        self.runtime = Runtime(node, parts, self.world, self.monitor)
+
+    async def start(self) -> None:
+        """Return when everything is rediscovered; sooner only where containerd stays away for long."""
+        await asyncio.to_thread(self._config.state_dir.mkdir, parents=True, exist_ok=True)
+        self.monitor.start()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.monitor.ready.wait(), FIRST_CONNECT_S)
+
+    async def stop(self) -> None:
+        """Let go: partial lines of logs are written, containers run on."""
+        await self.monitor.stop()
+        for container in self.world.containers.values():
+            self.containers.close_output(container, remove=False)
+        await self._client.close()
+
+
+class Runtime:
+    """RuntimeService as one object: each RPC is a method of one of the parts.
+
+    Before the world is known, after a start without containerd, only the node's own RPCs are answered.
+    """
+
+    def __init__(self, node: "Node", parts: tuple[object, ...], world: World, monitor: Monitor) -> None:
+        self._node = node
+        self._parts = parts
+        self._world = world
+        self._monitor = monitor
+
+    def __getattr__(self, name: str) -> Any:
+        if (own := getattr(self._node, name, None)) is not None:
+            return own
+        for part in self._parts:
+            if (method := getattr(part, name, None)) is not None:
+                return self._guarded(method)
+        raise AttributeError(name)
+
+    def get_container_events(self, request: criv1.GetEventsRequest) -> Any:
+        """All events from now on."""
+        return self._world.events()
+
+    def _guarded(self, method: Any) -> Any:
+        async def call(request: Any) -> Any:
+            if not self._monitor.recovered:
+                raise errors.Unavailable("containerd has not answered yet: containers are not known")
+            return await method(request)
+
+        return call
+
+
+class Node:
+    """The RPCs about the runtime as a whole; answered also without containerd."""
+
+    def __init__(self, client: ContainerdClient, sandboxes: Sandboxes, monitor: Monitor, config: Config) -> None:
+        self._client = client
+        self._sandboxes = sandboxes
+        self._monitor = monitor
+        self._config = config
+
+    async def version(self, request: criv1.VersionRequest) -> criv1.VersionResponse:
+        """Names and versions."""
+        return criv1.VersionResponse(
+            version=KUBE_API_VERSION,
+            runtime_name=RUNTIME_NAME,
+            runtime_version=RUNTIME_VERSION,
+            runtime_api_version=CRI_VERSION,
+        )
+
+    async def status(self, request: criv1.StatusRequest) -> criv1.StatusResponse:
+        """RuntimeReady: containerd answers. NetworkReady: there is a network configuration."""
+        answer = criv1.StatusResponse()
+        containerd = await self._containerd_version()
+        answer.status.conditions.append(
+            criv1.RuntimeCondition(type="RuntimeReady", status=True)
+            if containerd
+            else _condition("RuntimeReady", "ContainerdUnreachable", f"no answer at {self._config.containerd_socket}")
+        )
+        try:
+            self._sandboxes.network()
+            network = criv1.RuntimeCondition(type="NetworkReady", status=True)
+        except errors.ShimError as failure:
+            network = _condition("NetworkReady", "NetworkPluginNotReady", str(failure))
+        answer.status.conditions.append(network)
+        answer.runtime_handlers.add(name="").features.recursive_read_only_mounts = True
+        answer.runtime_handlers.add(name="runc").features.recursive_read_only_mounts = True
+        answer.features.supplemental_groups_policy = True
+        if request.verbose:
+            info = {"containerd": containerd, "snapshotter": self._config.snapshotter}
+            answer.info["config"] = orjson.dumps(info).decode()
+        return answer
+
+    async def runtime_config(self, request: criv1.RuntimeConfigRequest) -> criv1.RuntimeConfigResponse:
+        """Control groups are named by path."""
+        linux = criv1.LinuxRuntimeConfiguration(cgroup_driver=criv1.CgroupDriver.CGROUPFS)
+        return criv1.RuntimeConfigResponse(linux=linux)
+
+    async def update_runtime_config(
+        self, request: criv1.UpdateRuntimeConfigRequest
+    ) -> criv1.UpdateRuntimeConfigResponse:
+        """The Pod CIDR is the network configuration's affair."""
+        return criv1.UpdateRuntimeConfigResponse()
+
+    async def _containerd_version(self) -> str:
+        try:
+            answer = await self._client.version.Version(empty_pb2.Empty(), timeout=2.0)
+        except errors.ShimError:
+            return ""
+        version: str = answer.version
+        return version
+
+
+def _condition(kind: str, reason: str, message: str) -> criv1.RuntimeCondition:
+    return criv1.RuntimeCondition(type=kind, status=False, reason=reason, message=message)

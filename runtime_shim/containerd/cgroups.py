@@ -1,0 +1,150 @@
+"""Control groups, version 1 and 2: where a group is, what it counts, whether something in it was killed for memory.
+
+The shim makes none: runc does. It reads, and removes what nobody else will.
+"""
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Counters of a group. memory figures in bytes; limit 0: none."""
+
+    cpu_ns: int = 0
+    memory_bytes: int = 0
+    working_set_bytes: int = 0
+    rss_bytes: int = 0
+    memory_limit_bytes: int = 0
+    page_faults: int = 0
+    major_page_faults: int = 0
+    processes: int = 0
+
+
+class Cgroups:
+    """The control groups of this host. root: where they are mounted, another one for tests."""
+
+    def __init__(self, root: Path = ROOT) -> None:
+        self.root = root
+        self.unified = (root / "cgroup.controllers").exists()
+
+    def hierarchies(self) -> list[Path]:
+        """One tree, or on version 1 one for each controller, named ones and the empty v2 tree included."""
+        if self.unified:
+            return [self.root]
+        return sorted(path for path in self.root.iterdir() if path.is_dir() and not path.is_symlink())
+
+    def folders(self, group: str) -> Iterator[Path]:
+        """The group's folder in each tree that has it."""
+        for tree in self.hierarchies():
+            folder = tree / group.lstrip("/")
+            if folder.is_dir():
+                yield folder
+
+    def exists(self, group: str) -> bool:
+        """Whether any tree has the group."""
+        return any(True for _ in self.folders(group))
+
+    def has_controller(self, name: str) -> bool:
+        """Whether limits of this kind can be set: "hugetlb", "memory.swap" ..."""
+        controller, _, feature = name.partition(".")
+        if self.unified:
+            return controller in (self.root / "cgroup.controllers").read_text().split()
+        folder = self.root / controller
+        return (folder / "memory.memsw.limit_in_bytes").exists() if feature == "swap" else folder.is_dir()
+
+    def usage(self, group: str) -> Usage:
+        """What the group has used. A group that is gone has used nothing."""
+        return self._usage_v2(group) if self.unified else self._usage_v1(group)
+
+    def oom_kills(self, group: str) -> int:
+        """How many processes of the group were killed for memory."""
+        folder = self._folder("memory", group)
+        return _fields(folder / ("memory.events" if self.unified else "memory.oom_control")).get("oom_kill", 0)
+
+    def pids(self, group: str) -> set[int]:
+        """All processes in the group and below it."""
+        found: set[int] = set()
+        for folder in self.folders(group):
+            for path, _, _ in os.walk(folder):
+                found.update(int(pid) for pid in _read(Path(path) / "cgroup.procs").split())
+        return found
+
+    def kill(self, group: str) -> None:
+        """SIGKILL to all in the group and below it."""
+        for pid in self.pids(group) - {os.getpid()}:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def remove(self, group: str) -> bool:
+        """Remove the group and the empty ones below it from every tree; False where processes hold it."""
+        if not group.strip("/"):
+            return False
+        gone = True
+        for folder in list(self.folders(group)):
+            for path, _, _ in os.walk(folder, topdown=False):
+                try:
+                    os.rmdir(path)
+                except FileNotFoundError:
+                    continue
+                except OSError:
+                    gone = False
+        return gone
+
+    def _folder(self, controller: str, group: str) -> Path:
+        return (self.root if self.unified else self.root / controller) / group.lstrip("/")
+
+    def _usage_v1(self, group: str) -> Usage:
+        memory = self._folder("memory", group)
+        statistics = _fields(memory / "memory.stat")
+        used, limit = _number(memory / "memory.usage_in_bytes"), _number(memory / "memory.limit_in_bytes")
+        return Usage(
+            cpu_ns=_number(self._folder("cpuacct", group) / "cpuacct.usage"),
+            memory_bytes=used,
+            working_set_bytes=max(0, used - statistics.get("total_inactive_file", 0)),
+            rss_bytes=statistics.get("total_rss", 0),
+            # "No limit" is the largest multiple of the page size.
+            memory_limit_bytes=limit if limit < 1 << 62 else 0,
+            page_faults=statistics.get("total_pgfault", 0),
+            major_page_faults=statistics.get("total_pgmajfault", 0),
+            processes=_number(self._folder("pids", group) / "pids.current"),
+        )
+
+    def _usage_v2(self, group: str) -> Usage:
+        folder = self._folder("", group)
+        statistics = _fields(folder / "memory.stat")
+        used = _number(folder / "memory.current")
+        return Usage(
+            cpu_ns=_fields(folder / "cpu.stat").get("usage_usec", 0) * 1000,
+            memory_bytes=used,
+            working_set_bytes=max(0, used - statistics.get("inactive_file", 0)),
+            rss_bytes=statistics.get("anon", 0),
+            memory_limit_bytes=_number(folder / "memory.max"),
+            page_faults=statistics.get("pgfault", 0),
+            major_page_faults=statistics.get("pgmajfault", 0),
+            processes=_number(folder / "pids.current"),
+        )
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def _number(path: Path) -> int:
+    """The one number in a file; 0 for "max" and for a file that is not there."""
+    text = _read(path).strip()
+    return int(text) if text.isdecimal() else 0
+
+
+def _fields(path: Path) -> dict[str, int]:
+    pairs = (line.split() for line in _read(path).splitlines())
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdecimal()}

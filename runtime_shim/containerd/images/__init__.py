@@ -1,0 +1,1 @@
+"""Images in containerd: references, content, unpacking, archives, CRI's ImageService."""

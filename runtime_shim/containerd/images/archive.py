@@ -1,0 +1,199 @@
+"""Reads image archives: OCI layouts and the output of `docker save`, plain, gzip'ed or zstd'ed.
+
+Nothing is unpacked to disk here: members are looked up by name and read as streams, so that no path of the
+archive is ever joined to one of ours. Blobs of a docker archive are named by what they hash to; its manifest is
+built here.
+"""
+
+import hashlib
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import orjson
+
+from navarch.runtime_shim.containerd.images import model
+from navarch.runtime_shim.containerd.images.model import Descriptor
+from navarch.runtime_shim.errors import InvalidArgument
+
+CHUNK_BYTES = 1 << 20
+# Manifests and configurations; layers are never held in memory.
+DOCUMENT_BYTES = 8 << 20
+NAME_ANNOTATIONS = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
+GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedImage:
+    """One image of an archive: the names it goes by, and its manifest (or index)."""
+
+    names: tuple[str, ...]
+    target: Descriptor
+
+
+@dataclass
+class Archive:
+    """An open archive: images, and the blobs that they are made of."""
+
+    images: list[ArchivedImage] = field(default_factory=list)
+    # Made here: manifests of docker archives.
+    documents: dict[str, bytes] = field(default_factory=dict)
+    _members: dict[str, tarfile.TarInfo] = field(default_factory=dict)
+    _by_digest: dict[str, tarfile.TarInfo] = field(default_factory=dict)
+    _tar: tarfile.TarFile | None = None
+
+    @classmethod
+    def open(cls, path: Path) -> "Archive":
+        """Read the table of contents. Raises InvalidArgument for what is no image archive."""
+        archive = cls()
+        try:
+            archive._tar = tarfile.open(fileobj=_seekable(path), mode="r:")
+            archive._members = {_clean(member.name): member for member in archive._tar if member.isfile()}
+            if "index.json" in archive._members:
+                archive._read_layout()
+            elif "manifest.json" in archive._members:
+                archive._read_docker()
+            else:
+                raise InvalidArgument("not an image archive: it has neither index.json nor manifest.json")
+        except (tarfile.TarError, EOFError, OSError) as failure:
+            raise InvalidArgument(f"not a readable tar archive: {failure}") from None
+        return archive
+
+    def size(self, digest: str) -> int:
+        """Bytes of a blob. Raises InvalidArgument where the archive lacks it."""
+        return len(self.documents[digest]) if digest in self.documents else self._member(digest).size
+
+    def has(self, digest: str) -> bool:
+        """Whether the blob is here; indexes may name other platforms' images that are not."""
+        return digest in self.documents or digest in self._by_digest or _blob_path(digest) in self._members
+
+    def chunks(self, digest: str) -> Iterator[bytes]:
+        """The bytes of a blob in pieces."""
+        if digest in self.documents:
+            yield self.documents[digest]
+            return
+        stream = self._stream(self._member(digest))
+        while chunk := stream.read(CHUNK_BYTES):
+            yield chunk
+
+    def document(self, digest: str) -> bytes:
+        """A small blob whole. Raises InvalidArgument where its digest is not its name."""
+        if digest in self.documents:
+            return self.documents[digest]
+        data = self._small(self._member(digest))
+        if model.digest_of(data) != digest:
+            raise InvalidArgument(f"corrupt archive: the blob {digest} has the digest {model.digest_of(data)}")
+        return data
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._tar is not None:
+            self._tar.close()
+
+    def _read_layout(self) -> None:
+        index = model.parse_json(self._small(self._members["index.json"]), "index.json")
+        by_target: dict[str, tuple[Descriptor, list[str]]] = {}
+        for entry in map(Descriptor.read, index.get("manifests") or ()):
+            names = by_target.setdefault(entry.digest, (entry, []))[1]
+            if name := next((entry.annotations[key] for key in NAME_ANNOTATIONS if entry.annotations.get(key)), ""):
+                names.append(name)
+        self.images = [ArchivedImage(tuple(names), target) for target, names in by_target.values()]
+
+    def _read_docker(self) -> None:
+        try:
+            entries = orjson.loads(self._small(self._members["manifest.json"]))
+            for entry in entries:
+                config = self._blob(model.OCI_CONFIG, entry["Config"])
+                layers = tuple(self._blob(model.OCI_LAYER, name) for name in entry["Layers"])
+                self.images.append(ArchivedImage(tuple(entry.get("RepoTags") or ()), self._manifest(config, layers)))
+        except (orjson.JSONDecodeError, KeyError, TypeError) as failure:
+            raise InvalidArgument(f"broken manifest.json: {failure!r}") from None
+
+    def _manifest(self, config: Descriptor, layers: tuple[Descriptor, ...]) -> Descriptor:
+        def entry(blob: Descriptor) -> dict[str, object]:
+            return {"mediaType": blob.media_type, "digest": blob.digest, "size": blob.size}
+
+        document = {
+            "schemaVersion": 2,
+            "mediaType": model.OCI_MANIFEST,
+            "config": entry(config),
+            "layers": [entry(layer) for layer in layers],
+        }
+        data = orjson.dumps(document)
+        digest = model.digest_of(data)
+        self.documents[digest] = data
+        return Descriptor(model.OCI_MANIFEST, digest, len(data))
+
+    def _blob(self, media_type: str, name: str) -> Descriptor:
+        """A member of a docker archive as a blob: hashed, and from now on known by its digest."""
+        member = self._members.get(_clean(name))
+        if member is None:
+            raise InvalidArgument(f"broken archive: manifest.json names {name!r}, which is not in it")
+        hasher = hashlib.sha256()
+        stream = self._stream(member)
+        head = b""
+        while chunk := stream.read(CHUNK_BYTES):
+            head = head or chunk[:4]
+            hasher.update(chunk)
+        if media_type == model.OCI_LAYER and head.startswith(GZIP):
+            media_type += "+gzip"
+        digest = f"sha256:{hasher.hexdigest()}"
+        self._by_digest[digest] = member
+        return Descriptor(media_type, digest, member.size)
+
+    def _member(self, digest: str) -> tarfile.TarInfo:
+        member = self._by_digest.get(digest) or self._members.get(_blob_path(digest))
+        if member is None:
+            raise InvalidArgument(f"incomplete archive: the blob {digest} is not in it")
+        return member
+
+    def _small(self, member: tarfile.TarInfo) -> bytes:
+        if member.size > DOCUMENT_BYTES:
+            raise InvalidArgument(f"{member.name} has {member.size} bytes; a manifest may have {DOCUMENT_BYTES}")
+        return self._stream(member).read()
+
+    def _stream(self, member: tarfile.TarInfo) -> IO[bytes]:
+        stream = self._tar.extractfile(member) if self._tar else None
+        if stream is None:
+            raise InvalidArgument(f"{member.name} is not a file")
+        return stream
+
+
+def _blob_path(digest: str) -> str:
+    return "blobs/" + digest.replace(":", "/", 1)
+
+
+def _clean(name: str) -> str:
+    return name.removeprefix("./")
+
+
+def _seekable(path: Path) -> IO[bytes]:
+    """The archive uncompressed. A compressed one is expanded beside itself, into a file without a name."""
+    source = path.open("rb")
+    head = source.read(4)
+    source.seek(0)
+    if not head.startswith((GZIP, ZSTD)):
+        return source
+    import tempfile
+
+    with source:
+        expanded = tempfile.TemporaryFile(dir=path.parent)  # noqa: SIM115 - handed to the caller
+        _expand(source, head, expanded)
+    expanded.seek(0)
+    return expanded
+
+
+def _expand(source: IO[bytes], head: bytes, target: IO[bytes]) -> None:
+    import shutil
+
+    if head.startswith(ZSTD):
+        import zstandard
+
+        zstandard.ZstdDecompressor().copy_stream(source, target)
+        return
+    import gzip
+
+    with gzip.GzipFile(fileobj=source) as stream:
+        shutil.copyfileobj(stream, target, CHUNK_BYTES)

@@ -1,0 +1,110 @@
+"""CRI's ImageService, and Images.Import, over containerd."""
+
+import os
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import orjson
+
+from navarch.protos.cri import v1_pb2 as criv1
+from navarch.protos.navarch import images_pb2
+from navarch.runtime_shim import errors
+from navarch.runtime_shim.containerd.client import ContainerdClient
+from navarch.runtime_shim.containerd.images.catalog import Catalog, ImageContent, ImageRecord
+from navarch.runtime_shim.containerd.images.importer import Importer
+from navarch.runtime_shim.containerd.images.puller import Puller
+from navarch.runtime_shim.containerd.images.registry import Credentials
+from navarch.runtime_shim.containerd.images.unpack import Unpacker
+
+# Above this an archive is a mistake: a disk image, an endless stream.
+ARCHIVE_BYTES = 64 << 30
+
+
+class ImageService:
+    """The images of one containerd namespace."""
+
+    def __init__(self, client: ContainerdClient, snapshotter: str, scratch: Path) -> None:
+        self.catalog = Catalog(client)
+        self.unpacker = Unpacker(client, snapshotter)
+        self._importer = Importer(client, self.catalog, self.unpacker)
+        self._puller = Puller(client, self.catalog, self.unpacker)
+        self._scratch = scratch
+
+    async def resolve(self, name: str) -> ImageContent:
+        """What a container of this image needs. Raises NotFound."""
+        return await self.catalog.resolve(name)
+
+    async def list_images(self, request: criv1.ListImagesRequest) -> criv1.ListImagesResponse:
+        """All images, or the one that the filter names."""
+        wanted = request.filter.image.image
+        if not wanted:
+            records = await self.catalog.list()
+        else:
+            found = await self.catalog.find(wanted)
+            records = [found] if found else []
+        return criv1.ListImagesResponse(images=map(_cri_image, records))
+
+    async def image_status(self, request: criv1.ImageStatusRequest) -> criv1.ImageStatusResponse:
+        """One image; an empty answer, not an error, where it is absent."""
+        if not request.image.image:
+            raise errors.InvalidArgument("the request names no image")
+        record = await self.catalog.find(request.image.image)
+        if record is None:
+            return criv1.ImageStatusResponse()
+        answer = criv1.ImageStatusResponse(image=_cri_image(record))
+        if request.verbose:
+            spec = orjson.loads(record.content.config_json)
+            info = {"chainID": record.content.chain_id, "imageSpec": spec}
+            answer.info["info"] = orjson.dumps(info).decode()
+        return answer
+
+    async def pull_image(self, request: criv1.PullImageRequest) -> criv1.PullImageResponse:
+        """Pull from the registry that the name says; the answer refers to the image by id."""
+        if not request.image.image:
+            raise errors.InvalidArgument("the request names no image")
+        image_id = await self._puller.pull(request.image.image, Credentials.of(request.auth))
+        return criv1.PullImageResponse(image_ref=image_id)
+
+    async def remove_image(self, request: criv1.RemoveImageRequest) -> criv1.RemoveImageResponse:
+        """Remove the image with all its names. Absent is removed."""
+        record = await self.catalog.find(request.image.image)
+        if record is not None:
+            await self.catalog.remove((*record.names, record.content.image_id))
+        return criv1.RemoveImageResponse()
+
+    async def import_(self, requests: AsyncIterator[images_pb2.ImportRequest]) -> images_pb2.ImportResponse:
+        """Receive an archive into a scratch file, then import it."""
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix="import-", dir=self._scratch)
+        path = Path(name)
+        try:
+            size = 0
+            with os.fdopen(handle, "wb") as archive:
+                async for request in requests:
+                    size += len(request.data)
+                    if size > ARCHIVE_BYTES:
+                        raise errors.InvalidArgument(f"the archive exceeds {ARCHIVE_BYTES} bytes")
+                    archive.write(request.data)
+            return images_pb2.ImportResponse(images=await self._importer.load(path))
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _cri_image(record: ImageRecord) -> criv1.Image:
+    user, _, _ = record.content.config.user.partition(":")
+    image = criv1.Image(
+        id=record.content.image_id,
+        repo_tags=record.tags,
+        repo_digests=record.digests,
+        size=record.content.size_bytes,
+        pinned=record.pinned,
+        spec=criv1.ImageSpec(image=record.content.image_id),
+    )
+    if user.isdecimal():
+        image.uid.value = int(user)
+    elif user:
+        image.username = user
+    elif not user:
+        image.uid.value = 0
+    return image

@@ -1,0 +1,173 @@
+"""The few system calls that Python lacks: mount, umount, namespaces; and what this process may do.
+
+All functions are synchronous and quick. `pin_namespaces` changes the namespaces of the calling thread for good:
+call it through `in_doomed_thread`, whose thread ends right after, so that nothing else ever runs in there.
+"""
+
+import asyncio
+import ctypes
+import errno
+import fcntl
+import os
+import socket
+import struct
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+# Kernel constants: linux/mount.h, linux/sched.h, linux/if.h, linux/sockios.h.
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_REC = 1, 2, 4, 8, 32, 4096, 16384
+MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
+CLONE_FLAGS = {"net": 0x40000000, "ipc": 0x08000000, "uts": 0x04000000}
+SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
+CAP_SYS_RESOURCE = 24
+
+CAPABILITIES = (
+    "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
+    "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER",
+    "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE",
+    "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP",
+    "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF",
+    "CHECKPOINT_RESTORE",
+)  # fmt: skip
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{what}: {os.strerror(code)}")
+
+
+def mount(source: str, target: Path, kind: str = "", flags: int = 0, data: str = "") -> None:
+    """mount(2). Raises OSError."""
+    arguments = (
+        source.encode(),
+        os.fsencode(target),
+        kind.encode() or None,
+        ctypes.c_ulong(flags),
+        data.encode() or None,
+    )
+    _check(_libc.mount(*arguments), f"mount {source} on {target}")
+
+
+def unmount(target: Path) -> None:
+    """Detach whatever is mounted there; nothing mounted, or no such path, is fine. Raises OSError."""
+    while _libc.umount2(os.fsencode(target), MNT_DETACH | UMOUNT_NOFOLLOW) == 0:
+        pass  # Mounts may lie on top of one another.
+    code = ctypes.get_errno()
+    if code not in (errno.EINVAL, errno.ENOENT):
+        raise OSError(code, f"unmount {target}: {os.strerror(code)}")
+
+
+def is_pinned(path: Path) -> bool:
+    """Whether a namespace is bound to this file: it then lies on another file system than its folder."""
+    try:
+        return path.stat().st_dev != path.parent.stat().st_dev
+    except FileNotFoundError:
+        return False
+
+
+def pin_namespaces(directory: Path, kinds: tuple[str, ...], hostname: str, sysctls: Mapping[str, str]) -> None:
+    """Make new namespaces and bind each to the file `directory`/kind. The calling thread stays in them.
+
+    kinds: of "net", "ipc", "uts". hostname: for the new UTS namespace. sysctls: by dotted name; must be of
+    these namespaces. The loopback interface of a new network namespace is up. Raises OSError.
+    """
+    flags = 0
+    for kind in kinds:
+        flags |= CLONE_FLAGS[kind]
+        (directory / kind).touch()
+    _check(_libc.unshare(flags), f"unshare {' '.join(kinds)}")
+    if "uts" in kinds:
+        encoded = hostname.encode()
+        _check(_libc.sethostname(encoded, len(encoded)), f"set the hostname {hostname!r}")
+    if "net" in kinds:
+        _bring_up("lo")
+    for name, value in sysctls.items():
+        _write_sysctl(name, value)
+    for kind in kinds:
+        mount(f"/proc/thread-self/ns/{kind}", directory / kind, flags=MS_BIND)
+
+
+def socket_in(netns: Path | None, family: socket.AddressFamily) -> socket.socket:
+    """A TCP socket of a pinned network namespace, None: of this one. The calling thread stays in there."""
+    if netns is not None:
+        handle = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _check(_libc.setns(handle, CLONE_FLAGS["net"]), f"enter {netns}")
+        finally:
+            os.close(handle)
+    return socket.socket(family, socket.SOCK_STREAM)
+
+
+def unpin_namespace(path: Path) -> None:
+    """Let go of a pinned namespace: it ends with the last process in it. Absent is fine."""
+    unmount(path)
+    path.unlink(missing_ok=True)
+
+
+async def in_doomed_thread(work: Callable[[], T]) -> T:
+    """Run `work` in a thread of its own, which then ends, and with it what it did to itself."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, failure: BaseException | None) -> None:
+        if done.cancelled():
+            return
+        if failure is not None:
+            done.set_exception(failure)
+        else:
+            done.set_result(result)  # type: ignore[arg-type]
+
+    def run() -> None:
+        try:
+            result, failure = work(), None
+        except BaseException as caught:
+            result, failure = None, caught
+        loop.call_soon_threadsafe(settle, result, failure)
+
+    threading.Thread(target=run, name="namespaces").start()
+    # The thread can't be stopped: a cancelled caller must still find its work done before it cleans up.
+    try:
+        return await asyncio.shield(done)
+    except asyncio.CancelledError:
+        await asyncio.wait((done,))
+        raise
+
+
+def permitted_capabilities() -> frozenset[str]:
+    """Names, with CAP_, of what this process may hand to a container."""
+    fields = dict(line.split(":\t") for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line)
+    mask = int(fields["CapPrm"], 16) & int(fields["CapBnd"], 16)
+    return frozenset(f"CAP_{name}" for bit, name in enumerate(CAPABILITIES) if mask >> bit & 1)
+
+
+def oom_score_floor() -> int:
+    """The lowest oom_score_adj that we may give: without CAP_SYS_RESOURCE no lower than our own."""
+    if f"CAP_{CAPABILITIES[CAP_SYS_RESOURCE]}" in permitted_capabilities():
+        return -1000
+    return max(0, int(Path("/proc/self/oom_score_adj").read_text()))
+
+
+def _bring_up(interface: str) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
+        request = struct.pack("16sh14x", interface.encode(), 0)
+        _, flags = struct.unpack("16sh14x", fcntl.ioctl(handle, SIOCGIFFLAGS, request))
+        fcntl.ioctl(handle, SIOCSIFFLAGS, struct.pack("16sh14x", interface.encode(), flags | IFF_UP))
+
+
+def _write_sysctl(name: str, value: str) -> None:
+    # With slashes, dots belong to names such as interfaces'; otherwise dots separate.
+    path = name if "/" in name else name.replace(".", "/")
+    if ".." in path.split("/"):
+        raise OSError(errno.EINVAL, f"invalid sysctl {name!r}")
+    try:
+        with open(f"/proc/sys/{path}", "w") as file:
+            file.write(value)
+    except OSError as failure:
+        raise OSError(failure.errno, f"set sysctl {name}={value}: {failure.strerror}") from None

@@ -1,0 +1,102 @@
+"""A container's output: from its pipes into the log file that the kubelet named, and to whoever is attached.
+
+A log that can't be written (disk full) loses records, is complained about once, and never blocks the container.
+"""
+
+import asyncio
+import os
+from pathlib import Path
+
+from navarch.runtime_shim.containerd.logformat import LineFormatter
+from navarch.runtime_shim.containerd.pipes import STDERR, STDOUT, Pipes
+from navarch.services.base.clock import Clock
+from navarch.services.base.log import get_logger
+
+LOG = get_logger("shim.output")
+# An attached client this many pieces behind is cut off rather than fed without end.
+ATTACH_QUEUE = 256
+# Pieces for an attached client: (stream, data); None when the output has ended.
+Piece = tuple[str, bytes] | None
+
+
+class Output:
+    """Reads one container's output for as long as the shim and the container live."""
+
+    def __init__(self, folder: Path, log_path: str, clock: Clock, *, stdin: bool, tty: bool) -> None:
+        """log_path: "" for a container whose output nobody asked for."""
+        self.pipes = Pipes(folder, stdin=stdin, tty=tty, on_data=self._on_data)
+        self._log_path = log_path
+        self._clock = clock
+        self._formatters = {stream: LineFormatter(stream) for stream in (STDOUT, STDERR)}
+        self._attached: set[asyncio.Queue[Piece]] = set()
+        self._handle = -1
+        self._complained = False
+
+    def open(self) -> None:
+        """Open log and pipes. Raises OSError."""
+        self.reopen()
+        self.pipes.open()
+
+    def reopen(self) -> None:
+        """Go on in a new file at the log's path; the old one was renamed. Raises OSError."""
+        if not self._log_path:
+            return
+        os.makedirs(os.path.dirname(self._log_path), exist_ok=True)
+        handle = os.open(self._log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        self._close_log()
+        self._handle = handle
+
+    def attach(self) -> "asyncio.Queue[Piece]":
+        """A queue of all output from now on; hand it to `detach` in the end."""
+        queue: asyncio.Queue[Piece] = asyncio.Queue(ATTACH_QUEUE + 1)
+        if self.pipes.drained.is_set():
+            queue.put_nowait(None)
+        self._attached.add(queue)
+        return queue
+
+    def detach(self, queue: "asyncio.Queue[Piece]") -> None:
+        """Stop feeding a queue."""
+        self._attached.discard(queue)
+
+    def close(self, *, remove: bool) -> None:
+        """Write what waits for its line end, and let go. remove: the container is over."""
+        self.pipes.close(remove=remove)
+        for formatter in self._formatters.values():
+            self._write(formatter.flush(self._now(), final=remove))
+        self._close_log()
+        self._tell(None)
+
+    def _on_data(self, stream: str, data: bytes) -> None:
+        if data:
+            self._write(self._formatters[stream].feed(data, self._now()))
+            self._tell((stream, data))
+        elif self.pipes.drained.is_set():
+            self._tell(None)
+
+    def _tell(self, piece: Piece) -> None:
+        for queue in list(self._attached):
+            if piece is not None and queue.qsize() >= ATTACH_QUEUE:
+                self._attached.discard(queue)
+                piece = None
+            if not queue.full():
+                queue.put_nowait(piece)
+
+    def _write(self, records: bytes) -> None:
+        rest = memoryview(records)
+        try:
+            while rest and self._handle >= 0:
+                rest = rest[os.write(self._handle, rest) :]
+        except OSError as failure:
+            if not self._complained:
+                LOG.error("log.lost", path=self._log_path, error=failure)
+            self._complained = True
+        else:
+            self._complained = self._complained and not records
+
+    def _close_log(self) -> None:
+        handle, self._handle = self._handle, -1
+        if handle >= 0:
+            os.close(handle)
+
+    def _now(self) -> int:
+        return int(self._clock.now() * 1e9)

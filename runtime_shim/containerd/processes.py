@@ -1,0 +1,158 @@
+"""Further processes in running containers: ExecSync, and exec, attach and port-forward as streams.
+
+An exec is a process of containerd's task, with pipes of its own. Its end is awaited with Tasks.Wait rather than
+through events, so that none can be missed; whatever ends the call also ends the process.
+"""
+
+import asyncio
+import contextlib
+import secrets
+import shutil
+import signal
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import orjson
+from google.protobuf import any_pb2
+
+from navarch.protos.containerd.services.containers import v1_pb2 as containersv1
+from navarch.protos.containerd.services.tasks import v1_pb2 as tasksv1
+from navarch.protos.cri import v1_pb2 as criv1
+from navarch.runtime_shim import errors
+from navarch.runtime_shim.containerd import spec
+from navarch.runtime_shim.containerd.client import ContainerdClient
+from navarch.runtime_shim.containerd.containers import DRAIN_TIMEOUT_S
+from navarch.runtime_shim.containerd.pipes import Pipes
+from navarch.runtime_shim.containerd.world import World
+from navarch.services.base.log import get_logger
+
+LOG = get_logger("shim.exec")
+# What ExecSync returns of each stream; the rest is read and dropped, as the contract says.
+OUTPUT_BYTES = 16 << 20
+
+
+class Process:
+    """One exec while it runs."""
+
+    def __init__(self, client: ContainerdClient, container_id: str, exec_id: str, pipes: Pipes) -> None:
+        self.pipes = pipes
+        self._tasks = client.tasks
+        self._ids = {"container_id": container_id, "exec_id": exec_id}
+
+    async def wait(self) -> int:
+        """The exit code."""
+        code: int = (await self._tasks.Wait(tasksv1.WaitRequest(**self._ids), timeout=None)).exit_status
+        return code
+
+    async def drained(self) -> None:
+        """All output has been read, or what holds it outlived the process for too long."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.pipes.drained.wait(), DRAIN_TIMEOUT_S)
+
+    async def close_stdin(self) -> None:
+        """Standard input ends."""
+        self.pipes.close_stdin()
+        with contextlib.suppress(errors.ShimError):
+            await self._tasks.CloseIO(tasksv1.CloseIORequest(stdin=True, **self._ids))
+
+    async def resize(self, width: int, height: int) -> None:
+        """The terminal's new size."""
+        with contextlib.suppress(errors.ShimError):
+            await self._tasks.ResizePty(tasksv1.ResizePtyRequest(width=width, height=height, **self._ids))
+
+
+class Processes:
+    """Runs processes in containers."""
+
+    def __init__(self, client: ContainerdClient, world: World) -> None:
+        self._client = client
+        self._world = world
+
+    async def exec_sync(self, request: criv1.ExecSyncRequest) -> criv1.ExecSyncResponse:
+        """Run to the end. Raises DeadlineExceeded after `timeout` seconds, 0: never; the process is killed then."""
+        output: dict[str, bytearray] = {}
+
+        def collect(stream: str, data: bytes) -> None:
+            buffer = output.setdefault(stream, bytearray())
+            buffer += data[: OUTPUT_BYTES - len(buffer)]
+
+        async with self.run(request.container_id, request.cmd, collect) as process:
+            try:
+                code = await asyncio.wait_for(process.wait(), request.timeout or None)
+            except TimeoutError:
+                limit = f"timed out after {request.timeout} s"
+                raise errors.DeadlineExceeded(f"command {list(request.cmd)} {limit}") from None
+            await process.drained()
+        stdout, stderr = (bytes(output.get(stream, b"")) for stream in ("stdout", "stderr"))
+        return criv1.ExecSyncResponse(stdout=stdout, stderr=stderr, exit_code=code)
+
+    @asynccontextmanager
+    async def run(
+        self,
+        container_id: str,
+        command: Sequence[str],
+        on_data: Callable[[str, bytes], None],
+        *,
+        stdin: bool = False,
+        tty: bool = False,
+    ) -> AsyncIterator[Process]:
+        """A running process; leaving the block ends it and removes it. Raises NotFound, InvalidArgument ..."""
+        if not command:
+            raise errors.InvalidArgument("no command specified")
+        container = self._world.running(container_id)
+        real_id, exec_id = container.record.id, secrets.token_hex(16)
+        folder = self._world.state.container(real_id) / f"exec-{exec_id}"
+        pipes = Pipes(folder, stdin=stdin, tty=tty, on_data=on_data)
+        process = Process(self._client, real_id, exec_id, pipes)
+        try:
+            await self._start(real_id, exec_id, command, pipes, folder, tty=tty)
+            yield process
+        finally:
+            pipes.close()
+            await asyncio.shield(asyncio.ensure_future(self._clean_up(real_id, exec_id, folder)))
+
+    async def _start(
+        self, container_id: str, exec_id: str, command: Sequence[str], pipes: Pipes, folder: Path, *, tty: bool
+    ) -> None:
+        found = await self._client.containers.Get(containersv1.GetContainerRequest(id=container_id))
+        process = spec.exec_process(orjson.loads(found.container.spec.value)["process"], command, tty)
+        folder.mkdir()
+        pipes.open()
+        await self._client.tasks.Exec(
+            tasksv1.ExecProcessRequest(
+                container_id=container_id,
+                exec_id=exec_id,
+                stdin=pipes.stdin,
+                stdout=pipes.stdout,
+                stderr=pipes.stderr,
+                terminal=tty,
+                spec=any_pb2.Any(type_url=spec.PROCESS_TYPE, value=orjson.dumps(process)),
+            )
+        )
+        try:
+            await self._client.tasks.Start(tasksv1.StartRequest(container_id=container_id, exec_id=exec_id))
+        except errors.ShimError as failure:
+            raise errors.RuntimeFailure(f"failed to exec in container {container_id}: {failure}") from None
+
+    async def _clean_up(self, container_id: str, exec_id: str, folder: Path) -> None:
+        ids = {"container_id": container_id, "exec_id": exec_id}
+        delete = tasksv1.DeleteProcessRequest(**ids)
+        kill = tasksv1.KillRequest(container_id=container_id, exec_id=exec_id, signal=signal.SIGKILL)
+        try:
+            await self._client.tasks.DeleteProcess(delete)
+        except errors.FailedPrecondition:
+            # Still running.
+            wait = asyncio.ensure_future(self._client.tasks.Wait(tasksv1.WaitRequest(**ids)))
+            with contextlib.suppress(errors.ShimError):
+                await self._client.tasks.Kill(
+                    tasksv1.KillRequest(container_id=container_id, exec_id=exec_id, signal=signal.SIGKILL)
+                )
+                await wait
+                await self._client.tasks.DeleteProcess(delete)
+            wait.cancel()
+        except errors.NotFound:
+            pass
+        except errors.ShimError as failure:
+            LOG.warning("exec.left", container=container_id, exec=exec_id, error=failure)
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)

@@ -1,0 +1,110 @@
+"""After a restart: rediscover what was finished, adopt what runs, remove what was half made.
+
+Records lead to everything; containerd is asked only for what they can't know: whether a task runs. What is
+ours in containerd without a record was being removed, or lost its folder: it goes too.
+"""
+
+import grpc
+
+from navarch.protos.containerd.services.containers import v1_pb2 as containersv1
+from navarch.protos.containerd.services.snapshots import v1_pb2 as snapshotsv1
+from navarch.protos.containerd.services.tasks import v1_pb2 as tasksv1
+from navarch.protos.cri import v1_pb2 as criv1
+from navarch.runtime_shim import errors
+from navarch.runtime_shim.containerd import linux
+from navarch.runtime_shim.containerd.client import ContainerdClient, shim_error
+from navarch.runtime_shim.containerd.containers import Containers
+from navarch.runtime_shim.containerd.maker import OWNER, OWNER_LABEL
+from navarch.runtime_shim.containerd.records import ContainerPhase, ContainerRecord, SandboxPhase, SandboxRecord
+from navarch.runtime_shim.containerd.sandbox_files import pinned_kinds
+from navarch.runtime_shim.containerd.sandboxes import Sandboxes
+from navarch.runtime_shim.containerd.world import Container, Sandbox, World
+from navarch.services.base.log import get_logger
+
+LOG = get_logger("shim.recovery")
+# Task states of containerd.
+CREATED, RUNNING = 1, 2
+
+
+class Recovery:
+    """Fills the world from disk and containerd, once, before anybody is answered."""
+
+    def __init__(
+        self, world: World, client: ContainerdClient, sandboxes: Sandboxes, containers: Containers, snapshotter: str
+    ) -> None:
+        self._world = world
+        self._client = client
+        self._sandboxes = sandboxes
+        self._containers = containers
+        self._snapshotter = snapshotter
+
+    async def recover(self) -> None:
+        """May be repeated after a failure. Raises ShimError where containerd can't be asked."""
+        self._world.sandboxes.clear()
+        self._world.containers.clear()
+        for sandbox_id, record in list(self._world.state.sandboxes()):
+            if record is not None and record.phase != SandboxPhase.CREATING:
+                self._world.sandboxes[sandbox_id] = Sandbox(self._checked(record))
+        for container_id, found in list(self._world.state.containers()):
+            await self._restore(container_id, found)
+        for sandbox_id, record in list(self._world.state.sandboxes()):
+            if sandbox_id not in self._world.sandboxes:
+                LOG.info("sandbox.leftover", sandbox=sandbox_id)
+                await self._sandboxes.discard(record or _unknown(sandbox_id))
+        await self._remove_strays()
+        LOG.info("recovered", sandboxes=len(self._world.sandboxes), containers=len(self._world.containers))
+
+    def _checked(self, record: SandboxRecord) -> SandboxRecord:
+        """A sandbox without its namespaces (the host was restarted) is not ready; its network is to be undone."""
+        folder = self._world.state.sandbox(record.id)
+        pinned = all(linux.is_pinned(folder / kind) for kind in pinned_kinds(record.config))
+        if record.phase == SandboxPhase.READY and not pinned:
+            record.phase = SandboxPhase.LOST
+        return record
+
+    async def _restore(self, container_id: str, record: ContainerRecord | None) -> None:
+        sandbox = self._world.sandboxes.get(record.sandbox_id) if record else None
+        if record is None or sandbox is None or record.phase == ContainerPhase.CREATING:
+            LOG.info("container.leftover", container=container_id)
+            await self._containers.discard(container_id)
+            return
+        container = Container(record, sandbox)
+        self._world.add(container)
+        if record.phase == ContainerPhase.EXITED:
+            container.exited.set()
+            return
+        await self._adopt(container)
+
+    async def _adopt(self, container: Container) -> None:
+        """Go on with a container that may run. Exits that were missed are found by the monitor's listing."""
+        record = container.record
+        try:
+            process = (await self._client.tasks.Get(tasksv1.GetRequest(container_id=record.id))).process
+        except errors.NotFound:
+            return
+        if record.phase == ContainerPhase.CREATED and process.status == CREATED:
+            # Killed between the task's creation and its start: as if neither had been.
+            await self._containers.delete_task(record.id)
+            return
+        self._containers.open_output(container)
+        if record.phase == ContainerPhase.CREATED:
+            self._containers.started(container, process.pid)
+
+    async def _remove_strays(self) -> None:
+        mine = f'labels."{OWNER_LABEL}"=={OWNER}'
+        found = await self._client.containers.List(containersv1.ListContainersRequest(filters=[mine]))
+        strays = {container.id for container in found.containers}
+        request = snapshotsv1.ListSnapshotsRequest(snapshotter=self._snapshotter, filters=[mine])
+        try:
+            async for answer in self._client.snapshots.List(request):
+                strays.update(info.name for info in answer.info)
+        except grpc.aio.AioRpcError as failure:
+            raise shim_error(failure) from None
+        for stray in strays - self._world.containers.keys():
+            LOG.info("container.stray", container=stray)
+            await self._containers.discard(stray)
+
+
+def _unknown(sandbox_id: str) -> SandboxRecord:
+    """Stands for a sandbox whose record was never written or is unreadable."""
+    return SandboxRecord(sandbox_id, criv1.PodSandboxConfig(), 0)

@@ -1,0 +1,150 @@
+"""What a sandbox consists of on the host: pinned namespaces, /dev/shm, hosts, hostname and resolv.conf.
+
+Synchronous. `build` must run in a thread of its own, see `linux.in_doomed_thread`.
+"""
+
+import os
+from pathlib import Path
+
+import orjson
+
+from navarch.protos.cri import v1_pb2 as criv1
+from navarch.runtime_shim import errors
+from navarch.runtime_shim.containerd import linux
+from navarch.runtime_shim.containerd.records import SandboxRecord
+
+HANDLERS = frozenset(("", "runc"))
+# The namespaces that a sandbox may pin, by the names of their files.
+PINNED = ("net", "ipc", "uts")
+SHM_OPTIONS = "mode=1777,size=67108864"
+SHM_FLAGS = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
+# What glibc and musl read at most; CRI hands over whatever the Pod asks for.
+HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n"
+
+
+def check_config(config: criv1.PodSandboxConfig, handler: str) -> None:
+    """Refuse what can't be served. Raises InvalidArgument or Unsupported."""
+    metadata = config.metadata
+    if not metadata.name or not metadata.namespace or not metadata.uid:
+        raise errors.InvalidArgument("a sandbox needs a name, a namespace and a uid")
+    if handler not in HANDLERS:
+        raise errors.InvalidArgument(f"no runtime for {handler!r} is configured: there is runc")
+    security = config.linux.security_context
+    options = security.namespace_options
+    if security.HasField("namespace_options") and options.pid == criv1.NamespaceMode.POD:
+        raise errors.Unsupported("a PID namespace shared by the containers of a Pod is not served")
+    if options.HasField("userns_options") and options.userns_options.mode == criv1.NamespaceMode.POD:
+        raise errors.Unsupported("user namespaces are not served")
+    for name in config.linux.sysctls:
+        check_sysctl(name, config)
+
+
+def check_sysctl(name: str, config: criv1.PodSandboxConfig) -> None:
+    """Refuse parameters of the host: only those of the sandbox's own namespaces may be set."""
+    dotted = name.replace("/", ".")
+    options = config.linux.security_context.namespace_options
+    if dotted.startswith("net."):
+        owned = options.network != criv1.NamespaceMode.NODE
+    else:
+        prefixes = ("kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue.")
+        owned = dotted.startswith(prefixes) and options.ipc != criv1.NamespaceMode.NODE
+    if not owned:
+        raise errors.InvalidArgument(f"sysctl {name} is not of a namespace of this sandbox")
+
+
+def sandbox_name(metadata: criv1.PodSandboxMetadata) -> str:
+    """What may exist once."""
+    return f"{metadata.name}_{metadata.namespace}_{metadata.uid}_{metadata.attempt}"
+
+
+def on_host_network(config: criv1.PodSandboxConfig) -> bool:
+    """Whether the Pod shares the host's network, and with it its name."""
+    return config.linux.security_context.namespace_options.network == criv1.NamespaceMode.NODE
+
+
+def pinned_kinds(config: criv1.PodSandboxConfig) -> tuple[str, ...]:
+    """Which namespaces this sandbox has of its own."""
+    host_ipc = config.linux.security_context.namespace_options.ipc == criv1.NamespaceMode.NODE
+    return (*(() if on_host_network(config) else ("net", "uts")), *(() if host_ipc else ("ipc",)))
+
+
+def hostname(config: criv1.PodSandboxConfig) -> str:
+    """What programs in the sandbox are told."""
+    return os.uname().nodename if on_host_network(config) else config.hostname or config.metadata.name
+
+
+def network_capabilities(config: criv1.PodSandboxConfig) -> dict[str, object]:
+    """What the Pod asks of plugins that offer it: host ports, and its DNS settings."""
+    ports = [
+        {
+            "hostPort": port.host_port,
+            "containerPort": port.container_port,
+            "protocol": criv1.Protocol.Name(port.protocol).lower(),
+            **({"hostIP": port.host_ip} if port.host_ip else {}),
+        }
+        for port in config.port_mappings
+        if port.host_port > 0
+    ]
+    dns = config.dns_config
+    settings = {"servers": list(dns.servers), "searches": list(dns.searches), "options": list(dns.options)}
+    return {"portMappings": ports, "dns": settings if any(settings.values()) else None}
+
+
+def build(folder: Path, config: criv1.PodSandboxConfig) -> None:
+    """Namespaces and /dev/shm. Raises OSError; the calling thread is of no further use."""
+    kinds = pinned_kinds(config)
+    if "ipc" in kinds:
+        shm = folder / "shm"
+        shm.mkdir(exist_ok=True)
+        linux.mount("shm", shm, "tmpfs", SHM_FLAGS, SHM_OPTIONS)
+    if kinds:
+        linux.pin_namespaces(folder, kinds, hostname(config), config.linux.sysctls)
+
+
+def write_files(folder: Path, config: criv1.PodSandboxConfig, ips: tuple[str, ...]) -> None:
+    """hosts, hostname, resolv.conf: for containers whose configuration brings none of their own."""
+    name = hostname(config)
+    (folder / "hostname").write_text(f"{name}\n")
+    own = "".join(f"{ip}\t{name}\n" for ip in ips)
+    (folder / "hosts").write_text(_read("/etc/hosts") if on_host_network(config) else HOSTS + own)
+    (folder / "resolv.conf").write_text(resolv_conf(config.dns_config) or _read("/etc/resolv.conf"))
+
+
+def resolv_conf(dns: criv1.DNSConfig) -> str:
+    """The file of these settings; "" for none."""
+    lines = [f"search {' '.join(dns.searches)}"] if dns.searches else []
+    lines += [f"nameserver {server}" for server in dns.servers]
+    lines += [f"options {' '.join(dns.options)}"] if dns.options else []
+    return "".join(f"{line}\n" for line in lines)
+
+
+def container_files(folder: Path, config: criv1.PodSandboxConfig) -> dict[str, str]:
+    """Where containers of the sandbox see what: host path by container path."""
+    shm = str(folder / "shm") if "ipc" in pinned_kinds(config) else "/dev/shm"
+    names = ("hosts", "hostname", "resolv.conf")
+    return {**{f"/etc/{name}": str(folder / name) for name in names}, "/dev/shm": shm}
+
+
+def container_namespaces(folder: Path, config: criv1.PodSandboxConfig) -> dict[str, str]:
+    """What containers of the sandbox join: path by OCI type."""
+    types = {"net": "network", "ipc": "ipc", "uts": "uts"}
+    return {types[kind]: str(folder / kind) for kind in pinned_kinds(config)}
+
+
+def verbose_info(record: SandboxRecord, folder: Path) -> dict[str, str]:
+    """What a person who debugs wants to see beyond the contract's fields."""
+    namespaces = {kind: str(folder / kind) for kind in pinned_kinds(record.config)}
+    info = {
+        "pid": 0,
+        "runtimeSpec": {"linux": {"namespaces": [{"type": k, "path": p} for k, p in namespaces.items()]}},
+        "cniResult": record.network.get("result"),
+        "config": record.document()["config"],
+    }
+    return {"info": orjson.dumps(info).decode()}
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(errors="replace")
+    except OSError:
+        return ""

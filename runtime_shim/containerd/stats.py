@@ -1,0 +1,175 @@
+"""What containers and sandboxes use: read from control groups, the snapshotter and /proc when asked, never before.
+
+A rate needs two readings; the earlier one is that of the previous question about the same container.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from navarch.protos.containerd.services.snapshots import v1_pb2 as snapshotsv1
+from navarch.protos.cri import v1_pb2 as criv1
+from navarch.runtime_shim import errors
+from navarch.runtime_shim.containerd import statuses
+from navarch.runtime_shim.containerd.cgroups import Cgroups, Usage
+from navarch.runtime_shim.containerd.client import ContainerdClient
+from navarch.runtime_shim.containerd.cni import INTERFACE
+from navarch.runtime_shim.containerd.records import ContainerPhase
+from navarch.runtime_shim.containerd.world import Container, Sandbox, World
+
+# Below this the difference of two readings says more about their timing than about the load.
+RATE_INTERVAL_NS = 100_000_000
+# Of the snapshotter: each walks a directory tree.
+PARALLEL_USAGES = 8
+
+
+@dataclass(slots=True)
+class _Reading:
+    at_ns: int
+    cpu_ns: int
+    nano_cores: int = 0
+
+
+class Stats:
+    """The statistics half of RuntimeService."""
+
+    def __init__(self, world: World, cgroups: Cgroups, client: ContainerdClient, snapshotter: str, root: Path) -> None:
+        """root: the file system of writable layers."""
+        self._world = world
+        self._cgroups = cgroups
+        self._client = client
+        self._snapshotter = snapshotter
+        self._root = root
+        self._readings: dict[str, _Reading] = {}
+        self._usages = asyncio.Semaphore(PARALLEL_USAGES)
+
+    async def container_stats(self, request: criv1.ContainerStatsRequest) -> criv1.ContainerStatsResponse:
+        """One container's."""
+        container = self._world.container(request.container_id)
+        return criv1.ContainerStatsResponse(stats=await self._of_container(container))
+
+    async def list_container_stats(self, request: criv1.ListContainerStatsRequest) -> criv1.ListContainerStatsResponse:
+        """Of all running containers that the filter leaves."""
+        wanted = request.filter
+        listing = criv1.ContainerFilter(
+            id=wanted.id, pod_sandbox_id=wanted.pod_sandbox_id, label_selector=wanted.label_selector
+        )
+        containers = self._running(self._world.containers.values(), listing)
+        return criv1.ListContainerStatsResponse(stats=await asyncio.gather(*map(self._of_container, containers)))
+
+    async def pod_sandbox_stats(self, request: criv1.PodSandboxStatsRequest) -> criv1.PodSandboxStatsResponse:
+        """One sandbox's."""
+        sandbox = self._world.sandbox(request.pod_sandbox_id)
+        return criv1.PodSandboxStatsResponse(stats=await self._of_sandbox(sandbox))
+
+    async def list_pod_sandbox_stats(
+        self, request: criv1.ListPodSandboxStatsRequest
+    ) -> criv1.ListPodSandboxStatsResponse:
+        """Of all ready sandboxes that the filter leaves."""
+        wanted = criv1.PodSandboxFilter(id=request.filter.id, label_selector=request.filter.label_selector)
+        sandboxes = [
+            sandbox
+            for sandbox in self._world.sandboxes.values()
+            if sandbox.ready and statuses.sandbox_matches(sandbox.record, wanted)
+        ]
+        return criv1.ListPodSandboxStatsResponse(stats=await asyncio.gather(*map(self._of_sandbox, sandboxes)))
+
+    def _running(self, containers: Iterable[Container], wanted: criv1.ContainerFilter) -> list[Container]:
+        return [
+            container
+            for container in containers
+            if container.record.phase == ContainerPhase.RUNNING and statuses.container_matches(container.record, wanted)
+        ]
+
+    async def _of_container(self, container: Container) -> criv1.ContainerStats:
+        record = container.record
+        now = self._world.now_ns()
+        stats = criv1.ContainerStats(attributes=statuses.container_attributes(record))
+        if record.phase == ContainerPhase.RUNNING:
+            usage = self._cgroups.usage(record.cgroup_path)
+            stats.cpu.CopyFrom(self._cpu(record.id, usage, now))
+            stats.memory.CopyFrom(_memory(usage, now))
+        stats.writable_layer.timestamp = now
+        stats.writable_layer.fs_id.mountpoint = str(self._root)
+        request = snapshotsv1.UsageRequest(snapshotter=self._snapshotter, key=record.id)
+        try:
+            async with self._usages:
+                used = await self._client.snapshots.Usage(request)
+        except errors.NotFound:
+            return stats
+        stats.writable_layer.used_bytes.value = used.size
+        stats.writable_layer.inodes_used.value = used.inodes
+        return stats
+
+    async def _of_sandbox(self, sandbox: Sandbox) -> criv1.PodSandboxStats:
+        record, now = sandbox.record, self._world.now_ns()
+        config = record.config
+        attributes = criv1.PodSandboxAttributes(
+            id=record.id, metadata=config.metadata, labels=config.labels, annotations=config.annotations
+        )
+        running = self._running(sandbox.containers.values(), criv1.ContainerFilter())
+        linux = criv1.LinuxPodSandboxStats(containers=await asyncio.gather(*map(self._of_container, running)))
+        usage = self._pod_usage(sandbox, running)
+        linux.cpu.CopyFrom(self._cpu(record.id, usage, now))
+        linux.memory.CopyFrom(_memory(usage, now))
+        linux.process.timestamp = now
+        linux.process.process_count.value = usage.processes
+        if running:
+            linux.network.CopyFrom(_network(Path(f"/proc/{running[0].record.pid}/net/dev"), now))
+        return criv1.PodSandboxStats(attributes=attributes, linux=linux)
+
+    def _pod_usage(self, sandbox: Sandbox, running: list[Container]) -> Usage:
+        """The Pod's own group where it has one, else the sum over its containers."""
+        parent = sandbox.record.config.linux.cgroup_parent
+        if parent.strip("/") and self._cgroups.exists(parent):
+            return self._cgroups.usage(parent)
+        usages = [self._cgroups.usage(container.record.cgroup_path) for container in running]
+        fields = Usage.__dataclass_fields__
+        return Usage(**{name: sum(getattr(usage, name) for usage in usages) for name in fields})
+
+    def _cpu(self, key: str, usage: Usage, now: int) -> criv1.CpuUsage:
+        cpu = criv1.CpuUsage(timestamp=now, usage_core_nano_seconds=criv1.UInt64Value(value=usage.cpu_ns))
+        last = self._readings.get(key)
+        if last is None:
+            known = self._world.containers.keys() | self._world.sandboxes.keys()
+            self._readings = {name: reading for name, reading in self._readings.items() if name in known}
+            self._readings[key] = _Reading(now, usage.cpu_ns)
+            return cpu
+        elapsed = now - last.at_ns
+        if elapsed >= RATE_INTERVAL_NS:
+            rate = max(0, usage.cpu_ns - last.cpu_ns) * 1_000_000_000 // elapsed
+            last = self._readings[key] = _Reading(now, usage.cpu_ns, rate)
+        cpu.usage_nano_cores.value = last.nano_cores
+        return cpu
+
+
+def _memory(usage: Usage, now: int) -> criv1.MemoryUsage:
+    memory = criv1.MemoryUsage(timestamp=now)
+    memory.usage_bytes.value = usage.memory_bytes
+    memory.working_set_bytes.value = usage.working_set_bytes
+    memory.rss_bytes.value = usage.rss_bytes
+    memory.page_faults.value = usage.page_faults
+    memory.major_page_faults.value = usage.major_page_faults
+    if usage.memory_limit_bytes:
+        memory.available_bytes.value = max(0, usage.memory_limit_bytes - usage.working_set_bytes)
+    return memory
+
+
+def _network(path: Path, now: int) -> criv1.NetworkUsage:
+    """The interfaces of a process's network namespace, from its net/dev; empty when it has just ended."""
+    network = criv1.NetworkUsage(timestamp=now)
+    try:
+        lines = path.read_text().splitlines()[2:]
+    except OSError:
+        return network
+    for line in lines:
+        name, _, counters = line.partition(":")
+        columns = [int(column) for column in counters.split()]
+        usage = criv1.NetworkInterfaceUsage(name=name.strip())
+        usage.rx_bytes.value, usage.rx_errors.value = columns[0], columns[2]
+        usage.tx_bytes.value, usage.tx_errors.value = columns[8], columns[10]
+        if usage.name == INTERFACE:
+            network.default_interface.CopyFrom(usage)
+        network.interfaces.append(usage)
+    return network

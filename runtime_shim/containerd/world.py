@@ -1,0 +1,160 @@
+"""Everything the shim knows now: sandboxes and containers in memory, mirrored on disk, and who is told of changes.
+
+Reads never wait and never ask containerd. Whoever changes a sandbox or a container holds its lock, changes the
+record, saves it, and publishes the event, in that order.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from navarch.protos.cri import v1_pb2 as criv1
+from navarch.runtime_shim import errors
+from navarch.runtime_shim.containerd import statuses
+from navarch.runtime_shim.containerd.output import Output
+from navarch.runtime_shim.containerd.records import (
+    ContainerPhase,
+    ContainerRecord,
+    SandboxPhase,
+    SandboxRecord,
+    StateDir,
+)
+from navarch.services.base.clock import Clock
+
+# A reader of events who falls this far behind must list anew.
+EVENT_QUEUE = 4096
+T = TypeVar("T")
+
+
+@dataclass(eq=False, slots=True)
+class Sandbox:
+    """A sandbox and its containers."""
+
+    record: SandboxRecord
+    containers: "dict[str, Container]" = field(default_factory=dict)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def ready(self) -> bool:
+        """Whether containers may be made in it."""
+        return self.record.phase == SandboxPhase.READY
+
+
+@dataclass(eq=False, slots=True)
+class Container:
+    """A container. output: while its process lives. exited: set when the record says so."""
+
+    record: ContainerRecord
+    sandbox: Sandbox
+    output: Output | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    exited: asyncio.Event = field(default_factory=asyncio.Event)
+    oom_killed: bool = False
+
+
+class World:
+    """The one place of truth in memory."""
+
+    def __init__(self, state: StateDir, clock: Clock) -> None:
+        self.state = state
+        self.clock = clock
+        self.sandboxes: dict[str, Sandbox] = {}
+        self.containers: dict[str, Container] = {}
+        self._names: set[str] = set()
+        self._readers: set[asyncio.Queue[criv1.ContainerEventResponse]] = set()
+
+    def now_ns(self) -> int:
+        """Unix time in nanoseconds, as CRI has it."""
+        return int(self.clock.now() * 1e9)
+
+    def find_sandbox(self, sandbox_id: str) -> Sandbox | None:
+        """By id or by an unambiguous beginning of it."""
+        return _find(self.sandboxes, sandbox_id, "sandbox")
+
+    def find_container(self, container_id: str) -> Container | None:
+        """By id or by an unambiguous beginning of it."""
+        return _find(self.containers, container_id, "container")
+
+    def sandbox(self, sandbox_id: str) -> Sandbox:
+        """Raises NotFound."""
+        if (sandbox := self.find_sandbox(sandbox_id)) is None:
+            raise errors.NotFound(f"sandbox {sandbox_id!r} not found")
+        return sandbox
+
+    def container(self, container_id: str) -> Container:
+        """Raises NotFound."""
+        if (container := self.find_container(container_id)) is None:
+            raise errors.NotFound(f"container {container_id!r} not found")
+        return container
+
+    def running(self, container_id: str) -> Container:
+        """Raises NotFound or FailedPrecondition."""
+        container = self.container(container_id)
+        if container.record.phase != ContainerPhase.RUNNING:
+            raise errors.FailedPrecondition(f"container {container.record.id} is not running")
+        return container
+
+    def add(self, container: Container) -> None:
+        """Let the container be found."""
+        self.containers[container.record.id] = container
+        container.sandbox.containers[container.record.id] = container
+
+    def drop(self, container: Container) -> None:
+        """Forget the container."""
+        self.containers.pop(container.record.id, None)
+        container.sandbox.containers.pop(container.record.id, None)
+
+    @contextmanager
+    def making(self, name: str, exists: bool) -> Iterator[None]:
+        """While something of that name is being made, and `exists` when it was: nobody else makes it.
+
+        Raises AlreadyExists. The name is free again when the block ends, however it ends: from then on
+        what was made speaks for itself.
+        """
+        if exists or name in self._names:
+            state = "exists" if exists else "is being made by another call"
+            raise errors.AlreadyExists(f"{name} {state} already")
+        self._names.add(name)
+        try:
+            yield
+        finally:
+            self._names.discard(name)
+
+    def publish(self, sandbox: Sandbox, changed_id: str, kind: "criv1.ContainerEventType") -> None:
+        """Tell all readers what happened to the sandbox itself or to a container of it."""
+        if not self._readers:
+            return
+        event = criv1.ContainerEventResponse(
+            container_id=changed_id,
+            container_event_type=kind,
+            created_at=self.now_ns(),
+            pod_sandbox_status=statuses.sandbox_status(sandbox.record),
+            containers_statuses=[statuses.container_status(c.record) for c in sandbox.containers.values()],
+        )
+        for queue in self._readers:
+            if not queue.full():
+                queue.put_nowait(event)
+
+    async def events(self) -> AsyncIterator[criv1.ContainerEventResponse]:
+        """All events from now on. Raises ResourceExhausted for a reader who is too slow, once it has read on."""
+        queue: asyncio.Queue[criv1.ContainerEventResponse] = asyncio.Queue(EVENT_QUEUE)
+        self._readers.add(queue)
+        try:
+            while True:
+                full = queue.full()
+                yield await queue.get()
+                if full:
+                    raise errors.ResourceExhausted(f"more than {EVENT_QUEUE} events behind: list, then subscribe again")
+        finally:
+            self._readers.discard(queue)
+
+
+def _find(known: dict[str, T], wanted: str, what: str) -> T | None:
+    if wanted in known or not wanted:
+        return known.get(wanted)
+    matches = [key for key in known if key.startswith(wanted)]
+    if len(matches) > 1:
+        raise errors.InvalidArgument(f"{what} id {wanted!r} is ambiguous")
+    return known[matches[0]] if matches else None

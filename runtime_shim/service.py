@@ -1,0 +1,141 @@
+"""The CRI server: RuntimeService, ImageService and our two additions on one unix socket, over any backend.
+
+The services are bound to the backend by name: RPC `RunPodSandbox` calls `run_pod_sandbox`. So the contract in
+protos/ is the only list of RPCs, and one that nobody serves answers UNIMPLEMENTED with its name.
+"""
+
+import re
+import stat
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import grpc
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+
+from navarch.protos.cri import v1_pb2 as criv1
+from navarch.protos.cri import v1_pb2_grpc
+from navarch.protos.navarch import images_pb2, images_pb2_grpc, streaming_pb2, streaming_pb2_grpc
+from navarch.runtime_shim import errors
+from navarch.runtime_shim.backend import Backend
+from navarch.services.base.serving import GrpcServer, RpcStatus
+
+CODES: dict[type[errors.ShimError], grpc.StatusCode] = {
+    errors.NotFound: grpc.StatusCode.NOT_FOUND,
+    errors.AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
+    errors.InvalidArgument: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.FailedPrecondition: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.Unsupported: grpc.StatusCode.UNIMPLEMENTED,
+    errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
+    errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
+    errors.ResourceExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.RuntimeFailure: grpc.StatusCode.UNKNOWN,
+}
+# Their answers in CRI are URLs of a streaming server; here the streams themselves are on the socket.
+INSTEAD_OF_URLS = {
+    name: f"{name} by URL is not served: call /navarch.v1.Streaming/{name} on this socket"
+    for name in ("Exec", "Attach", "PortForward")
+}
+# Answers of the streaming lists are cut into messages of this many items.
+STREAMED_ITEMS = 100
+
+
+def translate(failure: Exception) -> RpcStatus | None:
+    """A backend's refusal as a gRPC status."""
+    for kind in type(failure).__mro__:
+        if kind in CODES:
+            return CODES[kind], str(failure), ()
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """listen: path of the unix socket."""
+
+    listen: Path
+
+
+class Service:
+    """The shim as a process runs it."""
+
+    def __init__(self, config: Config, backend: Backend) -> None:
+        self._socket = config.listen
+        self._backend = backend
+        self._server = GrpcServer(None, translate=translate, component="shim")
+        cri = criv1.DESCRIPTOR.services_by_name
+        runtime = bind(backend.runtime, cri["RuntimeService"], INSTEAD_OF_URLS)
+        images = bind(backend.images, cri["ImageService"])
+        self._server.add(v1_pb2_grpc.add_RuntimeServiceServicer_to_server, runtime)
+        self._server.add(v1_pb2_grpc.add_ImageServiceServicer_to_server, images)
+        own_images = bind(backend.images, images_pb2.DESCRIPTOR.services_by_name["Images"])
+        self._server.add(images_pb2_grpc.add_ImagesServicer_to_server, own_images)
+        streaming = bind(backend.streaming, streaming_pb2.DESCRIPTOR.services_by_name["Streaming"])
+        self._server.add(streaming_pb2_grpc.add_StreamingServicer_to_server, streaming)
+
+    async def start(self) -> None:
+        """Start the backend, then serve."""
+        await self._backend.start()
+        self._socket.parent.mkdir(parents=True, exist_ok=True)
+        if self._socket.exists() and stat.S_ISSOCK(self._socket.stat().st_mode):
+            # Left behind by a killed predecessor; the supervisor runs one shim a socket.
+            self._socket.unlink()
+        await self._server.start(f"unix:{self._socket}")
+        self._socket.chmod(0o600)
+
+    async def stop(self) -> None:
+        """End all calls, then let go of the backend. Containers keep running."""
+        await self._server.stop()
+        await self._backend.stop()
+
+
+def bind(part: object, service: ServiceDescriptor, refusals: dict[str, str] | None = None) -> object:
+    """A servicer whose RPCs are the methods of `part` of the same name in snake case."""
+    servicer = SimpleNamespace()
+    for method in service.methods:
+        setattr(servicer, method.name, _behavior(part, method, (refusals or {}).get(method.name)))
+    return servicer
+
+
+def _behavior(part: object, method: MethodDescriptor, refusal: str | None) -> Callable[[Any, Any], Any]:
+    call = None if refusal else getattr(part, method_name(method.name), None)
+    if call is None and method.server_streaming and not refusal and method.name.startswith("Stream"):
+        return _streamed_list(part, method)
+    if call is None:
+        return _unserved(refusal or f"{method.full_name} is not served by this runtime", method.server_streaming)
+    bound: Callable[[Any], Any] = call
+    return lambda request, context: bound(request)
+
+
+def _unserved(message: str, streaming: bool) -> Callable[[Any, Any], Any]:
+    async def refuse(request: Any, context: Any) -> Any:
+        raise errors.Unsupported(message)
+
+    return refuse
+
+
+def _streamed_list(part: object, method: MethodDescriptor) -> Callable[[Any, Any], Any]:
+    """`StreamX(filter)` from `ListX(filter)`: the same items in messages of bounded size."""
+    list_name = {"StreamPodSandboxes": "ListPodSandbox"}.get(method.name, method.name.replace("Stream", "List", 1))
+    call = getattr(part, method_name(list_name), None)
+    if call is None:
+        return _unserved(f"{method.full_name} is not served by this runtime", True)
+    request_type: type[Any] = getattr(criv1, f"{list_name}Request")
+    answer_type: type[Any] = getattr(criv1, method.output_type.name)
+    field = method.output_type.fields[0].name
+
+    async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
+        # Request pairs have the same fields under the same numbers.
+        answer = await call(request_type.FromString(request.SerializeToString()))
+        items = getattr(answer, answer.DESCRIPTOR.fields[0].name)
+        for begin in range(0, len(items), STREAMED_ITEMS):
+            yield answer_type(**{field: items[begin : begin + STREAMED_ITEMS]})
+
+    return stream
+
+
+def method_name(rpc: str) -> str:
+    """RunPodSandbox -> run_pod_sandbox; a word that Python reserves gets a trailing underscore."""
+    name = re.sub(r"(?<!^)(?=[A-Z])", "_", rpc).lower()
+    return "import_" if name == "import" else name

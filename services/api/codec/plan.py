@@ -1,0 +1,162 @@
+"""The plan of a message type: its descriptor, compiled into what the hot paths need.
+
+Writing walks the fields that are set (the protobuf library lists them in C) and then adds the members that
+JSON always shows. Reading walks the members of the JSON object and calls one prepared function each. Plans
+are made on first use and kept; they hold no state of any message, so threads may share them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from navarch.protos.k8s.traits_pb2 import FieldTraits
+from navarch.services.api.codec.members import MESSAGE, Descriptor, Field, below, reader, type_name, writer
+from navarch.services.api.codec.reading import Object, Reading
+from navarch.services.api.codec.scalars import SCALARS
+from navarch.services.api.codec.shapes import SCHEMA, SHAPES, Read, Shape, Write, schema_shapes
+from navarch.services.api.kinds import type_of
+from navarch.services.api.traits import traits_of
+
+Make = Callable[[], object]
+
+
+class Plan:
+    """How messages of one type are written to JSON and read from it."""
+
+    __slots__ = ("_always", "_descriptor", "_empty", "_fields", "_readers", "read", "write")
+
+    def __init__(self, descriptor: Descriptor) -> None:
+        self._descriptor = descriptor
+        self._empty: Message | None = None
+        # Filled on first use: messages refer to one another, in circles too.
+        self._fields: dict[Field, tuple[str, Write | None, bool]] = {}
+        self._always: list[tuple[str, Make]] = []
+        self._readers: dict[str, Read] | None = None
+        shape = _shape_of(descriptor)
+        self.write: Write = shape.write if shape else self._write_object
+        self.read: Read = shape.read if shape else self.read_into
+
+    def write_into(self, message: Any, out: dict[str, Any]) -> None:
+        """Add the members of a message to a JSON object."""
+        if self._readers is None:
+            self._compile()
+        fields = self._fields
+        for descriptor, value in message.ListFields():
+            key, convert, keep_empty = fields[descriptor]
+            json: Any = value if convert is None else convert(value)
+            if key == "":
+                out.update(json)
+            elif json or keep_empty:
+                out[key] = json
+        for key, make in self._always:
+            if key not in out:
+                out[key] = make()
+
+    def _write_object(self, message: Any) -> dict[str, Any]:
+        out: dict[str, Any] = {}
+        self.write_into(message, out)
+        return out
+
+    def zero(self) -> Any:
+        """The JSON of an unset member of this type that is not a pointer."""
+        if self._empty is None:
+            self._empty = GetMessageClass(self._descriptor)()
+        return self.write(self._empty)
+
+    def read_into(self, message: Any, value: Any, reading: Reading) -> None:
+        """Fill an empty message from a JSON object."""
+        if type(value) is not dict:
+            if value is None:
+                return
+            if not isinstance(value, dict):
+                raise reading.error(value, "object")
+            if isinstance(value, Object):
+                reading.duplicates(value.duplicates)
+        reading.descend()
+        readers = self._readers
+        if readers is None:
+            readers = self._compile()
+        for key, item in value.items():
+            read = readers.get(key)
+            if read is None:
+                reading.unknown(key)
+            elif item is not None:
+                read(message, item, reading)
+        reading.depth -= 1
+
+    def _compile(self) -> dict[str, Read]:
+        readers: dict[str, Read] = {}
+        if type_of(self._descriptor.full_name):
+            readers = {"apiVersion": type_name("apiVersion"), "kind": type_name("kind")}
+        always: list[tuple[str, Make]] = []
+        for field in self._descriptor.fields:
+            marks = traits_of(field)
+            if marks.inline:
+                self._inline(field, readers, always)
+                continue
+            key = field.json_name
+            self._fields[field] = (key, writer(field, plan_of), _keeps_empty(field, marks))
+            readers[key] = reader(field, plan_of)
+            always.extend(_when_missing(field, marks))
+        self._always = always
+        self._readers = readers
+        return readers
+
+    def _inline(self, field: Field, readers: dict[str, Read], always: list[tuple[str, Make]]) -> None:
+        plan = plan_of(field.message_type)
+        for key, read in plan._compile().items():
+            readers[key] = below(field.name, read)
+        self._fields[field] = ("", plan.write, False)
+        always.extend(plan._always)
+
+
+_plans: dict[str, Plan] = {}
+
+
+def plan_of(descriptor: Descriptor) -> Plan:
+    """The plan of a message type, the same one every time."""
+    plan = _plans.get(descriptor.full_name)
+    if plan is None:
+        plan = _plans.setdefault(descriptor.full_name, Plan(descriptor))
+    return plan
+
+
+def _shape_of(descriptor: Descriptor) -> Shape | None:
+    shape = SHAPES.get(descriptor.full_name)
+    if shape is None and descriptor.full_name.startswith(SCHEMA + "Or"):
+        schema = plan_of(descriptor.fields_by_name["schema"].message_type)
+        shape = schema_shapes(schema.write, schema.read)[descriptor.full_name]
+    return shape
+
+
+def _keeps_empty(field: Field, marks: FieldTraits) -> bool:
+    """Whether JSON shows the member, once it is set, although it is empty."""
+    if field.type == MESSAGE and not field.is_repeated:
+        return not marks.omit_zero
+    return marks.always or marks.pointer
+
+
+def _when_missing(field: Field, marks: FieldTraits) -> list[tuple[str, Make]]:
+    """What JSON shows when the field is not set: nothing, or [(key, maker of the value)]."""
+    key = field.json_name
+    if field.type == MESSAGE and not field.is_repeated and not marks.pointer:
+        return [] if marks.omit_zero else [(key, plan_of(field.message_type).zero)]
+    if not marks.always:
+        return []
+    if _is_list_items(field):
+        # The server never answers a list with null items, though the struct would allow it.
+        return [(key, list)]
+    zero = None if marks.pointer or field.is_repeated else _zero(field)
+    return [(key, lambda: zero)]
+
+
+def _zero(field: Field) -> object:
+    return None if field.type == MESSAGE else SCALARS[field.type].zero
+
+
+def _is_list_items(field: Field) -> bool:
+    return field.name == "items" and type_of(field.containing_type.full_name) is not None

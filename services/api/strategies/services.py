@@ -1,0 +1,118 @@
+"""Services: addresses and node ports are allocated by the server and survive updates that do not name them."""
+
+from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.services.api.defaults.services import default_service
+from navarch.services.api.strategies.hooks import Hooks
+from navarch.services.api.validation import names
+from navarch.services.api.validation.services import HEADLESS, family_of, validate_service, validate_service_update
+
+Spec = corev1.ServiceSpec
+
+
+def needs_cluster_ip(spec: Spec) -> bool:
+    """Whether the Service has (or shall get) an address of its own."""
+    return spec.type in ("ClusterIP", "NodePort", "LoadBalancer")
+
+
+def needs_node_ports(spec: Spec) -> bool:
+    """Whether the Service's ports are (or shall be) open on every node."""
+    wanted = not spec.HasField("allocate_load_balancer_node_ports") or spec.allocate_load_balancer_node_ports
+    return spec.type == "NodePort" or (spec.type == "LoadBalancer" and wanted)
+
+
+def _prepare_create(service: corev1.Service) -> None:
+    spec = service.spec
+    if spec.cluster_ip and not spec.cluster_ips:
+        spec.cluster_ips.append(spec.cluster_ip)
+    elif spec.cluster_ips and not spec.cluster_ip:
+        spec.cluster_ip = spec.cluster_ips[0]
+    _default_families(spec)
+
+
+def _default_families(spec: Spec) -> None:
+    """A cluster with one family of addresses gives every Service that family."""
+    if not needs_cluster_ip(spec):
+        return
+    if not spec.HasField("ip_family_policy"):
+        spec.ip_family_policy = "SingleStack"
+    if not spec.ip_families:
+        address = spec.cluster_ip
+        known = address and address != HEADLESS and not names.ip_address(address)
+        spec.ip_families.append(family_of(address) if known else "IPv4")
+
+
+def _prepare_update(service: corev1.Service, old_service: corev1.Service) -> None:
+    spec, old = service.spec, old_service.spec
+    _align_cluster_ips(spec, old)
+    if needs_cluster_ip(old) and needs_cluster_ip(spec):
+        _keep_cluster_ips(spec, old)
+    if needs_node_ports(old) and needs_node_ports(spec):
+        _keep_node_ports(spec, old)
+    if spec.health_check_node_port == 0 and spec.external_traffic_policy == old.external_traffic_policy == "Local":
+        spec.health_check_node_port = old.health_check_node_port
+    _drop_outgrown(spec, old)
+    _default_families(spec)
+
+
+def _align_cluster_ips(spec: Spec, old: Spec) -> None:
+    """Clients that know only clusterIP change it alone; clusterIPs follows."""
+    if spec.cluster_ip == old.cluster_ip or list(spec.cluster_ips) not in ([], list(old.cluster_ips)):
+        return
+    if spec.cluster_ip:
+        spec.cluster_ips[:1] = [spec.cluster_ip]
+    else:
+        spec.ClearField("cluster_ips")
+
+
+def _keep_cluster_ips(spec: Spec, old: Spec) -> None:
+    if not spec.cluster_ip and not spec.cluster_ips:
+        spec.cluster_ip = old.cluster_ip
+    if not spec.cluster_ips and spec.cluster_ip == old.cluster_ip:
+        spec.cluster_ips.extend(old.cluster_ips)
+    if not spec.ip_families:
+        spec.ip_families.extend(old.ip_families)
+    if old.HasField("ip_family_policy") and not spec.HasField("ip_family_policy"):
+        spec.ip_family_policy = old.ip_family_policy
+
+
+def _keep_node_ports(spec: Spec, old: Spec) -> None:
+    before = {(port.protocol, port.port): port.node_port for port in old.ports}
+    taken = {port.node_port for port in spec.ports}
+    for port in spec.ports:
+        kept = before.get((port.protocol, port.port), 0)
+        if not port.node_port and kept not in taken:
+            port.node_port = kept
+
+
+def _drop_outgrown(spec: Spec, old: Spec) -> None:
+    """After a change of type, drop what only the old type had, unless the caller set it anew."""
+    if needs_cluster_ip(old) and not needs_cluster_ip(spec) and list(spec.cluster_ips) == list(old.cluster_ips):
+        for field in ("cluster_ip", "cluster_ips", "ip_families", "ip_family_policy"):
+            spec.ClearField(field)
+    if needs_node_ports(old) and not needs_node_ports(spec) and _node_ports(spec) == _node_ports(old):
+        for port in spec.ports:
+            port.ClearField("node_port")
+    if _is_external(old) and not _is_external(spec) and spec.external_traffic_policy == old.external_traffic_policy:
+        spec.ClearField("external_traffic_policy")
+    if old.type == "LoadBalancer" and spec.type != "LoadBalancer":
+        for field in ("allocate_load_balancer_node_ports", "load_balancer_class", "health_check_node_port"):
+            if getattr(spec, field) == getattr(old, field):
+                spec.ClearField(field)
+
+
+def _node_ports(spec: Spec) -> set[int]:
+    return {port.node_port for port in spec.ports}
+
+
+def _is_external(spec: Spec) -> bool:
+    return spec.type in ("NodePort", "LoadBalancer") or (spec.type == "ClusterIP" and bool(spec.external_ips))
+
+
+HOOKS = Hooks(
+    name_rule=names.dns_1035_label,
+    default=default_service,
+    prepare_create=_prepare_create,
+    prepare_update=_prepare_update,
+    validate=validate_service,
+    validate_update=validate_service_update,
+)

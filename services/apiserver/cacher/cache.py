@@ -1,0 +1,157 @@
+"""The core of a watch cache: the objects of one resource, its recent changes, its watchers.
+
+Changes come in by `apply`, in the order of revisions, and go to the watchers whose bucket they concern, so that
+a change costs what its audience costs and nothing that grows with the cluster. The ring keeps recent changes
+for watchers that resume; who asks for older ones is told so and lists again. No I/O, no clock.
+"""
+
+from bisect import bisect_right
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from operator import attrgetter
+
+from sortedcontainers import SortedDict
+
+from navarch.services.apiserver.cacher.events import Change
+from navarch.services.apiserver.cacher.selection import EVERYTHING, NODE_FIELD, Bucket, Selection
+from navarch.services.apiserver.cacher.subscription import Subscription
+from navarch.services.apiserver.stored import StoredObject
+
+RING_CHANGES = 4096
+
+
+class TooOld(Exception):
+    """The ring no longer reaches back to the revision asked for."""
+
+    def __init__(self, requested: int, oldest: int) -> None:
+        super().__init__(f"too old resource version: {requested} ({oldest})")
+
+
+class WatchCache:
+    """All objects of one resource at `revision`."""
+
+    def __init__(self, *, namespaced: bool, ring_changes: int = RING_CHANGES) -> None:
+        self._is_namespaced = namespaced
+        self.revision = 0
+        self._objects: SortedDict[str, StoredObject] = SortedDict()
+        # Changes after `_ring_since`, oldest first, trimmed when it is twice as long as it should be.
+        self._ring: list[Change] = []
+        self._ring_since = 0
+        self._ring_changes = ring_changes
+        # By what a bucket is about, then by its value.
+        self._subscriptions: dict[str, dict[Hashable, dict[Subscription, None]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def reset(self, objects: Iterable[StoredObject], revision: int) -> None:
+        """Begin anew with a list of the store. Watchers are ended: what lies between is unknown."""
+        for subscription in list(self.subscriptions()):
+            subscription.end("reset")
+        self._subscriptions.clear()
+        self._objects = SortedDict((stored.key, stored) for stored in objects)
+        self._ring.clear()
+        self._ring_since = self.revision = revision
+
+    def apply(self, key: str, current: StoredObject | None, revision: int) -> None:
+        """Take in one change. The cache's own revision moves with `advance`, after all changes of a revision."""
+        previous = self._objects.get(key)
+        if current is not None:
+            self._objects[key] = current
+        elif previous is not None:
+            del self._objects[key]
+        else:
+            return
+        change = Change(revision, current, previous)
+        self._remember(change)
+        for subscription in self._audience(change):
+            subscription.offer(change)
+            if subscription.ended:
+                self.unsubscribe(subscription)
+        for version in (current, previous):
+            if version is not None:
+                version.forget()
+
+    def advance(self, revision: int) -> None:
+        """Everything up to this revision has been applied."""
+        self.revision = max(self.revision, revision)
+
+    def get(self, key: str) -> StoredObject | None:
+        """The object now."""
+        return self._objects.get(key)
+
+    def select(self, namespace: str, start: str = "") -> Iterator[StoredObject]:
+        """Objects in order of their keys, of one namespace or of all."""
+        if not namespace and not start:
+            yield from self._objects.values()
+            return
+        begin = max(start, f"{namespace}/") if namespace else start
+        # "0" is the character after "/".
+        end = f"{namespace}0" if namespace else None
+        for key in self._objects.irange(begin, end, (True, False)):
+            yield self._objects[key]
+
+    def candidates(self, selection: Selection) -> Iterator[StoredObject]:
+        """The objects among which a selection's are: found without a scan where it names one object."""
+        name = selection.name()
+        if name is None or (not selection.namespace and self._is_namespaced):
+            yield from self.select(selection.namespace)
+            return
+        stored = self.get(f"{selection.namespace}/{name}" if selection.namespace else name)
+        if stored is not None:
+            yield stored
+
+    def since(self, revision: int) -> Sequence[Change]:
+        """The changes after a revision. Raises TooOld."""
+        if revision < self._ring_since:
+            raise TooOld(revision, self._ring_since)
+        return self._ring[bisect_right(self._ring, revision, key=attrgetter("revision")) :]
+
+    def subscribe(self, subscription: Subscription) -> None:
+        """Let it see all changes after its revision (up to now out of the ring). Raises TooOld."""
+        for change in self.since(subscription.after):
+            subscription.offer(change)
+        if not subscription.ended:
+            about, value = subscription.bucket
+            self._subscriptions.setdefault(about, {}).setdefault(value, {})[subscription] = None
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """No more changes for it. Idempotent."""
+        about, value = subscription.bucket
+        buckets = self._subscriptions.get(about, {})
+        buckets.get(value, {}).pop(subscription, None)
+        if not buckets.get(value, True):
+            del buckets[value]
+
+    def subscriptions(self) -> Iterator[Subscription]:
+        """All watchers."""
+        for buckets in self._subscriptions.values():
+            for waiting in buckets.values():
+                yield from waiting
+
+    def _remember(self, change: Change) -> None:
+        self._ring.append(change)
+        if len(self._ring) >= 2 * self._ring_changes:
+            cut = len(self._ring) - self._ring_changes
+            # A revision is forgotten as a whole, or not at all.
+            self._ring_since = self._ring[cut - 1].revision
+            del self._ring[: bisect_right(self._ring, self._ring_since, key=attrgetter("revision"))]
+
+    def _audience(self, change: Change) -> list[Subscription]:
+        """The watchers that a change may concern."""
+        stored = change.any
+        buckets: list[Bucket] = [
+            EVERYTHING,
+            ("namespace", stored.namespace),
+            ("name", (stored.namespace, stored.name)),
+        ]
+        if self._subscriptions.get("node"):
+            nodes = (node_of(version) for version in (change.current, change.previous) if version is not None)
+            buckets.extend(("node", node) for node in dict.fromkeys(nodes))
+        none: dict[Subscription, None] = {}
+        return [one for about, value in buckets for one in self._subscriptions.get(about, {}).get(value, none)]
+
+
+def node_of(stored: StoredObject) -> str:
+    """The node that a Pod is bound to."""
+    spec = getattr(stored.message, NODE_FIELD.partition(".")[0], None)
+    return str(getattr(spec, "node_name", ""))

@@ -1,0 +1,170 @@
+"""The shell around one watch cache: lists the store, follows it, and lets readers wait for a revision.
+
+A read without a resource version has to see every write acknowledged before it. It learns the store's revision
+(one linearizable read for all who wait), then waits here until the cache has got there. On a busy resource the
+next event brings it; on a quiet one the feed is asked for progress, for as long as somebody waits.
+"""
+
+import asyncio
+import heapq
+import itertools
+
+from navarch.protos.etcd import kv_pb2
+from navarch.services.api.errors import ApiError, ServiceUnavailable
+from navarch.services.api.kinds import Kind
+from navarch.services.apiserver.cacher.cache import RING_CHANGES, WatchCache
+from navarch.services.apiserver.storage.etcd import Compacted, FutureRevision
+from navarch.services.apiserver.storage.objects import ObjectStorage
+from navarch.services.apiserver.storage.watch import Batch, StoreFeed
+from navarch.services.apiserver.stored import StoredObject, split_key
+from navarch.services.base.clock import Clock
+from navarch.services.base.log import get_logger
+from navarch.services.base.tasks import TaskOwner
+
+LOG = get_logger("apiserver.cacher")
+READY_S = 10.0
+# How long a reader waits for the cache before the store is asked instead.
+CATCH_UP_S = 1.0
+PROGRESS_RETRY_S = 0.1
+BEHIND_RETRY_S = 0.005
+LIST_RETRY_S = 0.2
+
+
+class Cacher:
+    """The watch cache of one resource. Started on first use, kept until the server stops."""
+
+    def __init__(self, kind: Kind, storage: ObjectStorage, clock: Clock, tasks: TaskOwner) -> None:
+        self.kind = kind
+        self.cache = WatchCache(namespaced=kind.namespaced)
+        self._storage = storage
+        self._clock = clock
+        self._tasks = tasks
+        self._feed: StoreFeed | None = None
+        self._ready = asyncio.Event()
+        self._order = itertools.count()
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._asking = False
+        # Set by every batch of the feed.
+        self._moved = asyncio.Event()
+        tasks.spawn(self._run(), f"cacher:{kind.qualified_resource}")
+
+    async def ready(self) -> WatchCache:
+        """The cache, once it has been filled. Raises ServiceUnavailable when the store keeps us waiting."""
+        if not self._ready.is_set():
+            try:
+                async with asyncio.timeout(READY_S):
+                    await self._ready.wait()
+            except TimeoutError:
+                raise ServiceUnavailable(f"the cache of {self.kind.qualified_resource} is not filled yet") from None
+        return self.cache
+
+    async def reach(self, revision: int, patience_s: float = CATCH_UP_S) -> bool:
+        """Wait until the cache is at least at this revision; False when that takes too long."""
+        cache = await self.ready()
+        if cache.revision >= revision:
+            return True
+        arrived: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (revision, next(self._order), arrived))
+        self.ask_progress()
+        try:
+            async with asyncio.timeout(patience_s):
+                await arrived
+        except TimeoutError:
+            return False
+        return True
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the cache has been filled."""
+        return self._ready.is_set()
+
+    @property
+    def precise(self) -> bool:
+        """Whether a quiet cache can prove how new it is."""
+        return self._storage.etcd.precise_progress
+
+    def ask_progress(self) -> None:
+        """Have the cache's revision brought up to date soon, if the store can tell it."""
+        if self.precise and not self._asking:
+            self._asking = True
+            self._tasks.spawn(self._ask_while_waiting(), "cacher-progress")
+
+    async def _ask_while_waiting(self) -> None:
+        try:
+            while True:
+                before = self.cache.revision
+                self._moved.clear()
+                if self._feed is not None:
+                    await self._feed.request_progress()
+                try:
+                    async with asyncio.timeout(PROGRESS_RETRY_S):
+                        await self._moved.wait()
+                except TimeoutError:
+                    LOG.debug("cacher.no_progress", resource=self.kind.qualified_resource)
+                self._wake_arrived()
+                if not self._waiting:
+                    return
+                if self.cache.revision == before:
+                    # A member that is behind: do not spin on it.
+                    await self._clock.sleep(BEHIND_RETRY_S)
+        finally:
+            self._asking = False
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                objects, revision = await self._read_past()
+            except (ApiError, Compacted, FutureRevision) as failure:
+                LOG.warning("cacher.list_failed", resource=self.kind.qualified_resource, error=str(failure))
+                await self._clock.sleep(LIST_RETRY_S)
+                continue
+            self.cache.reset(objects, revision)
+            self._ready.set()
+            self._wake_arrived()
+            self._feed = self._storage.follow(self.kind, revision + 1)
+            try:
+                async for batch in self._feed:
+                    self._apply(batch)
+            except Compacted as reason:
+                LOG.warning("cacher.starts_over", resource=self.kind.qualified_resource, reason=str(reason))
+            finally:
+                self._feed = None
+
+    async def _read_past(self) -> tuple[list[StoredObject], int]:
+        """The objects as they were a while ago: what came since arrives by the feed and fills the ring.
+
+        So those who watched through another server, or through this one before it was started again, can
+        resume here.
+        """
+        past = max(1, await self._storage.etcd.revision() - RING_CHANGES)
+        try:
+            return await self._storage.read_all(self.kind, past)
+        except Compacted:
+            return await self._storage.read_all(self.kind, await self._storage.oldest_revision(self.kind, past))
+
+    def _apply(self, batch: Batch) -> None:
+        for event in batch.events:
+            pair = event.kv
+            namespace, name = split_key(self.kind, pair.key)
+            key = f"{namespace}/{name}" if namespace else name
+            deleted = event.type == kv_pb2.Event.DELETE
+            current = None if deleted else self._decoded(pair)
+            self.cache.apply(key, current, pair.mod_revision)
+        self.cache.advance(batch.revision)
+        self._moved.set()
+        self._wake_arrived()
+
+    def _decoded(self, pair: kv_pb2.KeyValue) -> StoredObject | None:
+        try:
+            return StoredObject.of_pair(self.kind, pair)
+        except (ValueError, ApiError) as failure:
+            # One spoiled value must not take the resource down; it reads as absent until it is repaired.
+            LOG.error("cacher.undecodable", key=pair.key.decode(errors="replace"), error=str(failure))
+            return None
+
+    def _wake_arrived(self) -> None:
+        waiting = self._waiting
+        while waiting and (waiting[0][0] <= self.cache.revision or waiting[0][2].done()):
+            _, _, arrived = heapq.heappop(waiting)
+            if not arrived.done():
+                arrived.set_result(None)

@@ -1,0 +1,1 @@
+"""Ways in. A door decodes requests, calls the registry and encodes answers; it decides nothing."""

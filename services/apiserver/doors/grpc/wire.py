@@ -1,0 +1,92 @@
+"""Answers of `navarch.v1.Objects`, put together from stored bytes.
+
+An answer is mostly objects that are encoded already. Building messages around them only to serialise those
+again would copy every object twice; here the few bytes around them are written directly. The layout is that of
+`protos/navarch/objects.proto`, and a contract test compares the two.
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any
+
+from google.protobuf.message import Message
+
+from navarch.protos.k8s.meta import v1_pb2 as metav1
+from navarch.services.apiserver.cacher.events import WatchEvent
+from navarch.services.apiserver.registry.list import ObjectList
+from navarch.services.apiserver.stored import StoredObject
+
+TYPE_URL_PREFIX = "type.googleapis.com/"
+# Tags of length-delimited fields: number << 3 | 2.
+FIELD_1, FIELD_2, FIELD_4 = b"\x0a", b"\x12", b"\x22"
+FORMAT = "navarch"
+
+
+def varint(number: int) -> bytes:
+    """Base 128, as protobuf writes lengths."""
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+@cache
+def any_head(full_name: str) -> bytes:
+    """The type URL of an Any, and the tag of its value."""
+    url = f"{TYPE_URL_PREFIX}{full_name}".encode()
+    return FIELD_1 + varint(len(url)) + url + FIELD_2
+
+
+def any_parts(tag: bytes, full_name: str, raw: bytes) -> tuple[bytes, bytes]:
+    """A field that holds an Any around encoded bytes: everything before them, and they."""
+    head, size = any_head(full_name), varint(len(raw))
+    return tag + varint(len(head) + len(size) + len(raw)) + head + size, raw
+
+
+def object_response(result: StoredObject | Message, warnings: Sequence[str] = ()) -> bytes:
+    """An ObjectResponse."""
+    if isinstance(result, StoredObject):
+        parts = any_parts(FIELD_1, result.kind.full_name, result.raw)
+    else:
+        parts = any_parts(FIELD_1, result.DESCRIPTOR.full_name, result.SerializeToString())
+    texts = [warning.encode() for warning in warnings]
+    return b"".join((*parts, *(FIELD_2 + varint(len(text)) + text for text in texts)))
+
+
+def list_response(page: ObjectList) -> bytes:
+    """A ListResponse."""
+    version = str(page.revision).encode()
+    token = page.continue_token.encode()
+    parts: list[bytes] = [FIELD_1, varint(len(version)), version]
+    if token:
+        parts += [FIELD_2, varint(len(token)), token]
+    if page.remaining is not None:
+        parts += [b"\x18", varint(page.remaining)]
+    for stored in page.items:
+        parts += any_parts(FIELD_4, stored.kind.full_name, stored.raw)
+    return b"".join(parts)
+
+
+def watch_response(events: Iterable[WatchEvent]) -> bytes:
+    """A WatchResponse; each event's part of it is made once for all watchers."""
+    frames = [event.encodings.get(FORMAT) or _framed(event) for event in events]
+    return frames[0] if len(frames) == 1 else b"".join(frames)
+
+
+def error_response(status: metav1.Status) -> bytes:
+    """A WatchResponse with the ERROR event that ends a stream."""
+    return _frame(5, *any_parts(FIELD_2, status.DESCRIPTOR.full_name, status.SerializeToString()))
+
+
+def _framed(event: WatchEvent) -> bytes:
+    stored: Any = event.stored
+    frame = _frame(int(event.type), *any_parts(FIELD_2, stored.kind.full_name, stored.raw))
+    event.encodings[FORMAT] = frame
+    return frame
+
+
+def _frame(type_number: int, head: bytes, raw: bytes) -> bytes:
+    kind_of_event = b"\x08" + varint(type_number)
+    return b"".join((FIELD_1, varint(len(kind_of_event) + len(head) + len(raw)), kind_of_event, head, raw))

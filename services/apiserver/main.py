@@ -1,0 +1,52 @@
+"""The process of an API server."""
+
+import argparse
+from pathlib import Path
+
+from navarch.services.apiserver.service import ApiServer, Config
+from navarch.services.base.process import run
+from navarch.services.base.tls import Credentials
+
+
+def main(argv: list[str]) -> None:
+    """Serve until a signal."""
+    config = config_of(argv)
+
+    async def factory() -> ApiServer:
+        return ApiServer(config)
+
+    run(factory, "apiserver")
+
+
+def config_of(argv: list[str]) -> Config:
+    """The configuration that command-line arguments describe. Exits with a usage message."""
+    parser = argparse.ArgumentParser(prog="navarch-apiserver", description=__doc__)
+    parser.add_argument("--store-endpoints", required=True, help="comma-separated host:port of the store or of etcd")
+    parser.add_argument("--ca", type=Path, required=True, help="authority that signs clients")
+    parser.add_argument("--cert", type=Path, required=True)
+    parser.add_argument("--key", type=Path, required=True)
+    for name in ("ca", "cert", "key"):
+        parser.add_argument(f"--store-{name}", type=Path, help=f"{name} towards store and kubelets (default: --{name})")
+    parser.add_argument("--listen", default="127.0.0.1:7443", metavar="HOST:PORT")
+    parser.add_argument("--advertise-address", default="127.0.0.1")
+    parser.add_argument("--service-cidr", default="10.96.0.0/16")
+    parser.add_argument("--node-port-range", type=port_range, default=range(30000, 32768), metavar="LOW-HIGH")
+    args = parser.parse_args(argv)
+    store = (args.store_ca or args.ca, args.store_cert or args.cert, args.store_key or args.key)
+    return Config(
+        store_endpoints=tuple(args.store_endpoints.split(",")),
+        credentials=Credentials.load(args.ca, args.cert, args.key),
+        store_credentials=Credentials.load(*store),
+        listen=args.listen,
+        advertise_address=args.advertise_address,
+        service_cidr=args.service_cidr,
+        node_ports=args.node_port_range,
+    )
+
+
+def port_range(text: str) -> range:
+    """A range of ports, "30000-32767"."""
+    low, _, high = text.partition("-")
+    if not (low.isdigit() and high.isdigit() and 0 < int(low) <= int(high) < 65536):
+        raise argparse.ArgumentTypeError(f"{text!r} is no range of ports such as 30000-32767")
+    return range(int(low), int(high) + 1)

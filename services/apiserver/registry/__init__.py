@@ -1,0 +1,1 @@
+"""The verbs, the same for every door and every kind."""

@@ -1,0 +1,100 @@
+"""What the verbs share: the parts of the server they work on, and what a request is about."""
+
+import random
+from dataclasses import dataclass
+
+from navarch.services.api.errors import BadRequest, MethodNotSupported, NotFound, UnknownKind
+from navarch.services.api.kinds import KINDS, Kind
+from navarch.services.apiserver.allocation.services import ServiceAllocator
+from navarch.services.apiserver.auth.authorizer import Authorizer, authorize
+from navarch.services.apiserver.auth.user import User
+from navarch.services.apiserver.cacher.cachers import Cachers
+from navarch.services.apiserver.storage.objects import ObjectStorage
+from navarch.services.apiserver.storage.revision import RevisionReader
+from navarch.services.apiserver.stored import StoredObject
+from navarch.services.base.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a request is about: a resource, one object of it, or a part of that."""
+
+    kind: Kind
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+
+    @property
+    def key(self) -> str:
+        """The object's key in caches."""
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+    @classmethod
+    def at(
+        cls, group: str, version: str, resource: str, namespace: str, name: str = "", subresource: str = ""
+    ) -> "Target":
+        """From the coordinates of a request. Raises UnknownKind or BadRequest."""
+        kind = KINDS.by_resource(group, version, resource)
+        if namespace and not kind.namespaced:
+            raise BadRequest(f"{kind.qualified_resource} are not namespaced; the request names namespace {namespace!r}")
+        if subresource and kind.subresource(subresource) is None:
+            raise UnknownKind("the server could not find the requested resource")
+        return cls(kind, namespace, name, subresource)
+
+    def named(self) -> "Target":
+        """Itself; raises BadRequest where an object is needed and not fully named."""
+        if not self.name:
+            raise BadRequest("resource name may not be empty")
+        if self.kind.namespaced and not self.namespace:
+            raise BadRequest("an empty namespace may not be set when a resource name is provided")
+        if "/" in self.name or "/" in self.namespace or self.name in (".", ".."):
+            raise BadRequest(f"invalid resource name {self.name!r}")
+        return self
+
+    def not_found(self) -> NotFound:
+        """The refusal for an object that is not there."""
+        return NotFound(self.kind, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOptions:
+    """How to write. field_validation: "Strict", "Warn", "Ignore" or ""."""
+
+    dry_run: bool = False
+    field_manager: str = ""
+    field_validation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """The server's parts. Verbs are functions of it."""
+
+    storage: ObjectStorage
+    cachers: Cachers
+    revisions: RevisionReader
+    authorizer: Authorizer
+    services: ServiceAllocator
+    clock: Clock
+    rng: random.Random
+
+    def admit_user(self, user: User, verb: str, target: Target) -> None:
+        """Raise Forbidden or MethodNotSupported unless the user may and the kind has the verb."""
+        authorize(
+            self.authorizer,
+            user,
+            verb,
+            target.kind,
+            namespace=target.namespace,
+            name=target.name,
+            subresource=target.subresource,
+        )
+        part = target.kind.subresource(target.subresource) if target.subresource else None
+        if verb not in (part.verbs if part else target.kind.verbs):
+            raise MethodNotSupported(target.kind, verb)
+
+    async def newest(self, target: Target) -> StoredObject:
+        """The object as the store has it now. Raises NotFound."""
+        stored = await self.storage.get(target.kind, target.namespace, target.name)
+        if stored is None:
+            raise target.not_found()
+        return stored

@@ -1,0 +1,126 @@
+"""Create: a new object."""
+
+import uuid
+from typing import Any
+
+from navarch.services.api import meta
+from navarch.services.api.errors import AlreadyExists, BadRequest, Conflict, Invalid
+from navarch.services.api.strategy import Strategy, strategy_for
+from navarch.services.apiserver.admission import chain
+from navarch.services.apiserver.allocation.services import is_service_kind
+from navarch.services.apiserver.auth.user import User
+from navarch.services.apiserver.registry.binding import bind
+from navarch.services.apiserver.registry.core import Core, Target, WriteOptions
+from navarch.services.apiserver.registry.eviction import evict
+from navarch.services.apiserver.storage.objects import ExtraOutdated, Outdated
+from navarch.services.apiserver.stored import StoredObject
+
+# Without vowels and look-alikes, so that no name says something.
+SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+SUFFIX_LENGTH = 5
+NAME_LIMIT = 63
+GENERATE_ATTEMPTS = 8
+ALLOCATION_ATTEMPTS = 16
+EVENT_TTL_S = 3600
+
+
+async def create(
+    core: Core,
+    user: User,
+    target: Target,
+    message: Any,
+    options: WriteOptions = WriteOptions(),  # noqa: B008
+) -> StoredObject | Any:
+    """Store a new object; or act on one by its subresource. message: changed, and owned from here on."""
+    match target.kind.kind, target.subresource:
+        case "Pod", "binding":
+            return await bind(core, user, target, message, options)
+        case "Binding", "":
+            return await bind(core, user, _bound_pod(target, message), message, options)
+        case "Pod", "eviction":
+            return await evict(core, user, target, message, options)
+    if target.subresource:
+        raise BadRequest(f"creating the subresource {target.subresource} is not served")
+    if not target.name and message.metadata.name:
+        target = Target(target.kind, target.namespace, message.metadata.name)
+    core.admit_user(user, "create", target)
+    return await create_object(core, target, message, options)
+
+
+async def create_object(
+    core: Core,
+    target: Target,
+    message: Any,
+    options: WriteOptions = WriteOptions(),  # noqa: B008
+) -> StoredObject:
+    """Create without asking who wants it."""
+    kind, metadata = target.kind, message.metadata
+    settle_namespace(target, message)
+    if metadata.resource_version:
+        raise BadRequest("resourceVersion should not be set on objects to be created")
+    strategy = strategy_for(kind)
+    strategy.default(message)
+    strategy.prepare_for_create(message)
+    metadata.uid = str(uuid.UUID(int=core.rng.getrandbits(128), version=4))
+    metadata.creation_timestamp.CopyFrom(meta.time_from(core.clock.now()))
+    is_generated = bool(metadata.generate_name) and not metadata.name
+    await chain.admit_create(core, kind, message)
+    for attempt in range(GENERATE_ATTEMPTS):
+        if is_generated:
+            metadata.name = generated_name(core, metadata.generate_name)
+        if attempt == 0:
+            _refuse_invalid(target, strategy, message)
+        try:
+            return await _store(core, target, message, options)
+        except Outdated:
+            if not is_generated or attempt + 1 == GENERATE_ATTEMPTS:
+                raise AlreadyExists(kind, metadata.name) from None
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+async def _store(core: Core, target: Target, message: Any, options: WriteOptions) -> StoredObject:
+    kind, metadata = target.kind, message.metadata
+    if options.dry_run:
+        if await core.storage.get(kind, metadata.namespace, metadata.name) is not None:
+            raise Outdated(None)
+        return StoredObject.unstored(kind, message)
+    if not is_service_kind(kind):
+        return await core.storage.create(kind, message, ttl_s=EVENT_TTL_S if kind.kind == "Event" else 0)
+    for _ in range(ALLOCATION_ATTEMPTS):
+        service = type(message)()
+        service.CopyFrom(message)
+        try:
+            return await core.storage.create(kind, service, extras=await core.services.allocate(service, None))
+        except ExtraOutdated:
+            # Somebody else was given the same address or port in this very moment: choose again.
+            continue
+    raise Conflict(kind, metadata.name, "addresses or ports were taken by others again and again")
+
+
+def settle_namespace(target: Target, message: Any) -> None:
+    """Give the object the namespace of the request. Raises BadRequest where the two contradict each other."""
+    metadata = message.metadata
+    if not target.kind.namespaced:
+        metadata.ClearField("namespace")
+        return
+    if not target.namespace:
+        raise BadRequest("an empty namespace may not be set during creation")
+    if metadata.namespace and metadata.namespace != target.namespace:
+        raise BadRequest("the namespace of the provided object does not match the namespace sent on the request")
+    metadata.namespace = target.namespace
+
+
+def generated_name(core: Core, prefix: str) -> str:
+    """A name that begins with prefix and ends with a random suffix."""
+    suffix = "".join(core.rng.choices(SUFFIX_ALPHABET, k=SUFFIX_LENGTH))
+    return prefix[: NAME_LIMIT - SUFFIX_LENGTH] + suffix
+
+
+def _refuse_invalid(target: Target, strategy: Strategy, message: Any) -> None:
+    errors = strategy.validate(message)
+    if errors:
+        raise Invalid(target.kind, message.metadata.name, errors)
+
+
+def _bound_pod(target: Target, binding: Any) -> Target:
+    return Target.at("", "v1", "pods", target.namespace, target.name or binding.metadata.name, "binding")

@@ -1,0 +1,50 @@
+"""Get: one object."""
+
+from typing import Any
+
+from navarch.services.api.errors import Timeout
+from navarch.services.api.scale import get_scale
+from navarch.services.apiserver.auth.user import User
+from navarch.services.apiserver.cacher.cacher import Cacher
+from navarch.services.apiserver.registry.core import Core, Target
+from navarch.services.apiserver.registry.versions import parse_resource_version
+from navarch.services.apiserver.stored import StoredObject
+
+# How long a read waits for a revision that this server has not seen yet.
+FUTURE_S = 3.0
+
+
+async def get(core: Core, user: User, target: Target, resource_version: str = "") -> StoredObject | Any:
+    """The object, or its scale. resource_version: "" newest, "0" maybe stale, else at least that new."""
+    core.admit_user(user, "get", target.named())
+    stored = await _read(core, target, parse_resource_version(resource_version))
+    if stored is None:
+        raise target.not_found()
+    return get_scale(stored.decode()) if target.subresource == "scale" else stored
+
+
+async def _read(core: Core, target: Target, revision: int | None) -> StoredObject | None:
+    cacher = core.cachers.of(target.kind)
+    if revision is None:
+        if cacher.is_ready and cacher.precise and await is_current(core, cacher):
+            return cacher.cache.get(target.key)
+        return await core.storage.get(target.kind, target.namespace, target.name)
+    await at_least(cacher, revision)
+    return cacher.cache.get(target.key)
+
+
+async def is_current(core: Core, cacher: Cacher) -> bool:
+    """Bring the cache up to the store's present revision; False when it cannot be known to be there."""
+    revision = await core.revisions.read()
+    if (await cacher.ready()).revision >= revision:
+        return True
+    return cacher.precise and await cacher.reach(revision)
+
+
+async def at_least(cacher: Cacher, revision: int) -> None:
+    """Wait for a revision. Raises Timeout when the store is not there yet either."""
+    if not await cacher.reach(revision, FUTURE_S):
+        current = cacher.cache.revision
+        error = Timeout(f"Too large resource version: {revision}, current: {current}", retry_after_s=1)
+        error.details.causes.add(reason="ResourceVersionTooLarge", message="Too large resource version")
+        raise error

@@ -1,0 +1,172 @@
+"""List: the objects of a resource, whole or page by page.
+
+Pages after the first are read from the store at the revision of the first, so that together they are the list
+as it was at one moment, for as long as the store keeps that history.
+"""
+
+import base64
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+
+import orjson
+
+from navarch.services.api.errors import BadRequest, Expired
+from navarch.services.api.fields import FieldSelector
+from navarch.services.api.labels import Selector, SelectorError
+from navarch.services.apiserver.auth.user import User
+from navarch.services.apiserver.cacher.selection import Selection
+from navarch.services.apiserver.registry.core import Core, Target
+from navarch.services.apiserver.registry.get import at_least, is_current
+from navarch.services.apiserver.registry.versions import parse_resource_version
+from navarch.services.apiserver.storage.etcd import Compacted, FutureRevision
+from navarch.services.apiserver.stored import StoredObject
+
+TOKEN_VERSION = "meta.k8s.io/v1"
+PAGE_TOO_OLD = (
+    "The provided continue parameter is too old to display a consistent list result. "
+    "You can start a new list without the continue parameter."
+)
+LIST_TOO_OLD = "The resourceVersion for the provided list is too old."
+# A filtered page may need many rows of the store to fill; they are read this many at a time.
+SCAN_ROWS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class ListOptions:
+    """What to list and how. limit: 0 for all."""
+
+    label_selector: str = ""
+    field_selector: str = ""
+    limit: int = 0
+    continue_token: str = ""
+    resource_version: str = ""
+    resource_version_match: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectList:
+    """A page: its objects, the revision it is true at, and how to go on. remaining: None when not known."""
+
+    items: list[StoredObject]
+    revision: int
+    continue_token: str = ""
+    remaining: int | None = None
+
+
+def selection_of(target: Target, label_selector: str, field_selector: str) -> Selection:
+    """The selection that a request describes. Raises BadRequest."""
+    try:
+        labels = Selector.parse(label_selector) if label_selector else None
+    except SelectorError as failure:
+        raise BadRequest(str(failure)) from failure
+    fields = FieldSelector.parse(field_selector) if field_selector else None
+    if fields is not None:
+        fields.check(target.kind)
+    return Selection(target.namespace, labels or None, fields or None)
+
+
+async def list_objects(core: Core, user: User, target: Target, options: ListOptions) -> ObjectList:
+    """The objects that a user asks for."""
+    core.admit_user(user, "list", target)
+    selection = selection_of(target, options.label_selector, options.field_selector)
+    if options.limit < 0:
+        raise BadRequest("limit: Invalid value: must be greater than or equal to 0")
+    if options.continue_token:
+        if options.resource_version not in ("", "0") or options.resource_version_match:
+            raise BadRequest("specifying resource version is not allowed when using continue")
+        revision, start = decode_token(options.continue_token)
+        return await _from_store(core, target, selection, options.limit, revision, start)
+    wanted = parse_resource_version(options.resource_version)
+    if _is_exact(options, wanted):
+        return await _from_store(core, target, selection, options.limit, wanted or 0, "")
+    cacher = core.cachers.of(target.kind)
+    if wanted is not None:
+        await at_least(cacher, wanted)
+    elif not await is_current(core, cacher):
+        return await _from_store(core, target, selection, options.limit, 0, "")
+    objects = cacher.cache.candidates(selection)
+    return _first_page(objects, selection, options.limit, cacher.cache.revision)
+
+
+def _is_exact(options: ListOptions, revision: int | None) -> bool:
+    match options.resource_version_match:
+        case "":
+            return options.limit > 0 and bool(revision)
+        case "NotOlderThan" | "Exact" if revision is None:
+            raise BadRequest("resourceVersionMatch: Forbidden: may not be set without resourceVersion")
+        case "NotOlderThan":
+            return False
+        case "Exact":
+            if revision == 0:
+                raise BadRequest('resourceVersionMatch: Forbidden: "Exact" is forbidden for resourceVersion "0"')
+            return True
+        case other:
+            raise BadRequest(f'resourceVersionMatch: Unsupported value: "{other}": supported: "Exact", "NotOlderThan"')
+
+
+def _first_page(objects: Iterable[StoredObject], selection: Selection, limit: int, revision: int) -> ObjectList:
+    if not selection.is_filtered:
+        rows = list(objects)
+        if not limit or len(rows) <= limit:
+            return ObjectList(rows, revision)
+        page = rows[:limit]
+        return ObjectList(page, revision, encode_token(revision, page[-1]), len(rows) - limit)
+    chosen = list(islice(_filtered(objects, selection), limit + 1 if limit else None))
+    if not limit or len(chosen) <= limit:
+        return ObjectList(chosen, revision)
+    return ObjectList(chosen[:limit], revision, encode_token(revision, chosen[limit - 1]))
+
+
+def _filtered(objects: Iterable[StoredObject], selection: Selection) -> Iterable[StoredObject]:
+    for stored in objects:
+        matches = selection.matches(stored)
+        stored.forget()
+        if matches:
+            yield stored
+
+
+async def _from_store(
+    core: Core, target: Target, selection: Selection, limit: int, revision: int, start: str
+) -> ObjectList:
+    """A page out of the store. revision: 0 for the present one."""
+    chosen: list[StoredObject] = []
+    is_page = bool(start)
+    rows = SCAN_ROWS if selection.is_filtered or not limit else limit
+    while True:
+        try:
+            objects, revision, left = await core.storage.page(
+                target.kind, target.namespace, start=start, limit=rows, revision=revision
+            )
+        except Compacted as failure:
+            raise Expired(PAGE_TOO_OLD if is_page else LIST_TOO_OLD) from failure
+        except FutureRevision as failure:
+            raise BadRequest(f"resourceVersion: Invalid value: {revision}: is in the future") from failure
+        chosen += _filtered(objects, selection) if selection.is_filtered else objects
+        if limit and (len(chosen) > limit or (len(chosen) == limit and left)):
+            remaining = None if selection.is_filtered else left
+            page = chosen[:limit]
+            return ObjectList(page, revision, encode_token(revision, page[-1]), remaining)
+        if not left:
+            return ObjectList(chosen, revision)
+        start = f"{objects[-1].key}\0"
+
+
+def encode_token(revision: int, last: StoredObject) -> str:
+    """A token for what comes after `last`."""
+    content = {"v": TOKEN_VERSION, "rv": revision, "start": f"{last.key}\0"}
+    return base64.urlsafe_b64encode(orjson.dumps(content)).decode().rstrip("=")
+
+
+def decode_token(token: str) -> tuple[int, str]:
+    """Revision and first key. Raises BadRequest for what is none of our tokens."""
+    try:
+        content = orjson.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        version, revision, start = content["v"], content["rv"], content["start"]
+    except (ValueError, KeyError, TypeError) as failure:
+        raise BadRequest("continue key is not valid: it is not a token of this server") from failure
+    if version != TOKEN_VERSION or not isinstance(revision, int) or revision <= 0 or not isinstance(start, str):
+        raise BadRequest("continue key is not valid: incorrect encoded values")
+    if ".." in start.split("/") or start.startswith("/"):
+        raise BadRequest("continue key is not valid: illegal start")
+    return revision, start

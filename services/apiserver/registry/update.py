@@ -1,0 +1,130 @@
+"""Update: replace an object, its status, its scale, or a namespace's finalizers."""
+
+from typing import Any
+
+from navarch.services.api.equality import same
+from navarch.services.api.errors import BadRequest, Conflict, Invalid, NotFound
+from navarch.services.api.scale import get_scale, set_scale, validate_scale
+from navarch.services.api.strategy import strategy_for
+from navarch.services.apiserver.allocation.services import is_service_kind
+from navarch.services.apiserver.auth.user import User
+from navarch.services.apiserver.registry import create as creation
+from navarch.services.apiserver.registry.core import Core, Target, WriteOptions
+from navarch.services.apiserver.registry.lifecycle import is_over
+from navarch.services.apiserver.registry.modify import Keep, Order, Remove, Write, modify
+from navarch.services.apiserver.stored import StoredObject
+
+# Kinds that Kubernetes lets an update create.
+CREATED_BY_UPDATE = {
+    *(("", kind) for kind in ("Endpoints", "Event", "LimitRange", "Service")),
+    *(("rbac.authorization.k8s.io", kind) for kind in ("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")),
+}
+
+
+async def update(
+    core: Core,
+    user: User,
+    target: Target,
+    message: Any,
+    options: WriteOptions = WriteOptions(),  # noqa: B008
+) -> StoredObject | Any:
+    """Replace the stored object by `message`, if it is still the one that its resource version says."""
+    target = _named(target, message)
+    core.admit_user(user, "update", target.named())
+    if target.subresource == "scale":
+        return await update_scale(core, target, message, options)
+
+    async def decide(current: StoredObject) -> Order:
+        new = type(message)()
+        new.CopyFrom(message)
+        return await replace(core, target, current, new)
+
+    try:
+        modified = await modify(core, target, decide, guess=guess_for(core, target, message), dry_run=options.dry_run)
+    except NotFound:
+        if target.subresource or (target.kind.group, target.kind.kind) not in CREATED_BY_UPDATE:
+            raise
+        core.admit_user(user, "create", target)
+        message.metadata.ClearField("resource_version")
+        return await creation.create_object(core, target, message, options)
+    return modified.stored
+
+
+def _named(target: Target, message: Any) -> Target:
+    """The target with the object's name, which must not contradict the request's."""
+    metadata = message.metadata
+    if target.name and metadata.name and target.name != metadata.name:
+        raise BadRequest(f"the name of the object ({metadata.name}) does not match the name on the URL ({target.name})")
+    if metadata.namespace and target.namespace != metadata.namespace:
+        raise BadRequest("the namespace of the provided object does not match the namespace sent on the request")
+    return Target(target.kind, target.namespace, target.name or metadata.name, target.subresource)
+
+
+def guess_for(core: Core, target: Target, message: Any) -> StoredObject | None:
+    """The cached object, if it is the very revision that the message was made from."""
+    cacher = core.cachers.of(target.kind)
+    cached = cacher.cache.get(target.key) if cacher.is_ready else None
+    if cached is not None and message.metadata.resource_version == str(cached.revision):
+        return cached
+    return None
+
+
+async def replace(core: Core, target: Target, current: StoredObject, new: Any) -> Order:
+    """Decide on `new` in place of `current`. new: changed, and owned from here on."""
+    kind, old = target.kind, current.decode()
+    check_versions(target, new.metadata, old.metadata)
+    new.metadata.name, new.metadata.resource_version = old.metadata.name, old.metadata.resource_version
+    if kind.namespaced:
+        new.metadata.namespace = old.metadata.namespace
+    strategy = strategy_for(kind)
+    strategy.default(new)
+    if target.subresource == "finalize":
+        finalizers = list(new.spec.finalizers)
+        new.CopyFrom(old)
+        new.spec.finalizers[:] = finalizers
+        errors = []
+    elif target.subresource:
+        strategy.prepare_for_status_update(new, old)
+        errors = strategy.validate_status_update(new, old)
+    else:
+        strategy.prepare_for_update(new, old)
+        errors = strategy.validate_update(new, old)
+    if errors:
+        raise Invalid(kind, target.name, errors)
+    if is_over(new):
+        return Remove(await core.services.release(old) if is_service_kind(kind) else ())
+    extras = await core.services.allocate(new, old) if is_service_kind(kind) and not target.subresource else ()
+    return Keep() if same(new, old) else Write(new, extras)
+
+
+def check_versions(target: Target, new: Any, old: Any) -> None:
+    """Raise Conflict when the update was made for another object or an older one."""
+    if new.resource_version not in ("", old.resource_version):
+        raise Conflict(target.kind, target.name)
+    if new.uid not in ("", old.uid):
+        raise Conflict(
+            target.kind,
+            target.name,
+            f"Precondition failed: UID in precondition: {new.uid}, UID in object meta: {old.uid}",
+        )
+
+
+async def update_scale(core: Core, target: Target, scale: Any, options: WriteOptions) -> Any:
+    """Set the replicas of a workload."""
+
+    async def decide(current: StoredObject) -> Order:
+        return await rescale(core, target, current, scale)
+
+    modified = await modify(core, target, decide, dry_run=options.dry_run)
+    return get_scale(modified.stored.decode())
+
+
+async def rescale(core: Core, target: Target, current: StoredObject, scale: Any) -> Order:
+    """Decide on new replicas. Raises Conflict or Invalid."""
+    workload = current.decode()
+    check_versions(target, scale.metadata, workload.metadata)
+    errors = validate_scale(scale)
+    if errors:
+        raise Invalid("Scale.autoscaling", target.name, errors)
+    set_scale(workload, scale)
+    return await replace(core, Target(target.kind, target.namespace, target.name), current, workload)

@@ -1,0 +1,147 @@
+"""Watch: the changes of a resource, from a resource version on.
+
+Where a watch begins:
+
+    resource version   without initial events              with (sendInitialEvents)
+    ""                 present objects as ADDED, newest     the same, then the marked bookmark
+    "0"                present objects as ADDED, any age    the same, then the marked bookmark
+    N                  changes after N (410 when too old)   objects at N or newer, then the marked bookmark
+
+`sendInitialEvents=false` with "" begins at the present without objects. Bookmarks tell a watcher of a quiet
+resource how far it is, so that it can resume from there.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from navarch.services.api.errors import BadRequest, Expired
+from navarch.services.api.kinds import Kind
+from navarch.services.apiserver.auth.user import User
+from navarch.services.apiserver.cacher.cache import TooOld
+from navarch.services.apiserver.cacher.cacher import Cacher
+from navarch.services.apiserver.cacher.events import EventType, WatchEvent
+from navarch.services.apiserver.cacher.subscription import Subscription
+from navarch.services.apiserver.registry.core import Core, Target
+from navarch.services.apiserver.registry.get import at_least
+from navarch.services.apiserver.registry.list import selection_of
+from navarch.services.apiserver.registry.versions import parse_resource_version
+from navarch.services.apiserver.stored import StoredObject
+
+BOOKMARK_EVERY_S = 60.0
+# A watch without a timeout of its own ends after this long, up to twice, so that not all end at once.
+DEFAULT_TIMEOUT_S = 1800.0
+INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+
+
+@dataclass(frozen=True, slots=True)
+class WatchOptions:
+    """What to watch and from where. send_initial_events: None for the classic behaviour."""
+
+    label_selector: str = ""
+    field_selector: str = ""
+    resource_version: str = ""
+    resource_version_match: str = ""
+    allow_bookmarks: bool = False
+    send_initial_events: bool | None = None
+    timeout_seconds: int = 0
+
+
+class Watch:
+    """One watcher's stream. Iterate it for lists of events; close it when done."""
+
+    def __init__(self, core: Core, cacher: Cacher, subscription: Subscription, wakeup: asyncio.Event) -> None:
+        self._core = core
+        self._cacher = cacher
+        self._subscription = subscription
+        self._wakeup = wakeup
+
+    async def events(self, options: WatchOptions) -> AsyncIterator[list[WatchEvent]]:
+        """Events as they come, several at a time; ends at the timeout. Raises Expired when it cannot go on."""
+        monotonic = self._core.clock.monotonic
+        timeout_s = options.timeout_seconds or DEFAULT_TIMEOUT_S * (1 + self._core.rng.random())
+        end = monotonic() + timeout_s
+        bookmark_at = monotonic() + BOOKMARK_EVERY_S if options.allow_bookmarks else end
+        subscription = self._subscription
+        try:
+            while True:
+                events = subscription.take()
+                if events:
+                    yield events
+                    continue
+                if subscription.ended == "reset":
+                    raise Expired("the history of this resource was lost, list it again")
+                now = monotonic()
+                if subscription.ended or now >= end:
+                    return
+                if now >= bookmark_at:
+                    bookmark_at = now + BOOKMARK_EVERY_S
+                    yield [bookmark(self._cacher.kind, self._cacher.cache.revision)]
+                    # The answer makes the next bookmark fresher.
+                    self._cacher.ask_progress()
+                await self._wait(min(end, bookmark_at) - now)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Stop receiving events. Idempotent."""
+        self._cacher.cache.unsubscribe(self._subscription)
+
+    async def _wait(self, seconds: float) -> None:
+        self._wakeup.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wakeup.wait()
+        except TimeoutError:
+            return
+
+
+async def watch(core: Core, user: User, target: Target, options: WatchOptions) -> Watch:
+    """Begin a watch. Raises Expired when the history it needs is gone."""
+    core.admit_user(user, "watch", target)
+    selection = selection_of(target, options.label_selector, options.field_selector)
+    wanted = parse_resource_version(options.resource_version)
+    if options.resource_version_match and options.send_initial_events is None:
+        raise BadRequest("resourceVersionMatch: Forbidden: may only be set for watch together with sendInitialEvents")
+    if options.resource_version_match not in ("", "NotOlderThan"):
+        raise BadRequest('resourceVersionMatch: Forbidden: sendInitialEvents requires "NotOlderThan"')
+    cacher = core.cachers.of(target.kind)
+    cache = await cacher.ready()
+    with_objects = options.send_initial_events
+    if with_objects is None:
+        with_objects = not wanted
+    if wanted is None:
+        await _catch_up(core, cacher)
+    elif with_objects and wanted:
+        await at_least(cacher, wanted)
+    # From here to the subscription nothing waits, so no change is missed or seen twice.
+    wakeup = asyncio.Event()
+    after = cache.revision if with_objects or not wanted else wanted
+    subscription = Subscription(selection, after, wakeup.set)
+    if with_objects:
+        objects = [stored for stored in cache.candidates(selection) if selection.matches(stored)]
+        events = [WatchEvent(EventType.ADDED, stored) for stored in objects]
+        if options.send_initial_events and options.allow_bookmarks:
+            events.append(bookmark(target.kind, cache.revision, initial_events_end=True))
+        subscription.push(events)
+    try:
+        cache.subscribe(subscription)
+    except TooOld as failure:
+        raise Expired(str(failure)) from failure
+    return Watch(core, cacher, subscription, wakeup)
+
+
+async def _catch_up(core: Core, cacher: Cacher) -> None:
+    """Make the cache as new as the store. Where that cannot be proven, as new as it gets in a moment."""
+    revision = await core.revisions.read()
+    await cacher.reach(revision, patience_s=1.0 if cacher.precise else 0.1)
+
+
+def bookmark(kind: Kind, revision: int, *, initial_events_end: bool = False) -> WatchEvent:
+    """An object of the kind that holds a resource version and nothing else."""
+    message: Any = kind.message()
+    message.metadata.resource_version = str(revision)
+    if initial_events_end:
+        message.metadata.annotations[INITIAL_EVENTS_END] = "true"
+    return WatchEvent(EventType.BOOKMARK, StoredObject.of_message(kind, message, revision))

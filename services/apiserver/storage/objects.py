@@ -1,0 +1,159 @@
+"""Objects in the store: one key each, guarded by the revision that it was last written at.
+
+Every write is one transaction of the form "if the key is still at this revision, write, else tell me what is
+there", so any number of API servers can write at once, and a conflict costs no second read. A write can carry
+extras: other objects written or removed in the same transaction under guards of their own, such as the address
+that a Service is given. Either all of it happens or nothing.
+"""
+
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from navarch.protos.etcd import rpc_pb2
+from navarch.services.api import envelope
+from navarch.services.api.kinds import Kind
+from navarch.services.apiserver.storage.etcd import Compacted, Etcd
+from navarch.services.apiserver.storage.leases import ExpiryLeases
+from navarch.services.apiserver.storage.watch import StoreFeed, prefix_end
+from navarch.services.apiserver.stored import StoredObject
+from navarch.services.base.clock import Clock
+
+PAGE = 500
+
+
+class Outdated(Exception):
+    """The key is not at the revision the write was meant for. newest: what is there, None if nothing is."""
+
+    def __init__(self, newest: StoredObject | None) -> None:
+        super().__init__()
+        self.newest = newest
+
+
+class ExtraOutdated(Exception):
+    """An extra is not at the revision it was meant for. Nothing was written."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """One more key to write (value) or remove (None), if it is still at revision `guard` (0: not there)."""
+
+    key: str
+    value: bytes | None
+    guard: int
+
+
+class ObjectStorage:
+    """Reads and writes objects of all kinds."""
+
+    def __init__(self, etcd: Etcd, clock: Clock) -> None:
+        self.etcd = etcd
+        self._clock = clock
+        self._leases = ExpiryLeases(etcd, clock)
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> StoredObject | None:
+        """The object now, by a linearizable read."""
+        answer = await self.etcd.range(rpc_pb2.RangeRequest(key=kind.key(namespace, name).encode()))
+        return StoredObject.of_pair(kind, answer.kvs[0]) if answer.kvs else None
+
+    async def page(
+        self, kind: Kind, namespace: str, *, start: str = "", limit: int = 0, revision: int = 0
+    ) -> tuple[list[StoredObject], int, int]:
+        """Objects in order of their keys: the page, the revision it is true at, how many are left after it.
+
+        start: the first key, "namespace/name" or name. revision: 0 for now; raises Compacted or FutureRevision.
+        """
+        prefix = f"{kind.key_prefix}{namespace}/".encode() if namespace else kind.key_prefix.encode()
+        begin = max(prefix, (kind.key_prefix + start).encode())
+        request = rpc_pb2.RangeRequest(key=begin, range_end=prefix_end(prefix), limit=limit, revision=revision)
+        answer = await self.etcd.range(request)
+        objects = [StoredObject.of_pair(kind, pair) for pair in answer.kvs]
+        return objects, revision or answer.header.revision, max(0, answer.count - len(objects))
+
+    async def read_all(self, kind: Kind, revision: int = 0) -> tuple[list[StoredObject], int]:
+        """All objects of a kind at one revision (0: now), read in pages. Raises Compacted or FutureRevision."""
+        objects, revision, left = await self.page(kind, "", limit=PAGE, revision=revision)
+        while left:
+            more, _, left = await self.page(kind, "", start=f"{objects[-1].key}\0", limit=PAGE, revision=revision)
+            objects += more
+        return objects, revision
+
+    def follow(self, kind: Kind, start_revision: int) -> StoreFeed:
+        """All changes of a kind from a revision on."""
+        return StoreFeed(self.etcd, kind.key_prefix.encode(), start_revision, self._clock)
+
+    async def oldest_revision(self, kind: Kind, compacted: int) -> int:
+        """The oldest revision that can be read (0: only the present), given one that no longer can."""
+        try:
+            async with aclosing(aiter(self.follow(kind, compacted))) as batches:
+                await anext(batches)
+        except Compacted as failure:
+            return failure.oldest
+        return 0
+
+    async def create(self, kind: Kind, message: Any, *, extras: Sequence[Extra] = (), ttl_s: int = 0) -> StoredObject:
+        """Store a new object. Raises Outdated when its key is taken, ExtraOutdated."""
+        return await self._write(kind, message, 0, extras, ttl_s)
+
+    async def update(
+        self, kind: Kind, message: Any, revision: int, *, extras: Sequence[Extra] = (), ttl_s: int = 0
+    ) -> StoredObject:
+        """Replace the object last written at `revision`. Raises Outdated when it is another by now, ExtraOutdated."""
+        return await self._write(kind, message, revision, extras, ttl_s)
+
+    async def delete(self, stored: StoredObject, *, extras: Sequence[Extra] = ()) -> StoredObject:
+        """Remove the object if it is still this revision; returns it as of its deletion."""
+        main = Extra(stored.kind.key(stored.namespace, stored.name), None, stored.revision)
+        return stored.at(await self._commit(stored.kind, main, extras, 0))
+
+    async def commit_extra(self, extra: Extra) -> None:
+        """Write one key that is no object of the API. Raises ExtraOutdated."""
+        await self._commit(None, extra, (), 0)
+
+    async def _write(self, kind: Kind, message: Any, guard: int, extras: Sequence[Extra], ttl_s: int) -> StoredObject:
+        metadata = message.metadata
+        metadata.ClearField("resource_version")
+        value = envelope.to_stored(message, kind)
+        main = Extra(kind.key(metadata.namespace, metadata.name), value, guard)
+        lease = await self._leases.lease(ttl_s) if ttl_s else 0
+        revision = await self._commit(kind, main, extras, lease)
+        return StoredObject.of_value(kind, metadata.namespace, metadata.name, value, revision)
+
+    async def _commit(self, kind: Kind | None, main: Extra, extras: Sequence[Extra], lease: int) -> int:
+        steps = (main, *extras)
+        request = rpc_pb2.TxnRequest(
+            compare=[_guard(step) for step in steps],
+            success=[_operation(step, lease) for step in steps],
+            failure=[_look(step, whole=step is main) for step in steps],
+        )
+        answer = await self.etcd.txn(request)
+        if answer.succeeded:
+            return answer.header.revision
+        for step, found in zip(steps, answer.responses, strict=True):
+            pairs = found.response_range.kvs
+            if (pairs[0].mod_revision if pairs else 0) == step.guard:
+                continue
+            if step is not main or kind is None:
+                raise ExtraOutdated(step.key)
+            raise Outdated(StoredObject.of_pair(kind, pairs[0]) if pairs else None)
+        raise AssertionError("the store refused a transaction whose guards all hold")
+
+
+def _guard(step: Extra) -> rpc_pb2.Compare:
+    return rpc_pb2.Compare(key=step.key.encode(), target=rpc_pb2.Compare.MOD, mod_revision=step.guard)
+
+
+def _operation(step: Extra, lease: int) -> rpc_pb2.RequestOp:
+    key = step.key.encode()
+    if step.value is None:
+        return rpc_pb2.RequestOp(request_delete_range=rpc_pb2.DeleteRangeRequest(key=key))
+    return rpc_pb2.RequestOp(request_put=rpc_pb2.PutRequest(key=key, value=step.value, lease=lease))
+
+
+def _look(step: Extra, *, whole: bool) -> rpc_pb2.RequestOp:
+    return rpc_pb2.RequestOp(request_range=rpc_pb2.RangeRequest(key=step.key.encode(), keys_only=not whole))

@@ -1,0 +1,1 @@
+"""Endpoints: the older, single-object form of the addresses behind a Service."""

@@ -1,0 +1,57 @@
+"""The Endpoints loop."""
+
+from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.services.api import errors
+from navarch.services.api.meta import is_being_deleted, key_of, split_key
+from navarch.services.client.controller import Controller, Result
+from navarch.services.controller_manager import backends
+from navarch.services.controller_manager.context import Context
+from navarch.services.controller_manager.endpoints.plan import MANAGED_BY, MANAGER, plan
+from navarch.services.controller_manager.own_writes import TTL_S, OwnWrites
+from navarch.services.controller_manager.service_watch import ServiceWatch
+
+WORKERS = 5
+
+
+class EndpointsController:
+    """Reconciles Services by "namespace/name"; their Endpoints have the same key."""
+
+    def __init__(self, context: Context) -> None:
+        self.controller = Controller("endpoints", self.reconcile, WORKERS, context.clock)
+        self._client, self._clock = context.client, context.clock
+        self._watch = ServiceWatch(context, self.controller.queue.add)
+        self._endpoints = context.informers.of(corev1.Endpoints)
+        self._written = OwnWrites()
+        self._endpoints.on_event(self._on_endpoints)
+
+    async def reconcile(self, key: str) -> Result | None:
+        """Bring one Service's Endpoints up to date, or remove those of a Service that is gone."""
+        if not self._written.settled(key, self._endpoints.get, self._clock.monotonic()):
+            return Result(TTL_S)
+        service, current = self._watch.services.get(key), self._endpoints.get(key)
+        if service is None:
+            if current is not None and current.metadata.labels.get(MANAGED_BY) == MANAGER:
+                await self._remove(key, current)
+            return None
+        if not backends.selects(service) or is_being_deleted(service):
+            return None
+        pods = self._watch.pods.by_index("namespace", service.metadata.namespace)
+        wanted = plan(service, pods, current)
+        if wanted is not None:
+            written = await (self._client.create(wanted) if current is None else self._client.update(wanted))
+            self._written.wrote(key, [written], self._clock.monotonic())
+        return None
+
+    async def _remove(self, key: str, current: corev1.Endpoints) -> None:
+        namespace, name = split_key(key)
+        try:
+            await self._client.delete(corev1.Endpoints, name, namespace, uid=current.metadata.uid)
+        except errors.NotFound:
+            return
+        self._written.deleted(key, [current], self._clock.monotonic())
+
+    def _on_endpoints(self, old: corev1.Endpoints | None, new: corev1.Endpoints | None) -> None:
+        if (endpoints := new or old) is not None:
+            if new is None:
+                self._written.saw_deletion(key_of(endpoints), endpoints)
+            self.controller.queue.add(key_of(endpoints))

@@ -1,0 +1,1 @@
+"""EndpointSlices: the addresses behind every Service that selects Pods."""

@@ -1,0 +1,1 @@
+"""Node life cycle: notices Nodes that fall silent, taints them, and evicts their Pods."""

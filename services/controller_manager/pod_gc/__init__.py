@@ -1,0 +1,1 @@
+"""Pod garbage collector: removes Pods that no kubelet will ever remove."""

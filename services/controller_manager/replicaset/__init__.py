@@ -1,0 +1,1 @@
+"""ReplicaSets: keeps the wanted number of Pods of one template alive."""

@@ -1,0 +1,32 @@
+"""Wakes a loop for the Services that a change concerns: their own, and those of their Pods."""
+
+from collections.abc import Callable
+
+from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.services.api.meta import key_of
+from navarch.services.client.informer import Informer, by_namespace
+from navarch.services.controller_manager import backends
+from navarch.services.controller_manager.context import Context
+
+
+class ServiceWatch:
+    """Services and Pods by namespace. wake: called with the key of each Service to look at again."""
+
+    def __init__(self, context: Context, wake: Callable[[str], None]) -> None:
+        self._wake = wake
+        self.services: Informer[corev1.Service] = context.informers.of(corev1.Service, {"namespace": by_namespace})
+        self.pods: Informer[corev1.Pod] = context.informers.of(corev1.Pod, {"namespace": by_namespace})
+        self.services.on_event(self._on_service)
+        self.pods.on_event(self._on_pod)
+
+    def _on_service(self, old: corev1.Service | None, new: corev1.Service | None) -> None:
+        if (service := new or old) is not None:
+            self._wake(key_of(service))
+
+    def _on_pod(self, old: corev1.Pod | None, new: corev1.Pod | None) -> None:
+        if old is not None and new is not None and backends.traits(old) == backends.traits(new):
+            return
+        present = [pod for pod in (old, new) if pod is not None]
+        for service in self.services.by_index("namespace", present[0].metadata.namespace):
+            if backends.selects(service) and any(backends.matches(service, pod) for pod in present):
+                self._wake(key_of(service))

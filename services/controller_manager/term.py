@@ -1,0 +1,95 @@
+"""One term as leader: everything that runs while this process holds the Lease.
+
+Controllers are declared here once, in two stages. The first needs a dozen kinds and gets the cluster going;
+the second follows every kind there is, so it starts when the first is at work. A new term begins with new
+caches: nothing is carried over that another leader may have changed.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from navarch.services.base.clock import Clock
+from navarch.services.base.log import get_logger
+from navarch.services.base.tasks import TaskOwner
+from navarch.services.client.client import Client
+from navarch.services.client.controller import Controller
+from navarch.services.client.informer import Informers
+from navarch.services.controller_manager.context import Context, Loop
+from navarch.services.controller_manager.deployment.controller import DeploymentController
+from navarch.services.controller_manager.endpoints.controller import EndpointsController
+from navarch.services.controller_manager.endpointslice.controller import EndpointSliceController
+from navarch.services.controller_manager.garbage_collector.controller import GarbageCollector
+from navarch.services.controller_manager.namespace.controller import NamespaceController
+from navarch.services.controller_manager.node_ipam.controller import NodeIpamController
+from navarch.services.controller_manager.node_ipam.plan import Range
+from navarch.services.controller_manager.node_lifecycle.controller import NodeLifecycleController
+from navarch.services.controller_manager.node_lifecycle.plan import Grace
+from navarch.services.controller_manager.pod_gc.controller import PodGarbageCollector
+from navarch.services.controller_manager.replicaset.controller import ReplicaSetController
+from navarch.services.controller_manager.service_account.controller import ServiceAccountController
+from navarch.services.controller_manager.taint_eviction.controller import TaintEvictionController
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the controllers can be told. root_certificate: PEM to publish in every Namespace, or empty."""
+
+    cluster_cidrs: tuple[Range, ...]
+    grace: Grace
+    root_certificate: str
+    host: str
+
+
+class Term:
+    """Starts the controllers and ends them."""
+
+    def __init__(self, client: Client, clock: Clock, rng: random.Random, settings: Settings) -> None:
+        self._context = Context(client, Informers(client, clock), clock, rng, settings.host)
+        self._settings = settings
+        self._tasks = TaskOwner()
+        self._loops: list[Loop] = []
+
+    @property
+    def controllers(self) -> Sequence[Controller]:
+        """Those made so far, in the order of their start."""
+        return [loop.controller for loop in self._loops]
+
+    def start(self) -> None:
+        """Begin; controllers take up work as their caches fill."""
+        self._tasks.spawn(self._run(), "controllers")
+
+    async def stop(self) -> None:
+        """End all controllers where they stand."""
+        await self._tasks.close()
+        for controller in self.controllers:
+            await controller.close()
+        await self._context.close()
+
+    async def _run(self) -> None:
+        log = get_logger("controller-manager")
+        for stage in (self._first_stage, self._second_stage):
+            loops = stage(self._context)
+            self._loops += loops
+            self._context.informers.start()
+            await self._context.informers.synced()
+            for loop in loops:
+                loop.controller.start()
+            log.info("controllers.started", names=",".join(loop.controller.name for loop in loops))
+
+    def _first_stage(self, context: Context) -> list[Loop]:
+        settings = self._settings
+        return [
+            NodeIpamController(context, settings.cluster_cidrs),
+            NodeLifecycleController(context, settings.grace),
+            ServiceAccountController(context, settings.root_certificate),
+            DeploymentController(context),
+            ReplicaSetController(context),
+            EndpointSliceController(context),
+            EndpointsController(context),
+            TaintEvictionController(context),
+            PodGarbageCollector(context),
+        ]
+
+    def _second_stage(self, context: Context) -> list[Loop]:
+        return [GarbageCollector(context), NamespaceController(context)]

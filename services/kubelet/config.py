@@ -1,0 +1,35 @@
+"""What a kubelet is told."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.services.base.tls import Credentials
+from navarch.services.kubelet.node.status import Reservations
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Configuration of one kubelet. credentials: None for plain text, in tests.
+
+    can_mount: whether tmpfs can be mounted for emptyDir volumes of medium Memory (needs root). cgroup_root: where
+    the Pods' cgroups are. node_ip: "" for the address from which the host reaches others.
+    """
+
+    node_name: str
+    api_server: str
+    runtime_endpoint: str
+    root_dir: Path
+    credentials: Credentials | None = None
+    listen: str = "127.0.0.1:10250"
+    node_ip: str = ""
+    pod_cidr: str = ""
+    cluster_dns: Sequence[str] = ()
+    cluster_domain: str = "cluster.local"
+    max_pods: int = 110
+    labels: Mapping[str, str] = field(default_factory=dict)
+    taints: Sequence[corev1.Taint] = ()
+    reserved: Reservations = field(default_factory=Reservations)
+    can_mount: bool = True
+    cgroup_root: str = "/kubepods"

@@ -1,0 +1,58 @@
+"""Whether the node takes a Pod that was bound to it: the scheduler may not have known, or was bypassed."""
+
+from collections.abc import Iterable
+
+from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.services.api.pod_resources import amounts, host_ports, requests
+from navarch.services.kubelet.core.orders import Admitted, Rejected
+
+ANY_ADDRESS = "0.0.0.0"
+
+
+def admit(pod: corev1.Pod, node: corev1.Node, others: Iterable[corev1.Pod]) -> Admitted | Rejected:
+    """Judge a Pod. others: the Pods that use the node now."""
+    others = list(others)
+    return _os(pod) or _selector(pod, node) or _ports(pod, others) or _resources(pod, node, others) or Admitted()
+
+
+def _rejected(reason: str, message: str) -> Rejected:
+    return Rejected(reason, f"Pod was rejected: {message}")
+
+
+def _os(pod: corev1.Pod) -> Rejected | None:
+    if pod.spec.os.name in ("", "linux"):
+        return None
+    return _rejected("PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS")
+
+
+def _selector(pod: corev1.Pod, node: corev1.Node) -> Rejected | None:
+    labels = node.metadata.labels
+    if all(labels.get(key) == value for key, value in pod.spec.node_selector.items()):
+        return None
+    return _rejected("NodeAffinity", "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector")
+
+
+def _ports(pod: corev1.Pod, others: list[corev1.Pod]) -> Rejected | None:
+    taken = {port for other in others for port in host_ports(other)}
+    for ip, protocol, port in host_ports(pod):
+        for other_ip, other_protocol, other_port in taken:
+            same_address = ip == other_ip or ANY_ADDRESS in (ip, other_ip)
+            if same_address and (protocol, port) == (other_protocol, other_port):
+                return _rejected(
+                    "NodePorts",
+                    "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports",
+                )
+    return None
+
+
+def _resources(pod: corev1.Pod, node: corev1.Node, others: list[corev1.Pod]) -> Rejected | None:
+    allocatable = amounts(node.status.allocatable)
+    wanted = requests(pod)
+    wanted["pods"] = 1
+    for resource, amount in sorted(wanted.items()):
+        used = len(others) if resource == "pods" else sum(requests(other).get(resource, 0) for other in others)
+        capacity = allocatable.get(resource, 0)
+        if used + amount > capacity:
+            message = f"requested: {amount}, used: {used}, capacity: {capacity}"
+            return _rejected(f"OutOf{resource}", f"Node didn't have enough resource: {resource}, {message}")
+    return None

@@ -1,0 +1,120 @@
+"""What the kubelet knows of one Pod: the input of planning and of status generation."""
+
+from dataclasses import dataclass, field
+
+from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.services.kubelet.core.observed import EXITED, Container, PodRuntime, Sandbox
+from navarch.services.kubelet.core.orders import ProbeKind
+from navarch.services.kubelet.core.restart import is_sidecar, policy_of, should_restart
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Why a container does not run."""
+
+    reason: str
+    message: str = ""
+    since: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The Pod failed as a whole: refused by the node, over its deadline, or evicted."""
+
+    reason: str
+    message: str
+
+
+@dataclass(slots=True)
+class View:
+    """One Pod as it should be and as it is."""
+
+    pod: corev1.Pod
+    runtime: PodRuntime = field(default_factory=PodRuntime)
+    waiting: dict[str, Waiting] = field(default_factory=dict)
+    probes: dict[tuple[str, ProbeKind], bool] = field(default_factory=dict)
+    # postStart hooks that have not ended: their containers have not started yet.
+    starting: set[str] = field(default_factory=set)
+    verdict: Verdict | None = None
+    # No container of it will ever run again.
+    ending: bool = False
+
+    @property
+    def name(self) -> str:
+        """namespace/name, for messages."""
+        return f"{self.pod.metadata.namespace}/{self.pod.metadata.name}"
+
+    @property
+    def deleted(self) -> bool:
+        """Whether the API server asks for its end."""
+        return self.pod.metadata.HasField("deletion_timestamp")
+
+    def started(self, container: corev1.Container, run: Container) -> bool:
+        """Whether a run is up: its hook has ended and its startup probe has succeeded."""
+        if not run.alive or run.name in self.starting:
+            return False
+        return not container.HasField("startup_probe") or self.probes.get((run.id, ProbeKind.STARTUP), False)
+
+    def ready(self, container: corev1.Container, run: Container) -> bool:
+        """Whether a run may get traffic."""
+        if not self.started(container, run):
+            return False
+        return not container.HasField("readiness_probe") or self.probes.get((run.id, ProbeKind.READINESS), False)
+
+    def initialization(self, box: Sandbox | None) -> "Initialization":
+        """How far the init containers are in this sandbox."""
+        inits = list(self.pod.spec.init_containers)
+        mains = {container.name for container in self.pod.spec.containers}
+        if box is None:
+            return Initialization(0, None)
+        if any(run.sandbox_id == box.id and run.name in mains for run in self.runtime.containers.values()):
+            return Initialization(len(inits), None)
+        for index, container in enumerate(inits):
+            run = self.runtime.latest(container.name)
+            if run is None or run.sandbox_id != box.id:
+                return Initialization(index, None)
+            if is_sidecar(container):
+                if not self.started(container, run):
+                    return Initialization(index, None)
+            elif run.state != EXITED:
+                return Initialization(index, None)
+            elif run.exit_code != 0:
+                policy = policy_of(self.pod, container, init=True)
+                return Initialization(index, None if should_restart(policy, container, run) else container.name)
+        return Initialization(len(inits), None)
+
+    def has_ended(self) -> bool:
+        """Whether the Pod has run to its end by itself: nothing of it is to run (again)."""
+        if self.initialization(self.runtime.sandbox()).failed:
+            return True
+        if self._lost_its_only_chance():
+            return True
+        return bool(self.pod.spec.containers) and all(map(self._over, self.pod.spec.containers))
+
+    def _over(self, container: corev1.Container) -> bool:
+        run = self.runtime.latest(container.name)
+        if run is None or run.state != EXITED:
+            return False
+        return not should_restart(policy_of(self.pod, container, init=False), container, run)
+
+    def _lost_its_only_chance(self) -> bool:
+        """A Pod that never restarts does not get a second sandbox once any container has run."""
+        box = self.runtime.sandbox()
+        return (
+            self.pod.spec.restart_policy == "Never"
+            and bool(self.runtime.containers)
+            and (box is None or not box.ready)
+            and not self.runtime.alive()
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Initialization:
+    """Init containers before `position` are through; `failed` names one that failed for good."""
+
+    position: int
+    failed: str | None
+
+    def complete(self, pod: corev1.Pod) -> bool:
+        """Whether the main containers may start."""
+        return self.position == len(pod.spec.init_containers)

@@ -1,0 +1,255 @@
+"""Carries out the orders of Pods' machines.
+
+Every order ends in `Done` or `Failed`; an order given twice does no harm. Sandboxes and containers of many
+Pods are made side by side, up to a bound that keeps the host responsive; stopping is never held up.
+"""
+
+import asyncio
+import math
+from datetime import UTC, datetime
+
+from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.services.base.clock import Clock
+from navarch.services.base.log import get_logger
+from navarch.services.kubelet import cgroups
+from navarch.services.kubelet.core import events_text as text
+from navarch.services.kubelet.core.container_config import Run, container_config
+from navarch.services.kubelet.core.observed import CREATED, RUNNING, Container, sandbox_of
+from navarch.services.kubelet.core.orders import (
+    DeletePod,
+    Done,
+    Emit,
+    EnsureImage,
+    Failed,
+    Order,
+    PrepareVolumes,
+    ReleaseVolumes,
+    RemoveContainer,
+    RemoveSandbox,
+    RunSandbox,
+    Seen,
+    StartContainer,
+    StopContainer,
+    StopSandbox,
+)
+from navarch.services.kubelet.core.paths import Layout
+from navarch.services.kubelet.core.qos import cgroup_parent
+from navarch.services.kubelet.core.references import ConfigError, NodeContext
+from navarch.services.kubelet.core.sandbox_config import sandbox_config
+from navarch.services.kubelet.happenings import Happenings
+from navarch.services.kubelet.hooks import Hooks
+from navarch.services.kubelet.images import ImageRefusal, Images
+from navarch.services.kubelet.objects import NodeObjects
+from navarch.services.kubelet.pod_worker import PodWorker
+from navarch.services.kubelet.runtime import Runtime, RuntimeFailure
+from navarch.services.kubelet.runtime_watch import RuntimeWatch
+from navarch.services.kubelet.statuses import StatusReporter
+from navarch.services.kubelet.volumes.manager import VolumeManager
+
+STARTS_AT_ONCE = 8
+# A container that could not be started, or whose hook failed, gets this long to go.
+FAILED_START_GRACE_S = 2
+
+
+class Executor:
+    """Orders in, deeds done, answers out."""
+
+    def __init__(
+        self,
+        *,
+        runtime: Runtime,
+        watch: RuntimeWatch,
+        images: Images,
+        volumes: VolumeManager,
+        objects: NodeObjects,
+        statuses: StatusReporter,
+        happenings: Happenings,
+        clock: Clock,
+        layout: Layout,
+        node: NodeContext,
+    ) -> None:
+        self._runtime = runtime
+        self._watch = watch
+        self._images = images
+        self._volumes = volumes
+        self._objects = objects
+        self._statuses = statuses
+        self._happenings = happenings
+        self._hooks = Hooks(runtime, clock)
+        self._clock = clock
+        self._layout = layout
+        self._node = node
+        self._gate = asyncio.Semaphore(STARTS_AT_ONCE)
+        self._pre_stopped: set[str] = set()
+        self._log = get_logger("kubelet.pod")
+
+    async def carry_out(self, worker: PodWorker, order: Order) -> Done | Failed:
+        """Carry one order out."""
+        try:
+            return await self._dispatch(worker, order)
+        except RuntimeFailure as failure:
+            return Failed(order, type(order).__name__ + "Error", str(failure))
+        except ConfigError as failure:
+            return Failed(order, "CreateContainerConfigError", str(failure))
+        except ImageRefusal as refusal:
+            return Failed(order, refusal.reason, str(refusal))
+        except Exception as failure:
+            self._log.exception("order.failed", pod=worker.view.name, order=order)
+            return Failed(order, "InternalError", str(failure))
+
+    async def _dispatch(self, worker: PodWorker, order: Order) -> Done | Failed:
+        match order:
+            case PrepareVolumes():
+                await self._objects.acquire(worker.view.pod)
+                await asyncio.to_thread(self._volumes.prepare, worker.view.pod, self._stamp())
+            case RunSandbox(attempt):
+                return await self._run_sandbox(worker, order, attempt)
+            case EnsureImage(name):
+                return await self._ensure_image(worker, order, name)
+            case StartContainer():
+                return await self._start(worker, order)
+            case StopContainer():
+                return await self._stop(worker, order)
+            case RemoveContainer(id_):
+                await self._remove_container(worker, id_)
+            case StopSandbox(id_):
+                await self._runtime.stop_sandbox(id_)
+            case RemoveSandbox(id_):
+                await self._runtime.remove_sandbox(id_)
+            case ReleaseVolumes(everything):
+                await self._release(worker, everything)
+            case DeletePod():
+                await self._statuses.delete(worker)
+            case Emit():
+                raise AssertionError("events are told, not carried out")
+        return Done(order)
+
+    def _stamp(self) -> str:
+        return datetime.fromtimestamp(self._clock.now(), UTC).strftime("%Y_%m_%d_%H_%M_%S.%f")
+
+    async def refresh_volumes(self, pod: corev1.Pod) -> None:
+        """Bring the files of a running Pod up to date with the objects they are made from."""
+        await asyncio.to_thread(self._volumes.refresh, pod, self._stamp())
+
+    async def _run_sandbox(self, worker: PodWorker, order: RunSandbox, attempt: int) -> Done:
+        pod = worker.view.pod
+        config = sandbox_config(pod, attempt, self._layout, self._node)
+        async with self._gate:
+            id_ = await self._runtime.run_sandbox(config, pod.spec.runtime_class_name)
+        return Done(order, (sandbox_of(await self._runtime.sandbox_status(id_)),))
+
+    async def _ensure_image(self, worker: PodWorker, order: EnsureImage, name: str) -> Done:
+        pod, container = worker.view.pod, worker.container(name)
+        if pod.spec.image_pull_secrets:
+            await self._objects.acquire(pod)
+        found = [self._objects.secret(pod.metadata.namespace, one.name) for one in pod.spec.image_pull_secrets]
+        secrets = [secret for secret in found if secret is not None]
+        sandbox = sandbox_config(pod, 0, self._layout, self._node)
+        ref = await self._images.ensure(pod, container, secrets, sandbox)
+        return Done(order, image_ref=ref)
+
+    async def _start(self, worker: PodWorker, order: StartContainer) -> Done | Failed:
+        pod, box, name = worker.view.pod, order.sandbox, order.container
+        container = worker.container(name)
+        pod_ips = self._node.host_ips if pod.spec.host_network else box.ips
+        try:
+            mounts = self._volumes.mounts(pod, container, order.attempt, pod_ips)
+            run = Run(order.attempt, self._images.described(order.image_ref), pod_ips, mounts)
+            config = container_config(pod, container, run, self._objects, self._node)
+        except ConfigError as failure:
+            return self._refused(worker, order, "CreateContainerConfigError", str(failure))
+        async with self._gate:
+            try:
+                sandbox = sandbox_config(pod, box.attempt, self._layout, self._node)
+                id_ = await self._runtime.create_container(box.id, config, sandbox)
+            except RuntimeFailure as failure:
+                return self._refused(worker, order, "CreateContainerError", str(failure))
+            self._happenings.tell(pod, "Normal", "Created", text.CREATED, name)
+            try:
+                await self._runtime.start_container(id_)
+            except RuntimeFailure as failure:
+                facts = await self._after_failed_start(id_, box.id)
+                return self._refused(worker, order, "RunContainerError", str(failure), facts)
+            self._happenings.tell(pod, "Normal", "Started", text.STARTED, name)
+            fact = await self._watch.inspect_container(id_, box.id)
+        if not container.lifecycle.HasField("post_start"):
+            return Done(order, (fact,))
+        return await self._post_start(worker, order, container, fact)
+
+    def _refused(
+        self, worker: PodWorker, order: StartContainer, reason: str, message: str, facts: tuple[Container, ...] = ()
+    ) -> Failed:
+        self._happenings.tell(worker.view.pod, "Warning", "Failed", f"Error: {message}", order.container)
+        return Failed(order, reason, message, facts)
+
+    async def _after_failed_start(self, id_: str, sandbox_id: str) -> tuple[Container, ...]:
+        """What is left of a start: a run that ended, or nothing."""
+        fact = await self._watch.inspect_container(id_, sandbox_id)
+        if fact.state != CREATED:
+            return (fact,)
+        await self._runtime.remove_container(id_)
+        return ()
+
+    async def _post_start(
+        self, worker: PodWorker, order: StartContainer, container: corev1.Container, fact: Container
+    ) -> Done | Failed:
+        worker.tell(Seen((fact,), self._watch.sequence))
+        failure = await self._hooks.run(
+            container.lifecycle.post_start, container, fact, _first(order.sandbox.ips), None
+        )
+        if failure is None:
+            return Done(order, (fact,))
+        message = f"PostStartHook failed: {failure}"
+        self._happenings.tell(worker.view.pod, "Warning", "FailedPostStartHook", message, order.container)
+        await self._runtime.stop_container(fact.id, FAILED_START_GRACE_S)
+        ended = await self._watch.inspect_container(fact.id, fact.sandbox_id)
+        return Failed(order, "PostStartHookError", message, (ended,))
+
+    async def _stop(self, worker: PodWorker, order: StopContainer) -> Done:
+        run = worker.view.runtime.containers.get(order.id)
+        if run is None:
+            return Done(order)
+        container = worker.find_container(order.container)
+        if container is not None and container.lifecycle.HasField("pre_stop") and run.state == RUNNING:
+            await self._pre_stop(worker, order, container, run)
+        left_s = order.deadline - self._clock.now()
+        await self._runtime.stop_container(order.id, max(0, math.ceil(left_s - 0.05)))
+        try:
+            ended = await self._watch.inspect_container(order.id, run.sandbox_id)
+        except RuntimeFailure as failure:
+            if not failure.not_found:
+                raise
+            return Done(order)
+        return Done(order, (ended,))
+
+    async def _pre_stop(
+        self, worker: PodWorker, order: StopContainer, container: corev1.Container, run: Container
+    ) -> None:
+        left_s = order.deadline - self._clock.now()
+        if order.id in self._pre_stopped or left_s <= 0:
+            return
+        self._pre_stopped.add(order.id)
+        box = worker.view.runtime.sandbox()
+        ip = _first(self._node.host_ips if worker.view.pod.spec.host_network else box.ips if box else ())
+        failure = await self._hooks.run(container.lifecycle.pre_stop, container, run, ip, left_s)
+        if failure is not None:
+            message = f"PreStopHook failed: {failure}"
+            self._happenings.tell(worker.view.pod, "Warning", "FailedPreStopHook", message, order.container)
+
+    async def _remove_container(self, worker: PodWorker, id_: str) -> None:
+        run = worker.view.runtime.containers.get(id_)
+        await self._runtime.remove_container(id_)
+        self._pre_stopped.discard(id_)
+        if run is not None:
+            self._volumes.forget_run(worker.view.pod, run.name, run.attempt)
+
+    async def _release(self, worker: PodWorker, everything: bool) -> None:
+        pod = worker.view.pod
+        await self._objects.release(pod.metadata.uid)
+        await asyncio.to_thread(self._volumes.release, pod, everything=everything)
+        if everything:
+            cgroups.remove(cgroup_parent(pod, self._node.cgroup_root))
+
+
+def _first(addresses: tuple[str, ...]) -> str:
+    return addresses[0] if addresses else ""

@@ -1,0 +1,86 @@
+"""The kubelet's command line."""
+
+import argparse
+import socket
+from pathlib import Path
+
+from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.services.api.quantity import cpu_millicores, memory_bytes
+from navarch.services.base.process import run
+from navarch.services.base.tls import Credentials
+from navarch.services.kubelet.config import Config
+from navarch.services.kubelet.node.status import Reservations
+from navarch.services.kubelet.service import Kubelet
+
+
+def pairs(text: str) -> dict[str, str]:
+    """Read "key=value,key=value"."""
+    entries = [entry.partition("=") for entry in text.split(",") if entry]
+    return {key: value for key, _, value in entries}
+
+
+def taints(text: str) -> list[corev1.Taint]:
+    """Read "key=value:Effect,key:Effect"."""
+    found = []
+    for entry in filter(None, text.split(",")):
+        head, _, effect = entry.rpartition(":")
+        key, _, value = head.partition("=")
+        found.append(corev1.Taint(key=key, value=value, effect=effect))
+    return found
+
+
+def reservations(text: str) -> Reservations:
+    """Read "cpu=100m,memory=256Mi"."""
+    amounts = pairs(text)
+    return Reservations(cpu_millicores(amounts.get("cpu", "0")), memory_bytes(amounts.get("memory", "0")))
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    options = argparse.ArgumentParser(prog="navarch-kubelet", description=__doc__)
+    options.add_argument("--node-name", default=socket.gethostname().lower())
+    options.add_argument("--api-server", required=True, metavar="HOST:PORT")
+    options.add_argument("--ca", type=Path, required=True)
+    options.add_argument("--cert", type=Path, required=True)
+    options.add_argument("--key", type=Path, required=True)
+    options.add_argument("--runtime-endpoint", required=True, metavar="unix:///PATH")
+    options.add_argument("--root-dir", type=Path, required=True)
+    options.add_argument("--listen", default="127.0.0.1:10250", metavar="HOST:PORT")
+    options.add_argument("--node-ip", default="")
+    options.add_argument("--pod-cidr", default="")
+    options.add_argument("--cluster-dns", default="", metavar="IP,...")
+    options.add_argument("--cluster-domain", default="cluster.local")
+    options.add_argument("--max-pods", type=int, default=110)
+    options.add_argument("--labels", type=pairs, default={}, metavar="KEY=VALUE,...")
+    options.add_argument("--taints", type=taints, default=[], metavar="KEY=VALUE:EFFECT,...")
+    options.add_argument("--reserved", type=reservations, default=Reservations(), metavar="cpu=100m,memory=256Mi")
+    options.add_argument("--cgroup-root", default="/kubepods")
+    return options
+
+
+def main(argv: list[str]) -> None:
+    """Run a kubelet until it is told to stop."""
+    options = parser().parse_args(argv)
+
+    async def create() -> Kubelet:
+        return Kubelet(
+            Config(
+                node_name=options.node_name,
+                api_server=options.api_server,
+                credentials=Credentials.load(options.ca, options.cert, options.key),
+                runtime_endpoint=options.runtime_endpoint,
+                root_dir=options.root_dir,
+                listen=options.listen,
+                node_ip=options.node_ip,
+                pod_cidr=options.pod_cidr,
+                cluster_dns=tuple(filter(None, options.cluster_dns.split(","))),
+                cluster_domain=options.cluster_domain,
+                max_pods=options.max_pods,
+                labels=options.labels,
+                taints=options.taints,
+                reserved=options.reserved,
+                cgroup_root=options.cgroup_root,
+            )
+        )
+
+    run(create, "kubelet")

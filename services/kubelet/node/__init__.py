@@ -1,0 +1,1 @@
+"""The Node object: what the host is, how it is, and that it lives."""

@@ -1,0 +1,245 @@
+"""Registers the node, keeps its status true and its lease alive.
+
+The lease is the heartbeat, renewed every ten seconds. The status is looked at as often, and written only when
+it says something new or is five minutes old. Until the node is Ready it is looked at often, since somebody
+waits for that.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from navarch.protos.cri import v1_pb2 as criv1
+from navarch.protos.k8s.coordination import v1_pb2 as coordinationv1
+from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.protos.k8s.meta import v1_pb2 as metav1
+from navarch.services.api.errors import AlreadyExists, ApiError, Conflict, NotFound
+from navarch.services.api.meta import micro_time_from
+from navarch.services.base.clock import Clock
+from navarch.services.base.log import get_logger
+from navarch.services.client.client import Client
+from navarch.services.kubelet.node.host import Host, read_load
+from navarch.services.kubelet.node.status import NodeFacts, Reservations, is_ready, node_status, same
+from navarch.services.kubelet.runtime import Runtime, RuntimeFailure
+
+LEASE_NAMESPACE = "kube-node-lease"
+LEASE_S = 40
+HEARTBEAT_S = 10.0
+STATUS_AT_LEAST_S = 300.0
+NOT_READY_LOOK_S = 0.2
+RETRY_S = 0.2
+LONGEST_RETRY_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class NodeIdentity:
+    """What the node is called and what it offers."""
+
+    name: str
+    addresses: Sequence[str]
+    max_pods: int
+    labels: Mapping[str, str] = field(default_factory=dict)
+    taints: Sequence[corev1.Taint] = ()
+    reserved: Reservations = field(default_factory=Reservations)
+
+
+class NodeAgent:
+    """The Node object and the lease of one node."""
+
+    def __init__(
+        self,
+        client: Client,
+        runtime: Runtime,
+        clock: Clock,
+        identity: NodeIdentity,
+        host: Host,
+        root: Path,
+        image_changes: Callable[[], int],
+    ) -> None:
+        self._client = client
+        self._runtime = runtime
+        self._clock = clock
+        self._identity = identity
+        self._host = host
+        self._root = root
+        self._image_changes = image_changes
+        self._images: Sequence[criv1.Image] = ()
+        self._images_at: tuple[int, float] | None = None
+        self._reported_at = 0.0
+        self._lease: coordinationv1.Lease | None = None
+        self._look_now = asyncio.Event()
+        self._log = get_logger("kubelet.node")
+        self.node: corev1.Node | None = None
+        self.port = 10250
+        self.registered = asyncio.Event()
+
+    def saw(self, node: corev1.Node | None) -> None:
+        """The Node as the API server has it now; None when somebody deleted it."""
+        if node is None:
+            self.node = None
+            self.registered.clear()
+            self._look_now.set()
+        elif self.node is None or int(node.metadata.resource_version) >= int(self.node.metadata.resource_version):
+            self.node = node
+
+    async def run(self) -> None:
+        """Keep node and lease, for ever."""
+        await asyncio.gather(self._keep_status(), self._keep_lease())
+
+    async def _keep_status(self) -> None:
+        failures = 0
+        while True:
+            try:
+                ready = await self._look()
+                failures = 0
+                pause_s = HEARTBEAT_S if ready else NOT_READY_LOOK_S
+            except ApiError as failure:
+                failures += 1
+                self._log.warning("node.unreported", error=failure)
+                pause_s = min(RETRY_S * 2.0 ** min(failures, 10), LONGEST_RETRY_S)
+            await self._pause(pause_s)
+
+    async def _pause(self, seconds: float) -> None:
+        waits = [asyncio.ensure_future(self._clock.sleep(seconds)), asyncio.ensure_future(self._look_now.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        self._look_now.clear()
+
+    async def _look(self) -> bool:
+        """Compare the Node with the host, and write what differs. Returns whether the node is Ready."""
+        facts = await self._facts()
+        now = self._clock.now()
+        if self.node is None:
+            self.node = await self._register(facts, now)
+        await self._reconcile_labels()
+        status = node_status(facts, self.node.status, now)
+        if not same(status, self.node.status) or now - self._reported_at >= STATUS_AT_LEAST_S:
+            report = corev1.Node(metadata=self.node.metadata, spec=self.node.spec, status=status)
+            try:
+                self.saw(await self._client.update_status(report))
+            except (Conflict, NotFound) as failure:
+                await self._reread(failure)
+                return False
+            self._reported_at = now
+            if is_ready(status) and not self.registered.is_set():
+                self._log.info("node.ready", node=self._identity.name)
+        self.registered.set()
+        return is_ready(status)
+
+    async def _reread(self, failure: ApiError) -> None:
+        self._log.info("node.changed", cause=failure)
+        try:
+            self.node = await self._client.get(corev1.Node, self._identity.name)
+        except NotFound:
+            self.node = None
+
+    async def _facts(self) -> NodeFacts:
+        runtime: criv1.RuntimeStatus | None = None
+        error, version = "", ""
+        try:
+            answer = await self._runtime.version()
+            version = f"{answer.runtime_name}://{answer.runtime_version.removeprefix('v')}"
+            runtime = await self._runtime.status()
+            await self._read_images()
+        except RuntimeFailure as failure:
+            error = str(failure)
+        identity = self._identity
+        return NodeFacts(
+            name=identity.name,
+            addresses=identity.addresses,
+            host=self._host,
+            load=read_load(self._root),
+            max_pods=identity.max_pods,
+            port=self.port,
+            runtime_version=version,
+            runtime=runtime,
+            runtime_error=error,
+            images=self._images,
+            reserved=identity.reserved,
+        )
+
+    async def _read_images(self) -> None:
+        """The list is long and changes seldom: read it after a pull of ours, and every five minutes."""
+        changes, now = self._image_changes(), self._clock.monotonic()
+        known = self._images_at
+        if known is not None and known[0] == changes and now - known[1] < STATUS_AT_LEAST_S:
+            return
+        self._images = await self._runtime.list_images()
+        self._images_at = (changes, now)
+
+    def _labels(self) -> dict[str, str]:
+        name, machine = self._identity.name, self._host.architecture
+        return {
+            "beta.kubernetes.io/arch": machine,
+            "beta.kubernetes.io/os": "linux",
+            "kubernetes.io/arch": machine,
+            "kubernetes.io/hostname": name,
+            "kubernetes.io/os": "linux",
+            **self._identity.labels,
+        }
+
+    async def _register(self, facts: NodeFacts, now: float) -> corev1.Node:
+        node = corev1.Node()
+        node.metadata.name = self._identity.name
+        node.metadata.labels.update(self._labels())
+        node.spec.taints.extend(self._identity.taints)
+        node.status.CopyFrom(node_status(facts, node.status, now))
+        try:
+            created = await self._client.create(node)
+        except AlreadyExists:
+            return await self._client.get(corev1.Node, self._identity.name)
+        self._log.info("node.registered", node=self._identity.name)
+        return created
+
+    async def _reconcile_labels(self) -> None:
+        if self.node is None:
+            return
+        missing = {key: value for key, value in self._labels().items() if self.node.metadata.labels.get(key) != value}
+        if missing:
+            patch = {"metadata": {"labels": missing}}
+            self.saw(await self._client.patch(corev1.Node, self._identity.name, "", patch, "merge"))
+
+    async def _keep_lease(self) -> None:
+        failures = 0
+        await self.registered.wait()
+        while True:
+            try:
+                await self._renew()
+                failures = 0
+                pause_s = HEARTBEAT_S
+            except ApiError as failure:
+                failures += 1
+                self._lease = None
+                self._log.warning("lease.unrenewed", error=failure)
+                pause_s = min(RETRY_S * 2.0 ** min(failures, 10), LONGEST_RETRY_S)
+            await self._clock.sleep(pause_s)
+
+    async def _renew(self) -> None:
+        """Renew the lease on top of the version that we wrote last; after a surprise, read it anew."""
+        now = micro_time_from(self._clock.now())
+        if self._lease is None:
+            try:
+                self._lease = await self._client.get(coordinationv1.Lease, self._identity.name, LEASE_NAMESPACE)
+            except NotFound:
+                lease = coordinationv1.Lease()
+                lease.metadata.name, lease.metadata.namespace = self._identity.name, LEASE_NAMESPACE
+                self._fill(lease, now)
+                self._lease = await self._client.create(lease)
+                return
+        lease = coordinationv1.Lease()
+        lease.CopyFrom(self._lease)
+        self._fill(lease, now)
+        self._lease = await self._client.update(lease)
+
+    def _fill(self, lease: coordinationv1.Lease, now: metav1.MicroTime) -> None:
+        lease.spec.holder_identity = self._identity.name
+        lease.spec.lease_duration_seconds = LEASE_S
+        lease.spec.renew_time.CopyFrom(now)
+        if self.node is not None and not lease.metadata.owner_references:
+            lease.metadata.owner_references.add(
+                api_version="v1", kind="Node", name=self._identity.name, uid=self.node.metadata.uid
+            )

@@ -1,0 +1,146 @@
+"""The Pods of this node: which there are by the API and by the runtime, one worker for each.
+
+A Pod has a worker from the moment it is seen bound to this node until nothing of it is left here. What runs
+here and belongs to no Pod of the API is an orphan: it gets a worker too, whose Pod is already removed.
+"""
+
+from collections.abc import Callable, Iterable
+
+from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.services.base.log import get_logger
+from navarch.services.kubelet.core.admission import admit
+from navarch.services.kubelet.core.orders import PodChanged, PodRemoved, ReferencesChanged, Relisted, Seen
+from navarch.services.kubelet.core.stages import Stage
+from navarch.services.kubelet.pod_worker import PodWorker
+from navarch.services.kubelet.runtime_watch import Fact, Listing, PodIdentity
+
+IN_TRANSITION = (Stage.STARTING, Stage.INITIALIZING, Stage.STOPPING, Stage.RELEASING)
+
+
+class PodTable:
+    """All workers of one kubelet."""
+
+    def __init__(
+        self,
+        make_worker: Callable[[corev1.Pod], PodWorker],
+        drop_worker: Callable[[PodWorker], None],
+        node: Callable[[], corev1.Node],
+    ) -> None:
+        self._make_worker = make_worker
+        self._drop_worker = drop_worker
+        self._node = node
+        self._workers: dict[str, PodWorker] = {}
+        # Pods that we are done with, and that the API still shows (a finalizer holds them).
+        self._done: set[str] = set()
+        # Of the newest listing: what belongs to no worker.
+        self._unclaimed: dict[PodIdentity, list[Fact]] = {}
+        self._sequence = 0
+        self._log = get_logger("kubelet.pods")
+        # Whether all Pods of the API have been seen: before, nothing can be called an orphan.
+        self.complete = False
+
+    def all(self) -> Iterable[PodWorker]:
+        """All workers."""
+        return list(self._workers.values())
+
+    def get(self, uid: str) -> PodWorker | None:
+        """The worker of a Pod."""
+        return self._workers.get(uid)
+
+    def find(self, namespace: str, name: str) -> PodWorker | None:
+        """The worker of a Pod by name; of two with one name, the one that is not ending."""
+        named = [
+            worker
+            for worker in self._workers.values()
+            if (worker.view.pod.metadata.namespace, worker.view.pod.metadata.name) == (namespace, name)
+        ]
+        return min(named, key=lambda worker: worker.view.ending, default=None)
+
+    def in_transition(self) -> bool:
+        """Whether some Pod is on its way to another state."""
+        return any(worker.is_busy or worker.machine.stage in IN_TRANSITION for worker in self._workers.values())
+
+    def changed(self, old: corev1.Pod | None, new: corev1.Pod | None) -> None:
+        """A Pod as the API has it has changed; the handler of the informer."""
+        if old is not None and (new is None or new.metadata.uid != old.metadata.uid):
+            self._removed(old.metadata.uid)
+        if new is not None:
+            self._seen(new)
+
+    def _removed(self, uid: str) -> None:
+        self._done.discard(uid)
+        if (worker := self._workers.get(uid)) is not None:
+            worker.tell(PodRemoved())
+
+    def _seen(self, pod: corev1.Pod) -> None:
+        uid = pod.metadata.uid
+        if uid in self._done:
+            return
+        worker = self._workers.get(uid)
+        if worker is not None:
+            known = worker.view.pod.metadata
+            if int(pod.metadata.resource_version or 0) > int(known.resource_version or 0):
+                worker.tell(PodChanged(pod))
+            return
+        worker = self._add(pod)
+        worker.tell(PodChanged(pod))
+        if worker.machine.awaits_admission:
+            others = [
+                other.view.pod
+                for other in self._workers.values()
+                if other is not worker and not other.machine.runs_nothing and other.machine.stage != Stage.NEW
+            ]
+            decision = admit(pod, self._node(), others)
+            worker.tell(decision)
+
+    def _add(self, pod: corev1.Pod) -> PodWorker:
+        metadata = pod.metadata
+        worker = self._workers[metadata.uid] = self._make_worker(pod)
+        identity = PodIdentity(metadata.namespace, metadata.name, metadata.uid)
+        if facts := self._unclaimed.pop(identity, None):
+            worker.tell(Seen(tuple(facts), self._sequence))
+        return worker
+
+    def listed(self, listing: Listing) -> None:
+        """The runtime was listed."""
+        self._sequence = listing.sequence
+        by_uid = {identity.uid: facts for identity, facts in listing.pods.items()}
+        for uid, worker in list(self._workers.items()):
+            worker.tell(Relisted(tuple(by_uid.get(uid, ())), listing.sequence))
+        self._unclaimed = {
+            identity: facts for identity, facts in listing.pods.items() if identity.uid not in self._workers
+        }
+        if self.complete:
+            self.adopt_orphans()
+
+    def facts(self, identity: PodIdentity, facts: tuple[Fact, ...], sequence: int) -> None:
+        """The runtime told something about a Pod."""
+        if (worker := self._workers.get(identity.uid)) is not None:
+            worker.tell(Seen(facts, sequence))
+
+    def adopt_orphans(self) -> None:
+        """Give what belongs to no Pod a worker that ends it."""
+        for identity in list(self._unclaimed):
+            if not identity.uid:
+                # Not made by a kubelet.
+                continue
+            self._log.info("pod.orphan", pod=f"{identity.namespace}/{identity.name}", uid=identity.uid)
+            pod = corev1.Pod()
+            pod.metadata.namespace, pod.metadata.name = identity.namespace, identity.name
+            pod.metadata.uid = identity.uid
+            self._add(pod).tell(PodRemoved())
+
+    def references_changed(self, uids: set[str]) -> Iterable[PodWorker]:
+        """ConfigMaps or Secrets of these Pods changed. Returns the workers whose volumes are to be refreshed."""
+        workers = [worker for uid in uids if (worker := self._workers.get(uid)) is not None]
+        for worker in workers:
+            worker.tell(ReferencesChanged())
+        return [worker for worker in workers if worker.machine.volumes_ready and worker.view.pod.spec.volumes]
+
+    def reap(self, worker: PodWorker, in_api: bool) -> None:
+        """Forget a worker that has nothing left to do."""
+        if self._workers.get(worker.uid) is worker:
+            del self._workers[worker.uid]
+            if in_api:
+                self._done.add(worker.uid)
+            self._drop_worker(worker)

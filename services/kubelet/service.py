@@ -1,0 +1,225 @@
+"""The kubelet as a service: wires the parts and owns their tasks.
+
+Order of a start, also after a crash: serve; register the node; list the runtime; only then look at the
+Pods, so that each is compared with what really runs; then end orphans. Stopping leaves all containers alone.
+"""
+
+import asyncio
+import os
+from pathlib import PurePosixPath
+
+from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.protos.navarch import node_pb2_grpc
+from navarch.services.api.errors import ApiError
+from navarch.services.api.rpc_status import to_rpc
+from navarch.services.base.clock import Clock, SystemClock
+from navarch.services.base.log import get_logger
+from navarch.services.base.serving import GrpcServer, RpcStatus
+from navarch.services.base.tasks import TaskOwner
+from navarch.services.client.client import Client
+from navarch.services.client.events import EventRecorder
+from navarch.services.client.informer import Informer
+from navarch.services.kubelet.config import Config
+from navarch.services.kubelet.core.paths import Layout
+from navarch.services.kubelet.core.references import NodeContext
+from navarch.services.kubelet.core.status import NodeFacts, pod_status
+from navarch.services.kubelet.executor import Executor
+from navarch.services.kubelet.happenings import Happenings
+from navarch.services.kubelet.images import Images
+from navarch.services.kubelet.node.agent import NodeAgent, NodeIdentity
+from navarch.services.kubelet.node.host import default_address, read_dns, read_host, read_load
+from navarch.services.kubelet.node_api import NodeServicer
+from navarch.services.kubelet.objects import NodeObjects
+from navarch.services.kubelet.pod_worker import PodWorker
+from navarch.services.kubelet.pods import PodTable
+from navarch.services.kubelet.runtime import Runtime, RuntimeFailure
+from navarch.services.kubelet.runtime_watch import Fact, Listing, PodIdentity, RuntimeWatch
+from navarch.services.kubelet.statuses import StatusReporter
+from navarch.services.kubelet.volumes.manager import VolumeManager
+
+RUNTIME_RETRY_S = 0.2
+
+
+class Kubelet:
+    """One node's kubelet. Usable many times in one loop."""
+
+    def __init__(self, config: Config, clock: Clock | None = None) -> None:
+        self._config = config
+        self._clock = clock or SystemClock()
+        self._log = get_logger("kubelet")
+        self._tasks = TaskOwner()
+        self._listed = asyncio.Event()
+        self._server: GrpcServer | None = None
+        self.port = 0
+
+    async def start(self) -> None:
+        """Serve, and begin to work. Returns before the node is Ready."""
+        config, clock = self._config, self._clock
+        root = config.root_dir
+        root.mkdir(parents=True, exist_ok=True)
+        node_ip = config.node_ip or default_address()
+        host = read_host()
+        layout = Layout(PurePosixPath(os.path.abspath(root)))
+        api_host, _, api_port = config.api_server.rpartition(":")
+        context = NodeContext(
+            name=config.node_name,
+            host_ips=(node_ip,),
+            cpu_millicores=host.cpus * 1000,
+            memory_bytes=host.memory_bytes,
+            ephemeral_storage_bytes=read_load(root).disk_bytes,
+            cluster_dns=tuple(config.cluster_dns),
+            cluster_domain=config.cluster_domain,
+            host_dns=read_dns(),
+            api_host=api_host,
+            api_port=api_port,
+            cgroup_root=config.cgroup_root,
+        )
+        self._client = Client.connect(config.api_server, config.credentials, f"kubelet/{config.node_name}")
+        self._runtime = Runtime(config.runtime_endpoint)
+        self._recorder = EventRecorder(self._client, "kubelet", config.node_name, clock)
+        self._happenings = Happenings(self._recorder)
+        self._images = Images(self._runtime, clock, self._happenings)
+        identity = NodeIdentity(
+            config.node_name, (node_ip,), config.max_pods, config.labels, config.taints, config.reserved
+        )
+        self._agent = NodeAgent(self._client, self._runtime, clock, identity, host, root, lambda: self._images.changes)
+        self._host_ip = node_ip
+        self._table = PodTable(self._make_worker, self._drop_worker, self._node)
+        self._watch = RuntimeWatch(
+            self._runtime, clock, str(layout.root), self._on_facts, self._on_listing, self._table.in_transition
+        )
+        self._objects = NodeObjects(self._client, clock, self._on_references)
+        self._statuses = StatusReporter(self._client, clock, NodeFacts((node_ip,)))
+        self._volumes = VolumeManager(layout, self._objects, context, can_mount=config.can_mount and os.geteuid() == 0)
+        self._executor = Executor(
+            runtime=self._runtime,
+            watch=self._watch,
+            images=self._images,
+            volumes=self._volumes,
+            objects=self._objects,
+            statuses=self._statuses,
+            happenings=self._happenings,
+            clock=clock,
+            layout=layout,
+            node=context,
+        )
+        self._pods: Informer[corev1.Pod] = Informer(
+            self._client, corev1.Pod, field_selector=f"spec.nodeName={config.node_name}", clock=clock
+        )
+        self._nodes: Informer[corev1.Node] = Informer(
+            self._client, corev1.Node, field_selector=f"metadata.name={config.node_name}", clock=clock
+        )
+        self._server = GrpcServer(config.credentials, translate=_translate, component="kubelet")
+        servicer = NodeServicer(self, self._runtime, layout, clock, secure=config.credentials is not None)
+        self._server.add(node_pb2_grpc.add_NodeServicer_to_server, servicer)
+        self.port = self._agent.port = await self._server.start(config.listen)
+        self._tasks.spawn(self._agent.run(), "node-agent")
+        self._tasks.spawn(self._statuses.run(), "status-reports")
+        self._tasks.spawn(self._watch.follow(), "runtime-watch")
+        self._tasks.spawn(self._begin(), "begin")
+
+    async def _begin(self) -> None:
+        """Bring reality and the API together, in the order that this needs."""
+        self._objects.start()
+        await self._learn_runtime()
+        await self._listed.wait()
+        await self._agent.registered.wait()
+        self._nodes.on_event(lambda _old, new: self._agent.saw(new))
+        self._nodes.start()
+        self._pods.on_event(self._table.changed)
+        self._pods.start()
+        await self._pods.synced()
+        self._table.complete = True
+        self._table.adopt_orphans()
+        known = {worker.uid for worker in self._table.all()}
+        await asyncio.to_thread(self._volumes.remove_orphans, known)
+
+    async def _learn_runtime(self) -> None:
+        """Wait for the runtime; learn its name, tell it the node's Pod network."""
+        while True:
+            try:
+                version = await self._runtime.version()
+                break
+            except RuntimeFailure as failure:
+                self._log.warning("runtime.unreachable", endpoint=self._config.runtime_endpoint, error=failure)
+                await self._clock.sleep(RUNTIME_RETRY_S)
+        self._statuses.node = NodeFacts((self._host_ip,), version.runtime_name or "containerd")
+        if self._config.pod_cidr:
+            try:
+                await self._runtime.set_pod_cidr(self._config.pod_cidr)
+            except RuntimeFailure as failure:
+                self._log.warning("runtime.pod_cidr_untold", error=failure)
+
+    async def stop(self) -> None:
+        """Stop working; containers keep running. Safe after a failed start."""
+        if self._server is None:
+            return
+        await self._server.stop(0.5)
+        await self._tasks.close()
+        await asyncio.gather(self._pods.stop(), self._nodes.stop(), self._objects.stop())
+        await asyncio.gather(*(worker.stop() for worker in self._table.all()))
+        await self._images.stop()
+        await self._recorder.stop()
+        await self._runtime.close()
+        await self._client.close()
+
+    # What the parts tell
+
+    def _on_facts(self, identity: PodIdentity, facts: tuple[Fact, ...]) -> None:
+        self._table.facts(identity, facts, self._watch.sequence)
+
+    def _on_listing(self, listing: Listing) -> None:
+        self._table.listed(listing)
+        self._listed.set()
+
+    def _on_references(self, uids: set[str]) -> None:
+        for worker in self._table.references_changed(uids):
+            self._tasks.spawn(self._executor.refresh_volumes(worker.view.pod), "refresh-volumes")
+
+    def _on_change(self, worker: PodWorker, urgent: bool) -> None:
+        if worker.is_gone:
+            metadata = worker.view.pod.metadata
+            shown = self._pods.get(f"{metadata.namespace}/{metadata.name}")
+            self._table.reap(worker, in_api=shown is not None and shown.metadata.uid == metadata.uid)
+            return
+        self._statuses.mark(worker, urgent)
+        if worker.is_busy:
+            self._watch.hurry()
+
+    def _make_worker(self, pod: corev1.Pod) -> PodWorker:
+        return PodWorker(
+            pod,
+            executor=self._executor,
+            runtime=self._runtime,
+            happenings=self._happenings,
+            clock=self._clock,
+            host_ip=self._host_ip,
+            on_change=self._on_change,
+        )
+
+    def _drop_worker(self, worker: PodWorker) -> None:
+        self._statuses.forget(worker.uid)
+        self._tasks.spawn(worker.stop(), "worker-stop")
+
+    def _node(self) -> corev1.Node:
+        return self._agent.node or corev1.Node()
+
+    # What the Node service asks
+
+    def find(self, namespace: str, name: str) -> PodWorker | None:
+        """A Pod of this node by name."""
+        return self._table.find(namespace, name)
+
+    def all(self) -> list[PodWorker]:
+        """All Pods of this node."""
+        return list(self._table.all())
+
+    def reported(self, worker: PodWorker) -> corev1.Pod:
+        """A Pod with its status as the kubelet sees it."""
+        pod = worker.view.pod
+        status = pod_status(worker.view, self._statuses.node, self._clock.now())
+        return corev1.Pod(metadata=pod.metadata, spec=pod.spec, status=status)
+
+
+def _translate(failure: Exception) -> RpcStatus | None:
+    return to_rpc(failure) if isinstance(failure, ApiError) else None

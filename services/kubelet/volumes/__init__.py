@@ -1,0 +1,1 @@
+"""Volumes: what Pods find mounted."""

@@ -1,0 +1,1 @@
+"""The multi-version state machine: keys, revisions, transactions, compaction. No I/O."""

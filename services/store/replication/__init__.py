@@ -1,0 +1,1 @@
+"""The replicated log. `log` is its interface; only `raft` knows pysyncobj."""

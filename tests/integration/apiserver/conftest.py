@@ -1,0 +1,148 @@
+"""An API server on a real store, reached through its real door."""
+
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+import pytest
+
+from navarch.protos.etcd import rpc_pb2, rpc_pb2_grpc
+from navarch.services.apiserver.service import ApiServer, Config
+from navarch.services.base.tls import CertificateAuthority, Credentials
+from navarch.services.client.client import Client
+from navarch.services.store.config import Config as StoreConfig
+from navarch.services.store.service import StoreService
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Etcd:
+    """Debian's etcd, which can be stopped and started again on the same data."""
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+        self._ports = free_port(), free_port()
+        self.address = f"127.0.0.1:{self._ports[0]}"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        client, peer = (f"http://127.0.0.1:{port}" for port in self._ports)
+        arguments = ["--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peer]
+        arguments += ["--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}"]
+        self._process = subprocess.Popen(
+            ["etcd", "--data-dir", str(self._data), "--unsafe-no-fsync", *arguments],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+async def call_store(address: str, method: str, request: object) -> None:
+    async with grpc.aio.insecure_channel(address) as channel:
+        await getattr(rpc_pb2_grpc.KVStub(channel), method)(request, wait_for_ready=True, timeout=30)
+
+
+@dataclass
+class Cluster:
+    """One API server on a store, its authority and an administrator's client."""
+
+    authority: CertificateAuthority
+    store: str
+    server: ApiServer
+    client: Client
+    stack: AsyncExitStack = field(repr=False)
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.server.port}"
+
+    def credentials(self, user: str, *groups: str) -> Credentials:
+        return self.authority.issue(user, groups, now=time.time())
+
+    def connect(self, user: str, *groups: str) -> Client:
+        client = Client.connect(self.address, self.credentials(user, *groups), wait_for_ready=False)
+        self.stack.push_async_callback(client.close)
+        return client
+
+    async def compact(self, revision: str) -> None:
+        await call_store(self.store, "Compact", rpc_pb2.CompactionRequest(revision=int(revision)))
+
+    async def another_server(self) -> ApiServer:
+        return await serve(self.stack, self.authority, self.store)
+
+
+async def serve(stack: AsyncExitStack, authority: CertificateAuthority, store: str) -> ApiServer:
+    own = authority.issue(
+        "kube-apiserver", ["system:masters"], ["localhost"], ["127.0.0.1"], now=time.time(), server=True
+    )
+    server = ApiServer(Config((store,), own, None, listen="127.0.0.1:0", advertise_address="192.0.2.7"))
+    stack.push_async_callback(server.stop)
+    await server.start()
+    return server
+
+
+@pytest.fixture(scope="session")
+def authority() -> CertificateAuthority:
+    return CertificateAuthority.create("test", time.time())
+
+
+@pytest.fixture(scope="session")
+def shared_etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
+    etcd = Etcd(tmp_path_factory.mktemp("etcd"))
+    yield etcd
+    etcd.kill()
+
+
+@pytest.fixture
+def own_etcd(tmp_path: Path) -> Iterator[Etcd]:
+    etcd = Etcd(tmp_path / "etcd")
+    yield etcd
+    etcd.kill()
+
+
+@pytest.fixture(params=["navarch", "etcd"])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    """The address of an empty store: ours on its in-memory log, or etcd."""
+    if request.param == "navarch":
+        ours = StoreService(StoreConfig())
+        await ours.start()
+        yield ours.address
+        await ours.stop()
+        return
+    etcd: Etcd = request.getfixturevalue("shared_etcd")
+    await call_store(etcd.address, "DeleteRange", rpc_pb2.DeleteRangeRequest(key=b"\0", range_end=b"\0"))
+    yield etcd.address
+
+
+async def cluster_on(stack: AsyncExitStack, authority: CertificateAuthority, store: str) -> Cluster:
+    server = await serve(stack, authority, store)
+    admin = authority.issue("kubernetes-admin", ["system:masters"], now=time.time())
+    client = Client.connect(f"127.0.0.1:{server.port}", admin)
+    stack.push_async_callback(client.close)
+    return Cluster(authority, store, server, client, stack)
+
+
+@pytest.fixture
+async def cluster(store: str, authority: CertificateAuthority) -> AsyncIterator[Cluster]:
+    async with AsyncExitStack() as stack:
+        yield await cluster_on(stack, authority, store)
+
+
+@pytest.fixture
+def client(cluster: Cluster) -> Client:
+    return cluster.client
