@@ -1,43 +1,80 @@
 """``navarch``: one program for the life of a cluster and for what runs in it."""
 
+import gc
+import os
 import sys
+from collections.abc import Sequence
+from typing import NoReturn
 
-import typer
+# Hardly anything that is loaded at the start ever becomes garbage, and looking for it takes a sixth of the time.
+gc.disable()
 
-from navarch.cli.cluster.layout import UsageError
-from navarch.cli.commands import register
-from navarch.services.api.errors import ApiError
+import typer  # noqa: E402
 
-app = typer.Typer(
-    name="navarch",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+from navarch.cli.commands import FAMILIES, register  # noqa: E402
+from navarch.cli.errors import explain  # noqa: E402
+
+# What kubectl lets stand before the verb.
+LEADING = ("-n", "--namespace", "--kubeconfig")
 
 
-@app.callback()
+def main() -> NoReturn:
+    """Run the command line and end the process."""
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        code = code or 1
+    # Everything is closed; to take the interpreter down piece by piece would last as long as the command did.
+    os._exit(code)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line. Returns its exit code; errors that people cause or meet are one line on stderr."""
+    words = options_behind_verb(arguments)
+    app = build(words)
+    try:
+        app(words)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        print(explain(error), file=sys.stderr)
+        return 1
+    return 0
+
+
+def build(words: Sequence[str]) -> typer.Typer:
+    """The program with the commands that the words may call."""
+    app = typer.Typer(
+        name="navarch",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_program)
+    register(app, words)
+    return app
+
+
 def _program() -> None:
     """Kubernetes as gRPC microservices: start a cluster, apply manifests, look at what runs."""
 
 
-def main() -> None:
-    """Run the command line; errors that people cause or meet end in one line and exit code 1."""
-    register(app, sys.argv[1:])
-    try:
-        app()
-    except ApiError as error:
-        _fail(f"Error from server ({error.reason}): {error.message}")
-    except UsageError as error:
-        _fail(f"error: {error}")
-    except OSError as error:
-        _fail(f"error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+def options_behind_verb(arguments: Sequence[str]) -> list[str]:
+    """``-n web get pods`` as ``get -n web pods``: each option here belongs to a verb."""
+    rest, leading = list(arguments), list[str]()
+    while rest and rest[0].partition("=")[0] in LEADING:
+        taken = 1 if "=" in rest[0] else 2
+        leading += rest[:taken]
+        del rest[:taken]
+    depth = 2 if rest[:1] and rest[0] in FAMILIES else 1
+    return [*rest[:depth], *leading, *rest[depth:]]
 
 
-def _fail(message: str) -> None:
-    print(message, file=sys.stderr)
-    sys.exit(1)
+if __name__ == "__main__":
+    main()

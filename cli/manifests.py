@@ -8,7 +8,8 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from navarch.cli.cluster.layout import UsageError
+from navarch.cli.errors import UsageError
+from navarch.cli.targets import Target
 from navarch.services.api import manifest
 from navarch.services.api.kinds import KINDS, Kind
 from navarch.services.api.meta import metadata_of
@@ -18,11 +19,12 @@ SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """One object of a manifest: as a message, and as it was written."""
+    """One object of a manifest: as a message, as it was written, and where."""
 
     kind: Kind
     message: Message
     content: dict[str, Any]
+    place: str
 
     @property
     def name(self) -> str:
@@ -34,38 +36,63 @@ class Manifest:
         """metadata.namespace, empty when the manifest names none."""
         return metadata_of(self.message).namespace
 
+    def target(self, default_namespace: str) -> Target:
+        """The object it means. Raises UsageError when it names none."""
+        if not self.name:
+            raise UsageError(f"{self.place}: metadata.name is required here")
+        return Target(self.kind, self.name, self.namespace).within(self.namespace or default_namespace)
 
-def load(names: Iterable[str]) -> Iterator[Manifest | Exception]:
+
+def load(names: Iterable[str], recursive: bool = False) -> Iterator[Manifest | UsageError]:
     """Each object, or what is wrong with it; a bad document does not hide the good ones."""
-    for source, text in _texts(names):
-        for document in manifest.load(text, source):
-            if document.message is None or document.value is None:
-                yield document.error or UsageError(f"{source}: document {document.index} is empty")
-            else:
-                yield Manifest(KINDS.of(document.message), document.message, document.value)
+    for source, text in _texts(names, recursive):
+        if isinstance(text, UsageError):
+            yield text
+            continue
+        documents = manifest.load(text, source)
+        if not documents:
+            yield UsageError(f"{source}: no objects in it")
+        for document in documents:
+            if document.error is not None:
+                yield UsageError(str(document.error))
+            elif document.message is not None and document.value is not None:
+                yield _manifest(document.message, document.value, f"{source}:{document.line}: document {document.index}")
 
 
-def require_all(names: Iterable[str]) -> list[Manifest]:
+def _manifest(message: Message, value: dict[str, Any], place: str) -> Manifest | UsageError:
+    kind = KINDS.of(message)
+    name = metadata_of(message).name or metadata_of(message).generate_name
+    return Manifest(kind, message, value, f'{place}, {kind.kind} "{name}"')
+
+
+def require_all(names: Iterable[str], recursive: bool = False) -> list[Manifest]:
     """All objects. Raises the first error."""
     found = []
-    for one in load(names):
-        if isinstance(one, Exception):
-            raise UsageError(str(one)) from one
+    for one in load(names, recursive):
+        if isinstance(one, UsageError):
+            raise one
         found.append(one)
     return found
 
 
-def _texts(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+def _texts(names: Iterable[str], recursive: bool) -> Iterator[tuple[str, bytes | UsageError]]:
     for name in names:
         if name == "-":
-            yield "standard input", sys.stdin.read()
+            yield "standard input", sys.stdin.buffer.read()
             continue
         path = Path(name)
-        if path.is_dir():
-            files = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
-            if not files:
-                raise UsageError(f"{name}: no .yaml, .yml or .json files in this directory")
-            for file in files:
-                yield str(file), file.read_text()
-        else:
-            yield name, path.read_text()
+        if not path.is_dir():
+            yield name, _content(path)
+            continue
+        found = path.rglob("*") if recursive else path.iterdir()
+        files = sorted(file for file in found if file.suffix in SUFFIXES and file.is_file())
+        if not files:
+            yield name, UsageError(f"{name}: no .yaml, .yml or .json files in this directory")
+        yield from ((str(file), _content(file)) for file in files)
+
+
+def _content(path: Path) -> bytes | UsageError:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        return UsageError(f"cannot read {path}: {error.strerror}")

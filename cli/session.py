@@ -1,6 +1,7 @@
 """A connection of the command line to its cluster."""
 
 import asyncio
+import gc
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -8,12 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from navarch.cli.cluster.layout import UsageError, default_data_dir
-from navarch.services.base.kubeconfig import load_kubeconfig
+import grpc
+import typer
+
+from navarch.cli.cluster.layout import default_data_dir
+from navarch.cli.errors import UsageError
+from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.services.api.errors import ApiError
+from navarch.services.api.kinds import Kind
+from navarch.services.base.kubeconfig import Kubeconfig, KubeconfigError, load_kubeconfig
 from navarch.services.client.client import Client
 
 # Long enough for a server that restarts, short enough for a person.
-CONNECT_TIMEOUT_S = 10.0
+CONNECT_TIMEOUT_S = 3.0
 
 R = TypeVar("R")
 
@@ -23,44 +31,77 @@ class Session:
     """The client and what commands need beside it."""
 
     client: Client
-    address: str
+    default_namespace: str
+
+    def namespace(self, chosen: str) -> str:
+        """The namespace to work in."""
+        return chosen or self.default_namespace
+
+    def scope(self, kind: Kind, chosen: str, everywhere: bool = False) -> str:
+        """The namespace for objects of a kind; "" for all, and for kinds that have none."""
+        return self.namespace(chosen) if kind.namespaced and not everywhere else ""
 
 
 def find_kubeconfig(chosen: Path | None) -> Path:
     """The credentials to use. Raises UsageError when there are none."""
     if chosen is not None:
         return chosen
-    from_environment = os.environ.get("KUBECONFIG")
-    candidates = [Path(from_environment)] if from_environment else []
-    candidates.append(default_data_dir() / "admin.kubeconfig")
-    for path in candidates:
-        if path.exists():
-            return path
-    raise UsageError(f"no cluster found: {candidates[-1]} does not exist. Start one with: navarch up")
+    if named := os.environ.get("KUBECONFIG"):
+        paths = [Path(part) for part in named.split(os.pathsep) if part]
+        found = next((path for path in paths if path.exists()), None)
+        if found is None:
+            raise UsageError(f"$KUBECONFIG names {named}, which does not exist")
+        return found
+    default = default_data_dir() / "admin.kubeconfig"
+    if not default.exists():
+        raise UsageError(f"no cluster found: {default} does not exist. Start one with: navarch up")
+    return default
+
+
+def credentials(chosen: Path | None) -> Kubeconfig:
+    """The current context. Raises UsageError that names the file and what is wrong with it."""
+    try:
+        return load_kubeconfig(find_kubeconfig(chosen))
+    except KubeconfigError as error:
+        raise UsageError(str(error)) from error
 
 
 @asynccontextmanager
 async def connect(kubeconfig: Path | None) -> AsyncIterator[Session]:
     """Open a session; it is closed on the way out."""
-    loaded = load_kubeconfig(find_kubeconfig(kubeconfig))
-    client = Client.connect(loaded.address, loaded.credentials, user_agent="navarch-cli")
+    context = credentials(kubeconfig)
+    client = Client.connect(context.address, context.credentials, user_agent="navarch-cli")
     try:
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            await client.channel.channel_ready()
-    except TimeoutError as error:
-        await client.close()
-        raise UsageError(
-            f"the API server at {loaded.address} does not answer. Is the cluster up? navarch status"
-        ) from error
-    try:
-        yield Session(client, loaded.address)
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await client.channel.channel_ready()
+        except TimeoutError:
+            why = await _why_unreachable(client.channel)
+            raise UsageError(
+                f"the API server at {context.address} does not answer{why}. Is the cluster up? navarch status"
+            ) from None
+        yield Session(client, context.namespace)
     finally:
         await client.close()
 
 
+async def _why_unreachable(channel: grpc.aio.Channel) -> str:
+    """What the connection fails with: a call that does not wait is told."""
+    try:
+        await Client(channel, deadline_s=1, wait_for_ready=False).get(corev1.Namespace, "default")
+    except ApiError as error:
+        return f" ({error.message.rpartition('last error: ')[2].strip()})"
+    return ""
+
+
 def run(work: Coroutine[Any, Any, R]) -> R:
     """Run a command's coroutine to its end."""
-    return asyncio.run(work)
+    gc.freeze()
+    gc.enable()
+    try:
+        return asyncio.run(work)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
 
 
 def with_session(kubeconfig: Path | None, work: Callable[[Session], Awaitable[R]]) -> R:

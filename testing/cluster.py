@@ -53,9 +53,17 @@ class InProcessCluster:
 
     client: Client
 
-    def __init__(self, directory: Path, nodes: int = 1) -> None:
-        """``directory`` is for sockets and volumes; short, as a socket's path holds about a hundred bytes."""
+    def __init__(
+        self, directory: Path, nodes: int = 1, *, heartbeat_s: float = 10.0, node_grace_s: float = 40.0
+    ) -> None:
+        """``directory`` is for sockets and volumes; short, as a socket's path holds about a hundred bytes.
+
+        heartbeat_s: how often a node says that it lives. node_grace_s: how long it may be silent.
+        """
         self._directory = directory
+        self._heartbeat_s = heartbeat_s
+        self._node_grace_s = node_grace_s
+        self._kubelets: dict[str, Kubelet] = {}
         self._node_names = [f"node-{number}" for number in range(1, nodes + 1)]
         self._authority = CertificateAuthority.create("navarch-test", time.time())
         self._clock = SystemClock()
@@ -87,6 +95,10 @@ class InProcessCluster:
         """A client that is that user. The caller closes it."""
         return Client.connect(self.api_server, self.credentials(common_name, *organizations), "test")
 
+    async def stop_node(self, name: str) -> None:
+        """Stop a node's kubelet; what it runs goes on, as when the host loses its network."""
+        await self._kubelets.pop(name).stop()
+
     async def _start(self) -> None:
         store = StoreService(StoreConfig(listen=LOOPBACK, credentials=self.credentials("store")))
         await self._run(store)
@@ -97,7 +109,10 @@ class InProcessCluster:
         self.client = self.client_for("kubernetes-admin", "system:masters")
         self._stack.push_async_callback(self.client.close)
         controllers = ControllerManagerConfig(
-            self.api_server, self.credentials("system:kube-controller-manager"), LOOPBACK
+            self.api_server,
+            self.credentials("system:kube-controller-manager"),
+            LOOPBACK,
+            node_monitor_grace_s=self._node_grace_s,
         )
         scheduler = SchedulerConfig(self.api_server, self.credentials("system:kube-scheduler"), LOOPBACK)
         await _together(
@@ -122,8 +137,10 @@ class InProcessCluster:
             listen=LOOPBACK,
             node_ip="127.0.0.1",
             can_mount=False,
+            heartbeat_s=self._heartbeat_s,
         )
-        await self._run(Kubelet(config, self._clock))
+        self._kubelets[name] = Kubelet(config, self._clock)
+        await self._run(self._kubelets[name])
 
     async def _run(self, service: Service) -> None:
         self._stack.push_async_callback(service.stop)

@@ -9,12 +9,15 @@ import ipaddress
 import json
 import os
 import platform
+import shutil
 import socket
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
+
+from navarch.cli.errors import UsageError
 
 DEFAULT_POD_CIDR = "10.244.0.0/16"
 DEFAULT_SERVICE_CIDR = "10.96.0.0/16"
@@ -26,10 +29,6 @@ PORTS = {
     "kubelet": 10250,
 }
 SETTINGS_FILE = "cluster.json"
-
-
-class UsageError(Exception):
-    """The user asked for something that cannot be; the message says what would do."""
 
 
 @dataclass(frozen=True)
@@ -159,8 +158,6 @@ def can_run_containers() -> bool:
 
 def missing_tools() -> list[str]:
     """The programs that real containers need and that are not here."""
-    import shutil
-
     missing = [tool for tool in ("containerd", "runc", "nft", "containerd-shim-runc-v2") if not shutil.which(tool)]
     if not any((Path(folder) / "bridge").exists() for folder in ("/usr/lib/cni", "/opt/cni/bin")):
         missing.append("CNI plugins")

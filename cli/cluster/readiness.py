@@ -6,7 +6,8 @@ from contextlib import aclosing
 from pathlib import Path
 
 from navarch.cli.cluster.certificates import credentials
-from navarch.cli.cluster.layout import Layout, UsageError
+from navarch.cli.cluster.layout import Layout
+from navarch.cli.errors import UsageError
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api.errors import ApiError
 from navarch.services.api.meta import condition_is, find_condition

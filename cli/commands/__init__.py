@@ -1,5 +1,6 @@
 """One file a verb, or a family of verbs that belong together."""
 
+from collections.abc import Sequence
 from importlib import import_module
 
 import typer
@@ -26,9 +27,11 @@ VERBS = {
     "image": "image",
     "version": "version",
 }
+# Verbs that have verbs of their own.
+FAMILIES = frozenset({"rollout", "image"})
 
 
-def register(app: typer.Typer, arguments: list[str]) -> None:
+def register(app: typer.Typer, arguments: Sequence[str]) -> None:
     """Add the command that the arguments call, or all commands where they call none."""
     called = VERBS.get(next((word for word in arguments if not word.startswith("-")), ""))
     for module in [called] if called else dict.fromkeys(VERBS.values()):

@@ -14,7 +14,7 @@ from navarch.cli.session import run
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.protos.cri import v1_pb2_grpc
 from navarch.protos.navarch import images_pb2, images_pb2_grpc
-from navarch.services.base.serving import channel
+from navarch.services.base.dialing import channel
 
 R = TypeVar("R")
 

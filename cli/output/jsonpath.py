@@ -11,9 +11,13 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from navarch.cli.cluster.layout import UsageError
+from navarch.cli.errors import UsageError
 
-TOKEN = re.compile(r"\{((?:[^{}\"']|\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*')*)\}")
+_QUOTED = r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'"
+_TOKEN = re.compile(rf"\{{((?:[^{{}}\"']|{_QUOTED})*)\}}")
+# A key with escaped dots: .metadata.labels.app\.kubernetes\.io/name
+_ESCAPED_KEY = re.compile(r"\.((?:[\w/-]|\\\.)*\\\.(?:[\w/-]|\\\.)*)")
+_STRING = re.compile(_QUOTED)
 
 
 @dataclass(slots=True)
@@ -43,16 +47,25 @@ Node = Text | Path | Range
 
 def render(template: str, document: Any) -> str:
     """Fill the template from a JSON document. Raises UsageError for a template that cannot be read."""
-    return "".join(_render(_parse(template), document))
+    return "".join(_render(_parse(template), document, document))
+
+
+def values(path: str, document: Any) -> list[Any]:
+    """What a path, with or without braces and leading dot, finds. Raises UsageError."""
+    bare = path.strip()
+    if bare.startswith("{") and bare.endswith("}"):
+        bare = bare[1:-1]
+    return _values(bare, document, document)
 
 
 def _parse(template: str) -> list[Node]:
+    if "{" not in template:
+        return [Path(template)]
     root: list[Node] = []
     stack: list[list[Node]] = [root]
     position = 0
-    for match in TOKEN.finditer(template):
-        if literal := template[position : match.start()]:
-            stack[-1].append(Text(literal))
+    for match in _TOKEN.finditer(template):
+        _literal(template, position, match.start(), stack[-1])
         position = match.end()
         inside = match[1].strip()
         if inside.startswith("range "):
@@ -63,39 +76,55 @@ def _parse(template: str) -> list[Node]:
             stack.pop()
             if not stack:
                 raise UsageError(f"jsonpath {template!r}: {{end}} without {{range}}")
-        elif inside[:1] in ('"', "'"):
-            stack[-1].append(Text(json.loads(f'"{inside[1:-1]}"')))
+        elif _STRING.fullmatch(inside):
+            stack[-1].append(Text(_unquoted(inside)))
         else:
             stack[-1].append(Path(inside))
     if len(stack) != 1:
         raise UsageError(f"jsonpath {template!r}: {{range}} without {{end}}")
-    if rest := template[position:]:
-        root.append(Path(rest) if position == 0 and rest.startswith(".") else Text(rest))
+    _literal(template, position, len(template), root)
     return root
 
 
-def _render(nodes: Sequence[Node], document: Any) -> Iterator[str]:
+def _literal(template: str, start: int, end: int, into: list[Node]) -> None:
+    text = template[start:end]
+    if "{" in text:
+        raise UsageError(f"jsonpath {template!r}: a brace is not closed")
+    if text:
+        into.append(Text(text))
+
+
+def _unquoted(quoted: str) -> str:
+    inner = quoted[1:-1] if quoted[0] == '"' else quoted[1:-1].replace("\\'", "'").replace('"', '\\"')
+    try:
+        text: str = json.loads(f'"{inner}"', strict=False)
+    except ValueError as error:
+        raise UsageError(f"jsonpath: {quoted} is not a string") from error
+    return text
+
+
+def _render(nodes: Sequence[Node], document: Any, root: Any) -> Iterator[str]:
     for node in nodes:
         match node:
             case Text():
                 yield node.text
             case Path():
-                yield " ".join(_shown(value) for value in _values(node.path, document))
+                yield " ".join(shown(value) for value in _values(node.path, document, root))
             case Range():
-                for value in _values(node.path, document):
-                    yield from _render(node.body, value)
+                for value in _values(node.path, document, root):
+                    yield from _render(node.body, value, root)
 
 
-def _shown(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, separators=(",", ":"))
+def shown(value: Any) -> str:
+    """A value as templates print it: text bare, everything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
-def _values(path: str, document: Any) -> list[Any]:
-    if path in ("", ".", "$", "@"):
+def _values(path: str, document: Any, root: Any) -> list[Any]:
+    if path in ("", ".", "@"):
         return [document]
-    return [match.value for match in _compiled(path).find(document)]
+    start = root if path.startswith("$") else document
+    return [match.value for match in _compiled(path).find(start)]
 
 
 @lru_cache
@@ -103,12 +132,10 @@ def _compiled(path: str) -> Any:
     from jsonpath_ng.exceptions import JSONPathError
     from jsonpath_ng.ext.parser import parse
 
-    rooted = path if path[0] in "$@" else f"${path if path[0] in '.[' else '.' + path}"
-    # `\.` in a key: kubectl escapes the dots of label names, jsonpath-ng quotes the key.
-    rooted = re.sub(
-        r"\.((?:[\w/-]|\\\.)*\\\.(?:[\w/-]|\\\.)*)", lambda m: "['" + m[1].replace("\\.", ".") + "']", rooted
-    )
+    bare = path[1:] if path[0] in "$@" else path
+    rooted = f"${bare if not bare or bare[0] in '.[' else '.' + bare}"
+    rooted = _ESCAPED_KEY.sub(lambda key: "['" + key[1].replace("\\.", ".") + "']", rooted)
     try:
-        return parse(rooted.replace("@", "$", 1) if rooted.startswith("@") else rooted)
-    except (JSONPathError, AttributeError) as error:
-        raise UsageError(f"jsonpath {path!r}: {error}") from error
+        return parse(rooted)
+    except (JSONPathError, AttributeError, ValueError) as error:
+        raise UsageError(f"jsonpath {path!r}: {str(error).splitlines()[0]}") from None

@@ -1,90 +1,142 @@
 """Prints objects in the format that ``-o`` names."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
-import yaml
 from google.protobuf.message import Message
 
-from navarch.cli.cluster.layout import UsageError
+from navarch.cli.errors import UsageError
 from navarch.cli.output import jsonpath
-from navarch.cli.output.table import format_rows
+from navarch.cli.output.table import Columns
+from navarch.cli.targets import singular
 from navarch.services.api import codec, printers
 from navarch.services.api.kinds import KINDS, Kind
 from navarch.services.api.labels import format_labels
 from navarch.services.api.meta import metadata_of
 
-TABLES = frozenset({"", "table", "wide"})
-ACCEPTED = "table, wide, name, yaml, json, jsonpath={...}"
+TABLES = frozenset({"", "wide"})
+TEMPLATES = frozenset({"jsonpath", "custom-columns"})
+ACCEPTED = "wide, name, yaml, json, jsonpath={...}, custom-columns=NAME:.path,..."
+NONE = "<none>"
 
 
-class Printer:
-    """Prints objects of one or several kinds. Tables of different kinds are separate."""
+@dataclass(frozen=True, slots=True)
+class Format:
+    """What ``-o`` and the options about columns ask for."""
 
-    def __init__(
-        self, output: str, *, with_namespace: bool = False, show_labels: bool = False, with_header: bool = True
-    ) -> None:
-        name = output.partition("=")[0]
-        if output not in TABLES and name not in ("name", "yaml", "json", "jsonpath"):
-            raise UsageError(f"--output {output!r}: accepted are {ACCEPTED}")
-        self._output = output
-        self._with_namespace = with_namespace
-        self._show_labels = show_labels
-        self._with_header = with_header
+    name: str = ""
+    template: str = ""
+    with_namespace: bool = False
+    with_kind: bool = False
+    with_labels: bool = False
+    label_columns: tuple[str, ...] = ()
+    with_header: bool = True
 
     @property
     def is_table(self) -> bool:
-        """Whether the format is a table."""
-        return self._output in TABLES
+        """Whether objects become rows."""
+        return self.name in TABLES or self.name == "custom-columns"
 
-    def render(self, objects: Sequence[Message], *, single: bool = False, prefixed: bool = False) -> str:
-        """The text for these objects. ``single``: the user asked for one, so no list is made around it."""
-        if self.is_table:
-            return self._tables(objects, prefixed)
-        if self._output == "name":
-            return "".join(f"{_title(KINDS.of(one), one)}\n" for one in objects)
+
+def parse_output(text: str) -> tuple[str, str]:
+    """The name and template that ``-o`` means. Raises UsageError."""
+    name, _, template = text.partition("=")
+    if name not in TABLES | TEMPLATES | {"name", "yaml", "json"} or bool(template) != (name in TEMPLATES):
+        raise UsageError(f"--output {text!r}: accepted are {ACCEPTED}")
+    return name, template
+
+
+class Printer:
+    """Prints objects of one or several kinds; tables keep their columns from one call to the next."""
+
+    def __init__(self, wanted: Format) -> None:
+        self._format = wanted
+        self._columns: dict[Kind | None, Columns] = {}
+
+    def render(self, objects: Sequence[Message], *, single: bool = False) -> str:
+        """The text for these objects. ``single``: one was asked for, so no list is made around it."""
+        match self._format.name:
+            case "name":
+                return "".join(f"{title(one)}\n" for one in objects)
+            case "custom-columns":
+                return self._custom(objects)
+            case name if name in TABLES:
+                return self._tables(objects)
         document: Any = codec.to_json(objects[0]) if single else _list([codec.to_json(one) for one in objects])
-        if self._output == "json":
+        if self._format.name == "json":
             return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
-        if self._output == "yaml":
-            return yaml.dump(document, Dumper=yaml.CSafeDumper, sort_keys=True, default_flow_style=False)
-        return jsonpath.render(self._output.partition("=")[2], document)
+        if self._format.name == "yaml":
+            return as_yaml(document)
+        return jsonpath.render(self._format.template, document)
 
-    def _tables(self, objects: Sequence[Message], prefixed: bool) -> str:
+    def _tables(self, objects: Iterable[Message]) -> str:
         by_kind: dict[Kind, list[Message]] = {}
         for one in objects:
             by_kind.setdefault(KINDS.of(one), []).append(one)
-        tables = [self._table(kind, of_kind, prefixed or len(by_kind) > 1) for kind, of_kind in by_kind.items()]
-        return "\n".join(tables)
+        return "\n".join(self._table(kind, of_kind) for kind, of_kind in by_kind.items())
 
-    def _table(self, kind: Kind, objects: Sequence[Message], prefixed: bool) -> str:
-        now = time.time()
+    def _table(self, kind: Kind, objects: Sequence[Message]) -> str:
+        wanted, now = self._format, time.time()
+        with_namespace = wanted.with_namespace and kind.namespaced
         table = printers.table_for(kind)
-        shown = [i for i, column in enumerate(table.columns) if column.priority == 0 or self._output == "wide"]
+        shown = [i for i, column in enumerate(table.columns) if column.priority == 0 or wanted.name == "wide"]
         header = [table.columns[i].name.upper() for i in shown]
+        header += [label.rpartition("/")[2].upper() for label in wanted.label_columns]
+        header += ["LABELS"] if wanted.with_labels else []
         rows = []
         for one in objects:
-            cells = table.row(one, now)
+            cells, labels = table.row(one, now), metadata_of(one).labels
             row = [str(cells[i]) for i in shown]
-            if prefixed:
-                row[0] = f"{_title(kind, one).rpartition('/')[0]}/{row[0]}"
-            if self._with_namespace and kind.namespaced:
-                row.insert(0, metadata_of(one).namespace)
-            if self._show_labels:
-                row.append(format_labels(metadata_of(one).labels) or "<none>")
-            rows.append(row)
-        if self._with_namespace and kind.namespaced:
-            header.insert(0, "NAMESPACE")
-        if self._show_labels:
-            header.append("LABELS")
-        return format_rows(header, rows, with_header=self._with_header)
+            row[0] = f"{singular(kind)}/{row[0]}" if wanted.with_kind else row[0]
+            row += [labels.get(label, "") for label in wanted.label_columns]
+            row += [format_labels(labels) or NONE] if wanted.with_labels else []
+            rows.append([metadata_of(one).namespace, *row] if with_namespace else row)
+        return self._lines(kind, ["NAMESPACE", *header] if with_namespace else header, rows)
+
+    def _custom(self, objects: Iterable[Message]) -> str:
+        columns = [column.partition(":") for column in self._format.template.split(",")]
+        if not all(name and path for name, _, path in columns):
+            raise UsageError("--output custom-columns: write NAME:.path,NAME:.path")
+        rows = []
+        for one in objects:
+            document = codec.to_json(one)
+            found = [jsonpath.values(path, document) for _, _, path in columns]
+            rows.append([",".join(map(jsonpath.shown, cell)) or NONE for cell in found])
+        return self._lines(None, [name for name, _, _ in columns], rows)
+
+    def _lines(self, kind: Kind | None, header: list[str], rows: list[list[str]]) -> str:
+        """A header stands above the first rows of a kind only."""
+        known = kind in self._columns
+        columns = self._columns.setdefault(kind, Columns())
+        return columns.format(header, rows, with_header=self._format.with_header and not known)
 
 
-def _title(kind: Kind, one: Message) -> str:
-    group = f".{kind.group}" if kind.group else ""
-    return f"{kind.singular}{group}/{metadata_of(one).name}"
+def title(one: Message) -> str:
+    """TYPE/NAME of an object."""
+    return f"{singular(KINDS.of(one))}/{metadata_of(one).name}"
+
+
+def as_yaml(document: Any, *, sort_keys: bool = True) -> str:
+    """A JSON document as YAML; text of several lines stays readable."""
+    import yaml
+
+    return yaml.dump(document, Dumper=_dumper(), sort_keys=sort_keys, default_flow_style=False, allow_unicode=True)
+
+
+def _dumper() -> Any:
+    import yaml
+
+    class Dumper(yaml.CSafeDumper):
+        pass
+
+    def text(dumper: yaml.CSafeDumper, value: str) -> yaml.ScalarNode:
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+
+    Dumper.add_representer(str, text)
+    return Dumper
 
 
 def _list(items: list[Any]) -> dict[str, Any]:

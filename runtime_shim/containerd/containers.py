@@ -264,22 +264,16 @@ class Containers:
 
     async def delete_task(self, container_id: str) -> None:
         """Remove containerd's task, killing it if need be. Absent is removed."""
-        try:
-            await self._delete_task(container_id)
-        except errors.RuntimeFailure:
-            # A containerd-shim that died is noticed by the first call to it, and cleaned up after that.
-            await self._delete_task(container_id)
-
-    async def _delete_task(self, container_id: str) -> None:
-        tasks, request = self._client.tasks, tasksv1.DeleteTaskRequest(container_id=container_id)
+        delete = tasksv1.DeleteTaskRequest(container_id=container_id)
+        kill = tasksv1.KillRequest(container_id=container_id, signal=signal.SIGKILL, all=True)
         with contextlib.suppress(errors.NotFound):
             try:
-                await tasks.Delete(request)
-            except errors.FailedPrecondition:
-                # It runs. Killed, it is waited for; a task that was never started is not.
-                await tasks.Kill(tasksv1.KillRequest(container_id=container_id, signal=signal.SIGKILL, all=True))
-                await tasks.Wait(tasksv1.WaitRequest(container_id=container_id), timeout=KILL_TIMEOUT_S)
-                await tasks.Delete(request)
+                await self._client.tasks.Delete(delete)
+            except (errors.FailedPrecondition, errors.RuntimeFailure):
+                # It runs, or its containerd-shim died, which is noticed and cleaned up with the first call.
+                await self._client.tasks.Kill(kill)
+                await self._client.tasks.Wait(tasksv1.WaitRequest(container_id=container_id), timeout=KILL_TIMEOUT_S)
+                await self._client.tasks.Delete(delete)
 
     # Reading.
 

@@ -100,7 +100,7 @@ def prepare(layout: Layout) -> list[str]:
         raise ValueError("containerd is not installed: no such program in PATH")
     layout.config.parent.mkdir(parents=True, exist_ok=True)
     layout.config.write_text(config(layout))
-    return [binary, "--config", str(layout.config), "--log-level", os.environ.get("NAVARCH_CONTAINERD_LOG", "warn")]
+    return [binary, "--config", str(layout.config), "--log-level", os.environ.get("NAVARCH_CONTAINERD_LOG", "error")]
 
 
 def main(argv: list[str]) -> None:

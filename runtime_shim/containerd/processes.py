@@ -136,23 +136,18 @@ class Processes:
             raise errors.RuntimeFailure(f"failed to exec in container {container_id}: {failure}") from None
 
     async def _clean_up(self, container_id: str, exec_id: str, folder: Path) -> None:
-        ids = {"container_id": container_id, "exec_id": exec_id}
+        tasks, ids = self._client.tasks, {"container_id": container_id, "exec_id": exec_id}
         delete = tasksv1.DeleteProcessRequest(**ids)
         kill = tasksv1.KillRequest(container_id=container_id, exec_id=exec_id, signal=signal.SIGKILL)
         try:
-            await self._client.tasks.DeleteProcess(delete)
-        except errors.FailedPrecondition:
-            # Still running.
-            wait = asyncio.ensure_future(self._client.tasks.Wait(tasksv1.WaitRequest(**ids)))
-            with contextlib.suppress(errors.ShimError):
-                await self._client.tasks.Kill(
-                    tasksv1.KillRequest(container_id=container_id, exec_id=exec_id, signal=signal.SIGKILL)
-                )
-                await wait
-                await self._client.tasks.DeleteProcess(delete)
-            wait.cancel()
-        except errors.NotFound:
-            pass
+            with contextlib.suppress(errors.NotFound):
+                try:
+                    await tasks.DeleteProcess(delete)
+                except (errors.FailedPrecondition, errors.RuntimeFailure):
+                    # Still running.
+                    await tasks.Kill(kill)
+                    await tasks.Wait(tasksv1.WaitRequest(**ids))
+                    await tasks.DeleteProcess(delete)
         except errors.ShimError as failure:
             LOG.warning("exec.left", container=container_id, exec=exec_id, error=failure)
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)

@@ -31,6 +31,7 @@ def config_of(argv: list[str]) -> Config:
     parser.add_argument("--advertise-address", default="127.0.0.1")
     parser.add_argument("--service-cidr", default="10.96.0.0/16")
     parser.add_argument("--node-port-range", type=port_range, default=range(30000, 32768), metavar="LOW-HIGH")
+    parser.add_argument("--history", type=float, default=300.0, help="seconds to keep old revisions; 0: for ever")
     args = parser.parse_args(argv)
     store = (args.store_ca or args.ca, args.store_cert or args.cert, args.store_key or args.key)
     return Config(
@@ -40,6 +41,7 @@ def config_of(argv: list[str]) -> Config:
         listen=args.listen,
         advertise_address=args.advertise_address,
         service_cidr=args.service_cidr,
+        history_s=args.history,
         node_ports=args.node_port_range,
     )
 
@@ -50,3 +52,9 @@ def port_range(text: str) -> range:
     if not (low.isdigit() and high.isdigit() and 0 < int(low) <= int(high) < 65536):
         raise argparse.ArgumentTypeError(f"{text!r} is no range of ports such as 30000-32767")
     return range(int(low), int(high) + 1)
+
+
+if __name__ == "__main__":
+    import sys
+
+    main(sys.argv[1:])

@@ -14,6 +14,7 @@ from navarch.services.apiserver.cacher.cachers import Cachers
 from navarch.services.apiserver.doors.grpc.nodes import NodeServicer, add_node_to_server
 from navarch.services.apiserver.doors.grpc.objects import ObjectsServicer, add_objects_to_server
 from navarch.services.apiserver.registry.core import Core
+from navarch.services.apiserver.storage.compaction import Compactor
 from navarch.services.apiserver.storage.etcd import Etcd
 from navarch.services.apiserver.storage.objects import ObjectStorage
 from navarch.services.apiserver.storage.revision import RevisionReader
@@ -29,7 +30,8 @@ STORE_RETRY_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """How an API server runs. store_credentials: for the store and, as a client, the kubelets."""
+    """How an API server runs. 
+    store_credentials: towards the store (None: plain text) and, where given, towards kubelets."""
 
     store_endpoints: tuple[str, ...]
     credentials: Credentials | None
@@ -38,6 +40,8 @@ class Config:
     advertise_address: str = "127.0.0.1"
     service_cidr: str = "10.96.0.0/16"
     node_ports: range = range(30000, 32768)
+    # Overwritten revisions are kept at least this long; 0 keeps them for ever.
+    history_s: float = 300.0
     authorizer: Authorizer = field(default_factory=ComponentRules)
 
 
@@ -62,11 +66,13 @@ class ApiServer:
         core = self._assemble(self._etcd)
         await make_defaults(core)
         authenticator = CertificateAuthenticator()
-        self._nodes = NodeServicer(core, authenticator, config.store_credentials)
+        self._nodes = NodeServicer(core, authenticator, config.store_credentials or config.credentials)
         self._server = GrpcServer(config.credentials, translate=_translate, component="apiserver")
         self._server.add(add_objects_to_server, ObjectsServicer(core, authenticator))
         self._server.add(add_node_to_server, self._nodes)
         self.port = await self._server.start(config.listen)
+        if config.history_s:
+            self._tasks.spawn(Compactor(self._etcd, self._clock, config.history_s).run(), "compactor")
         await advertise(core, config.advertise_address, self.port)
         LOG.info("apiserver.serving", address=self._server.address)
 

@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from navarch.protos.etcd import kv_pb2
 from navarch.services.api import envelope
 from navarch.services.api.kinds import Kind
+from navarch.services.apiserver.storage import conversion
 
 
 class StoredObject:
@@ -43,13 +44,13 @@ class StoredObject:
 
     @classmethod
     def of_value(cls, kind: Kind, namespace: str, name: str, value: bytes, revision: int) -> "StoredObject":
-        """The object of a value of the store. Raises ValueError or ApiError for anything else."""
-        raw = envelope.with_resource_version(raw_of(kind, value), str(revision))
+        """The object of a value of the store. Raises ApiError for anything else."""
+        raw = envelope.with_resource_version(conversion.raw_of(value, kind), str(revision))
         return cls(kind, namespace, name, revision, raw)
 
     @classmethod
     def of_pair(cls, kind: Kind, pair: kv_pb2.KeyValue) -> "StoredObject":
-        """The object of a key and value of the store. Raises ValueError or ApiError for anything else."""
+        """The object of a key and value of the store. Raises ApiError for anything else."""
         return cls.of_value(kind, *split_key(kind, pair.key), pair.value, pair.mod_revision)
 
     @property
@@ -90,13 +91,3 @@ def split_key(kind: Kind, key: bytes) -> tuple[str, str]:
     rest = key.decode().removeprefix(kind.key_prefix)
     namespace, _, name = rest.rpartition("/")
     return namespace, name
-
-
-def raw_of(kind: Kind, value: bytes) -> bytes:
-    """The encoded message inside a value of the store. Raises ApiError or ValueError for anything else."""
-    if not value.startswith(envelope.MAGIC):
-        return envelope.from_stored(value, kind).SerializeToString()
-    api_version, name, raw = envelope.unwrap(value)
-    if name != kind.kind or api_version not in (kind.api_version, kind.stored_as):
-        raise ValueError(f"a {kind.api_version} {kind.kind} was expected, found {api_version} {name}")
-    return raw

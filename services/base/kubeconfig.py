@@ -23,7 +23,7 @@ from typing import Any
 
 import yaml
 
-from navarch.services.base.tls import Credentials, write_private
+from navarch.services.base.credentials import Credentials, write_private
 
 EXTENSION = "navarch.dev/grpc"
 

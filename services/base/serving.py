@@ -1,4 +1,4 @@
-"""gRPC serving and dialling, the same for every process.
+"""gRPC serving, the same for every process.
 
 A `GrpcServer` collects servicers, wraps each method once (metrics, translation of errors, logging of
 failures), and on start binds, registers health and reflection, and serves. Wrapping at registration instead
@@ -21,9 +21,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
+from navarch.services.base.credentials import Credentials
+from navarch.services.base.dialing import COMMON_OPTIONS
+from navarch.services.base.dialing import channel as channel
 from navarch.services.base.log import Logger, get_logger
 from navarch.services.base.metrics import Metrics
-from navarch.services.base.tls import Credentials
 
 Metadata = Sequence[tuple[str, str | bytes]]
 RpcStatus = tuple[grpc.StatusCode, str, Metadata]
@@ -31,48 +33,14 @@ RpcStatus = tuple[grpc.StatusCode, str, Metadata]
 Translate = Callable[[Exception], RpcStatus | None]
 Behavior = Callable[[Any, Any], Any]
 
-MESSAGE_BYTES = 64 << 20
-# A Status with many causes travels in trailing metadata, whose default limit is 8 KiB.
-METADATA_BYTES = 256 << 10
-
-_COMMON_OPTIONS = [
-    ("grpc.max_receive_message_length", MESSAGE_BYTES),
-    ("grpc.max_send_message_length", MESSAGE_BYTES),
-    ("grpc.max_metadata_size", METADATA_BYTES),
-    ("grpc.absolute_max_metadata_size", 2 * METADATA_BYTES),
-    # A peer that vanished without closing is noticed within 30 s; at rest that is one small packet each way.
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.max_pings_without_data", 0),
-]
 _SERVER_OPTIONS = [
-    *_COMMON_OPTIONS,
+    *COMMON_OPTIONS,
     # Without this a second server on the same port would silently share it.
     ("grpc.so_reuseport", 0),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
 ]
-_CHANNEL_OPTIONS = [
-    *_COMMON_OPTIONS,
-    ("grpc.initial_reconnect_backoff_ms", 50),
-    # Whoever restarts is found again soon; an attempt costs little next to what waits for it.
-    ("grpc.max_reconnect_backoff_ms", 500),
-    # Despite its name: how long one attempt to connect may take.
-    ("grpc.min_reconnect_backoff_ms", 5_000),
-    ("grpc.enable_http_proxy", 0),
-]
-
-
-def channel(address: str, credentials: Credentials | None, *, user_agent: str = "") -> grpc.aio.Channel:
-    """A channel to "host:port" or "unix:/path" that reconnects quickly. None: plain text.
-
-    Several servers that are each as good: "ipv4:10.0.0.1:7443,10.0.0.2:7443".
-    """
-    options = [*_CHANNEL_OPTIONS, *([("grpc.primary_user_agent", user_agent)] if user_agent else [])]
-    if credentials is None:
-        return grpc.aio.insecure_channel(address, options=options)
-    return grpc.aio.secure_channel(address, credentials.channel(), options=options)
 
 
 class GrpcServer:

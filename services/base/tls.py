@@ -6,52 +6,23 @@ and understood by every TLS stack. Each certificate may act as a client; only th
 """
 
 import ipaddress
-import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from pathlib import Path
 from typing import Self
 
-import grpc
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from navarch.services.base.credentials import Credentials as Credentials
+from navarch.services.base.credentials import write_private as write_private
+
 CA_LIFETIME = timedelta(days=3650)
 LEAF_LIFETIME = timedelta(days=365)
 # Certificates are valid a little before they are made, for hosts whose clocks are behind.
 CLOCK_SKEW = timedelta(minutes=5)
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """A certificate, its key, and the authority that peers are checked against; PEM each."""
-
-    ca: bytes
-    cert: bytes
-    key: bytes = field(repr=False)
-
-    @classmethod
-    def load(cls, ca: Path, cert: Path, key: Path) -> Self:
-        """Read the three files. Raises OSError that names the missing one."""
-        return cls(Path(ca).read_bytes(), Path(cert).read_bytes(), Path(key).read_bytes())
-
-    def save(self, ca: Path, cert: Path, key: Path) -> None:
-        """Write the three files; the key readable by its owner only."""
-        ca.write_bytes(self.ca)
-        cert.write_bytes(self.cert)
-        write_private(key, self.key)
-
-    def channel(self) -> grpc.ChannelCredentials:
-        """For a client that presents its certificate."""
-        return grpc.ssl_channel_credentials(self.ca, self.key, self.cert)
-
-    def server(self) -> grpc.ServerCredentials:
-        """For a server that refuses clients without a certificate of the authority."""
-        return grpc.ssl_server_credentials([(self.key, self.cert)], self.ca, require_client_auth=True)
 
 
 class CertificateAuthority:
@@ -142,16 +113,6 @@ def identity(cert_pem: bytes) -> tuple[str, tuple[str, ...]]:
     names = [str(attribute.value) for attribute in subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     groups = tuple(str(attribute.value) for attribute in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME))
     return (names[0] if names else "", groups)
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Replace a file atomically with one that only its owner can read, at no moment readable by others."""
-    staging = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(descriptor, 0o600)
-        file.write(content)
-    staging.replace(path)
 
 
 def _name(common_name: str, organizations: Iterable[str]) -> x509.Name:

@@ -22,8 +22,8 @@ from navarch.protos.k8s.meta import v1_pb2 as metav1
 from navarch.protos.navarch import objects_pb2, objects_pb2_grpc
 from navarch.services.api.errors import ApiError
 from navarch.services.api.rpc_status import from_rpc
-from navarch.services.base.serving import channel
-from navarch.services.base.tls import Credentials
+from navarch.services.base.credentials import Credentials
+from navarch.services.base.dialing import channel
 from navarch.services.client import requests
 from navarch.services.client.requests import M, Patch, PatchType
 

@@ -4,6 +4,7 @@ An action returns None when it succeeded, else why not, in Kubernetes' words whe
 """
 
 import asyncio
+import os
 
 import grpc
 
@@ -69,7 +70,8 @@ async def run_tcp(host: str, port: int, timeout_s: float) -> str | None:
     except TimeoutError:
         return f"dial tcp {_bracketed(host)}:{port}: i/o timeout"
     except OSError as failure:
-        return f"dial tcp {_bracketed(host)}:{port}: {failure.strerror or failure}"
+        cause = os.strerror(failure.errno).lower() if failure.errno and failure.errno > 0 else str(failure)
+        return f"dial tcp {_bracketed(host)}:{port}: connect: {cause}"
     writer.close()
     return None
 

@@ -14,7 +14,8 @@ class Config:
     """Configuration of one kubelet. credentials: None for plain text, in tests.
 
     can_mount: whether tmpfs can be mounted for emptyDir volumes of medium Memory (needs root). cgroup_root: where
-    the Pods' cgroups are. node_ip: "" for the address from which the host reaches others.
+    the Pods' cgroups are. node_ip: "" for the address from which the host reaches others. heartbeat_s: how often the
+    lease is renewed and the host looked at.
     """
 
     node_name: str
@@ -32,4 +33,5 @@ class Config:
     taints: Sequence[corev1.Taint] = ()
     reserved: Reservations = field(default_factory=Reservations)
     can_mount: bool = True
+    heartbeat_s: float = 10.0
     cgroup_root: str = "/kubepods"

@@ -12,6 +12,7 @@ from navarch.services.base.clock import Clock
 from navarch.services.base.log import get_logger
 from navarch.services.base.tasks import TaskOwner
 from navarch.services.kubelet.core.machine import PodMachine
+from navarch.services.kubelet.core.observed import CREATED, Container
 from navarch.services.kubelet.core.orders import Done, Emit, Event, Failed, Order, Probed, Seen, StartContainer, Tick
 from navarch.services.kubelet.core.references import ConfigError
 from navarch.services.kubelet.core.stages import Stage
@@ -19,9 +20,6 @@ from navarch.services.kubelet.core.view import View
 from navarch.services.kubelet.happenings import Happenings
 from navarch.services.kubelet.probes import Prober
 from navarch.services.kubelet.runtime import Runtime
-
-# Events after which the Pod's status is reported without delay; other news waits for company.
-URGENT = (Seen, Probed, StartContainer)
 
 
 class CarriesOut(Protocol):
@@ -90,8 +88,7 @@ class PodWorker:
                 self._tasks.spawn(self._carry_out(order), f"order-{order.key[0]}")
         self._set_timer()
         self._prober.sync(self.view)
-        cause = event.order if isinstance(event, Done | Failed) else event
-        self._on_change(self, isinstance(cause, URGENT) or self.machine.runs_nothing)
+        self._on_change(self, _is_urgent(event) or self.machine.runs_nothing)
 
     async def _carry_out(self, order: Order) -> None:
         answer = await self._executor.carry_out(self, order)
@@ -129,3 +126,12 @@ class PodWorker:
         """Abandon the Pod as it is: its containers keep running."""
         await self._prober.stop()
         await self._tasks.close()
+
+
+def _is_urgent(event: Event) -> bool:
+    """Whether somebody waits to hear of this: a container runs or has ended, a probe has spoken."""
+    if isinstance(event, Seen):
+        return any(isinstance(fact, Container) and fact.state != CREATED for fact in event.facts)
+    if isinstance(event, Done | Failed):
+        return isinstance(event.order, StartContainer)
+    return isinstance(event, Probed)

@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.protos.cri import v1_pb2_grpc as criv1_grpc
 from navarch.protos.navarch import streaming_pb2_grpc
-from navarch.services.base.serving import channel
+from navarch.services.base.dialing import channel
 
 CALL_S = 120.0
 SANDBOX_S = 240.0

@@ -19,6 +19,7 @@ from navarch.services.base.tasks import TaskOwner
 from navarch.services.client.client import Client
 from navarch.services.client.events import EventRecorder
 from navarch.services.client.informer import Informer
+from navarch.services.kubelet import cgroups
 from navarch.services.kubelet.config import Config
 from navarch.services.kubelet.core.paths import Layout
 from navarch.services.kubelet.core.references import NodeContext
@@ -80,7 +81,13 @@ class Kubelet:
         self._happenings = Happenings(self._recorder)
         self._images = Images(self._runtime, clock, self._happenings)
         identity = NodeIdentity(
-            config.node_name, (node_ip,), config.max_pods, config.labels, config.taints, config.reserved
+            config.node_name,
+            (node_ip,),
+            config.max_pods,
+            config.labels,
+            config.taints,
+            config.reserved,
+            config.heartbeat_s,
         )
         self._agent = NodeAgent(self._client, self._runtime, clock, identity, host, root, lambda: self._images.changes)
         self._host_ip = node_ip
@@ -162,6 +169,7 @@ class Kubelet:
         await self._recorder.stop()
         await self._runtime.close()
         await self._client.close()
+        cgroups.remove_parents(self._config.cgroup_root)
 
     # What the parts tell
 

@@ -6,6 +6,7 @@ Masquerading is not CNI's here: it is one rule for the whole CIDR (see `masquera
 
 import ipaddress
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -50,18 +51,22 @@ def loopback_conf() -> dict[str, Any]:
 def write(directory: Path, pod_cidr: str, bridge: str) -> bool:
     """Have both files in the directory. Returns whether anything changed. A reader never sees half a file."""
     directory.mkdir(parents=True, exist_ok=True)
-    addresses = str(directory.parent / "cni-addresses")
     changed = [
-        _write(directory / BRIDGE_FILE, bridge_conflist(pod_cidr, bridge, addresses)),
+        _write(directory / BRIDGE_FILE, bridge_conflist(pod_cidr, bridge, str(_addresses(directory)))),
         _write(directory / LOOPBACK_FILE, loopback_conf()),
     ]
     return any(changed)
 
 
 def remove(directory: Path) -> None:
-    """Take the files away. Idempotent."""
+    """Take the files away, and the notes of addresses that no Pod has any more. Idempotent."""
+    shutil.rmtree(_addresses(directory), ignore_errors=True)
     for name in (BRIDGE_FILE, LOOPBACK_FILE):
         (directory / name).unlink(missing_ok=True)
+
+
+def _addresses(directory: Path) -> Path:
+    return directory.parent / "cni-addresses"
 
 
 def _write(path: Path, content: dict[str, Any]) -> bool:

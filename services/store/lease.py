@@ -106,13 +106,13 @@ class Lessor:
 
     def expired(self, now: float, limit: int = 1000) -> list[int]:
         """Ids of leases past their expiry. They stay until revoked, and come up again should that fail."""
-        due: list[int] = []
+        # By id: one that was revoked and granted again within the same instant is noted twice.
+        due: dict[int, None] = {}
         while len(due) < limit and (expiry := self.next_expiry()) is not None and expiry <= now:
-            _, lease_id = heapq.heappop(self._due)
-            due.append(lease_id)
+            due[heapq.heappop(self._due)[1]] = None
         for lease_id in due:
             heapq.heappush(self._due, (self._leases[lease_id].expiry_s, lease_id))
-        return due
+        return list(due)
 
     def restart(self, now: float) -> None:
         """Give every lease its full time again, on becoming responsible for them."""

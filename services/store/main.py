@@ -1,12 +1,16 @@
 """The store's process."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from navarch.services.base.process import Service, run
 from navarch.services.base.tls import Credentials
 from navarch.services.store.config import DEFAULT_QUOTA_BYTES, Config
 from navarch.services.store.service import StoreService
+
+# The journal's thread needs the interpreter a few times per flush; by default a busy loop lets go after 5 ms.
+SWITCH_INTERVAL_S = 0.0005
 
 
 def parse(argv: list[str]) -> Config:
@@ -46,6 +50,7 @@ def parse(argv: list[str]) -> Config:
 def main(argv: list[str]) -> None:
     """Run a member until it is told to stop."""
     config = parse(argv)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
 
     async def make() -> Service:
         return StoreService(config)
@@ -54,6 +59,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    import sys
-
     main(sys.argv[1:])

@@ -75,7 +75,7 @@ class StoreMember:
         self.backend = backend
         self.quota_bytes = config.quota_bytes
         self.scratch_dir = config.data_dir
-        self.machine = StateMachine(backend, clock.monotonic, self._publish)
+        self.machine = StateMachine(backend, clock.monotonic, self._applied)
         self.watches = WatchHub(self.machine.mvcc)
         self.log = make_log(self.machine)
         # Streams that wait for something to send, woken to end at the stop.
@@ -95,11 +95,12 @@ class StoreMember:
         self._compacted = asyncio.Event()
         self._collected = asyncio.Event()
         self._leases_changed = asyncio.Event()
+        # The expiry that the lease task waits for.
+        self._next_expiry: float | None = None
 
     async def start(self) -> None:
         """Recover, then serve. Raises CorruptionError, OSError."""
         await self.log.start()
-        self.watches.publish(())
         self.machine.lessor.restart(self.clock.monotonic())
         if isinstance(self.backend, LmdbBackend):
             self._tasks.spawn(self._keep(self.backend), "keeper")
@@ -108,8 +109,6 @@ class StoreMember:
         self._tasks.spawn(self._notify_progress(), "progress")
         if self._config.auto_compaction_retention:
             self._tasks.spawn(self._compact(), "compactor")
-        self._dirty.set()
-        self._compacted.set()
 
     async def stop(self) -> None:
         """Stop serving; what is in memory is written. Idempotent."""
@@ -129,7 +128,7 @@ class StoreMember:
         header = response.header
         header.cluster_id = self._cluster_id
         header.member_id = self._member_id
-        header.raft_term = self.log.status().term
+        header.raft_term = self.log.term
         return response
 
     def answer(self, response: S) -> S:
@@ -147,7 +146,6 @@ class StoreMember:
         if not self._room.is_set():
             await self._room.wait()
         response = await self.log.propose(command)
-        self._follow(request)
         assert isinstance(response, answer)
         self.stamp(response)  # type: ignore[type-var]
         return response
@@ -161,18 +159,19 @@ class StoreMember:
             await self.log.propose(commands.encode(alarm))
         raise NO_SPACE()
 
-    def _follow(self, request: Message) -> None:
-        """Wake the tasks that a request concerns."""
+    def _applied(self, changes: list[Change]) -> None:
+        """A batch was applied: tell the watches, and wake the tasks that have something to do now."""
+        self.watches.publish(changes)
         self._dirty.set()
         if isinstance(self.backend, LmdbBackend) and self.backend.pending_bytes >= LAYER_BYTES:
             self._full.set()
             if self.backend.pending_bytes >= LAYER_FULL_BYTES:
                 self._room.clear()
-        if isinstance(request, rpc_pb2.LeaseGrantRequest):
+        if self.machine.lessor.next_expiry() != self._next_expiry:
             self._leases_changed.set()
-        elif isinstance(request, rpc_pb2.CompactionRequest):
-            self._compacted.set()
+        if self.machine.mvcc.collectable:
             self._collected.clear()
+            self._compacted.set()
 
     async def read_barrier(self) -> None:
         """Return when reads here see everything acknowledged before. Raises EtcdError."""
@@ -188,7 +187,8 @@ class StoreMember:
 
     async def collected(self) -> None:
         """Wait until what the last compaction forgot is dropped."""
-        await self._collected.wait()
+        if self.machine.mvcc.collectable:
+            await self._collected.wait()
 
     async def defragment(self) -> None:
         """Rewrite the data file."""
@@ -204,9 +204,6 @@ class StoreMember:
         await self._write_layer(self.backend)
         async with self._keeping:
             await asyncio.get_running_loop().run_in_executor(self._keeper, self.backend.copy_to, path)
-
-    def _publish(self, changes: list[Change]) -> None:
-        self.watches.publish(changes)
 
     # The tasks.
 
@@ -252,17 +249,16 @@ class StoreMember:
         while True:
             await self._compacted.wait()
             self._compacted.clear()
-            more = True
-            while more:
-                more = self.machine.mvcc.collect()
+            while self.machine.mvcc.collectable:
+                self.machine.mvcc.collect()
+                self._dirty.set()
                 await asyncio.sleep(0)
-            self._dirty.set()
             self._collected.set()
 
     async def _expire_leases(self) -> None:
         lessor = self.machine.lessor
         while True:
-            expiry = lessor.next_expiry()
+            expiry = self._next_expiry = lessor.next_expiry()
             self._leases_changed.clear()
             if expiry is None:
                 await self._leases_changed.wait()
@@ -279,6 +275,8 @@ class StoreMember:
         try:
             await self.propose(rpc_pb2.LeaseRevokeRequest(ID=lease_id), rpc_pb2.LeaseRevokeResponse)
         except EtcdError as failure:
+            if self.machine.lessor.get(lease_id) is None:
+                return True
             _log.warning("store.lease_not_revoked", lease=f"{lease_id:x}", error=failure)
             return False
         return True

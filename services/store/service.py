@@ -21,6 +21,7 @@ from navarch.services.store.member import StoreMember
 from navarch.services.store.replication.journal import Journal
 from navarch.services.store.replication.log import Member, ReplicatedLog, StateMachine
 from navarch.services.store.replication.memory import MemoryLog
+from navarch.services.store.replication.raft import RaftLog
 from navarch.services.store.replication.segments import sync_directory
 from navarch.services.store.rpc.cluster import ClusterServicer
 from navarch.services.store.rpc.kv import KVServicer
@@ -74,9 +75,6 @@ class StoreService:
             return MemoryBackend(), MemoryLog
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = _lock(directory / "lock")
-        # pysyncobj is imported only where there is a disk.
-        from navarch.services.store.replication.raft import RaftLog
-
         rng = self._rng
 
         def make_log(member: Member, machine: StateMachine) -> ReplicatedLog:

@@ -33,7 +33,7 @@ Alarm = tuple[int, rpc_pb2.AlarmType]
 class StateMachine:
     """Keys, leases and alarms behind `apply`.
 
-    monotonic: the clock for lease expiry. on_changes: gets what each batch changed and is called before any of
+    monotonic: the clock for lease expiry. on_applied: gets what each batch changed, perhaps nothing, before any of
     its answers is given out.
     """
 
@@ -41,11 +41,11 @@ class StateMachine:
         self,
         backend: Backend,
         monotonic: Callable[[], float],
-        on_changes: Callable[[list[Change]], None] = lambda changes: None,
+        on_applied: Callable[[list[Change]], None] = lambda changes: None,
     ) -> None:
         self._backend = backend
         self._monotonic = monotonic
-        self._on_changes = on_changes
+        self._on_applied = on_applied
         self.lessor = Lessor()
         for name, value in backend.values(_LEASE):
             (lease_id,) = _LEASE_FORMAT.unpack(name[len(_LEASE) :])
@@ -73,8 +73,7 @@ class StateMachine:
         if entries:
             self.applied_index, self.applied_term = entries[-1].index, entries[-1].term
             self._backend.put_value(_APPLIED, _APPLIED_FORMAT.pack(self.applied_index, self.applied_term))
-        if changes:
-            self._on_changes(changes)
+        self._on_applied(changes)
         return outcomes
 
     def _apply(self, command: bytes, changes: list[Change]) -> Outcome:

@@ -1,11 +1,11 @@
 """The store goes away and comes back: watches go on without a gap, requests fail cleanly or succeed."""
 
 import asyncio
+import itertools
 import socket
-import subprocess
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 
 from navarch.protos.etcd import rpc_pb2, rpc_pb2_grpc
 from navarch.protos.k8s.core import v1_pb2 as corev1
-from navarch.services.api.errors import AlreadyExists, ApiError
+from navarch.services.api.errors import ApiError
 from navarch.services.apiserver.service import ApiServer, Config
 from navarch.services.base.tls import CertificateAuthority
 from navarch.services.client.client import Client
@@ -27,20 +27,21 @@ class EtcdProcess:
 
     def __init__(self, data: Path, port: int) -> None:
         self._data, self._port, self._peer = data, port, free_port()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
         client, peer = f"http://127.0.0.1:{self._port}", f"http://127.0.0.1:{self._peer}"
         arguments = ["--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peer]
         arguments += ["--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}"]
-        self._process = subprocess.Popen(
-            ["etcd", "--data-dir", str(self._data), *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        quiet = asyncio.subprocess.DEVNULL
+        self._process = await asyncio.create_subprocess_exec(
+            "etcd", "--data-dir", str(self._data), *arguments, stdout=quiet, stderr=quiet
         )
 
     async def stop(self) -> None:
-        if self._process is not None:
+        if self._process is not None and self._process.returncode is None:
             self._process.kill()
-            self._process.wait()
+            await self._process.wait()
 
 
 class OurStore:
@@ -118,31 +119,26 @@ async def test_watches_resume_without_loss(setup: Setup) -> None:
 
 async def test_requests_fail_cleanly_and_then_work(setup: Setup) -> None:
     client = setup.client
-    acknowledged: list[str] = []
-    is_done = False
+    acknowledged: asyncio.Queue[str] = asyncio.Queue()
+    failures: set[str] = set()
 
     async def write() -> None:
-        index = 0
-        while not is_done:
-            index += 1
-            with suppress(AlreadyExists):
-                try:
-                    await client.create(config_map(f"a{index}"))
-                except ApiError as failure:
-                    assert failure.reason == "ServiceUnavailable", failure
-                    continue
-                acknowledged.append(f"a{index}")
+        for index in itertools.count():
+            try:
+                await client.create(config_map(f"a{index}"))
+                acknowledged.put_nowait(f"a{index}")
+            except ApiError as failure:
+                failures.add(failure.reason)
 
-    writers = asyncio.ensure_future(write())
-    while len(acknowledged) < 10:
-        await asyncio.sleep(0)
-    await setup.store.stop()
-    await setup.store.start()
-    before = len(acknowledged)
-    async with asyncio.timeout(30):
-        while len(acknowledged) < before + 10:
-            await asyncio.sleep(0)
-    is_done = True
-    await writers
+    writing = asyncio.ensure_future(write())
+    async with asyncio.timeout(60):
+        names = {await acknowledged.get() for _ in range(10)}
+        await setup.store.stop()
+        await setup.store.start()
+        names |= {acknowledged.get_nowait() for _ in range(acknowledged.qsize())}
+        names |= {await acknowledged.get() for _ in range(10)}
+    writing.cancel()
+    await asyncio.wait([writing])
+    assert failures <= {"ServiceUnavailable"}
     found = {item.metadata.name for item in (await client.list(corev1.ConfigMap, "default")).items}
-    assert set(acknowledged) <= found
+    assert names <= found

@@ -8,7 +8,7 @@ built here.
 import hashlib
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -33,33 +33,32 @@ class ArchivedImage:
     target: Descriptor
 
 
-@dataclass
 class Archive:
     """An open archive: images, and the blobs that they are made of."""
 
-    images: list[ArchivedImage] = field(default_factory=list)
-    # Made here: manifests of docker archives.
-    documents: dict[str, bytes] = field(default_factory=dict)
-    _members: dict[str, tarfile.TarInfo] = field(default_factory=dict)
-    _by_digest: dict[str, tarfile.TarInfo] = field(default_factory=dict)
-    _tar: tarfile.TarFile | None = None
-
-    @classmethod
-    def open(cls, path: Path) -> "Archive":
+    def __init__(self, path: Path) -> None:
         """Read the table of contents. Raises InvalidArgument for what is no image archive."""
-        archive = cls()
+        self.images: list[ArchivedImage] = []
+        # Made here: manifests of docker archives.
+        self.documents: dict[str, bytes] = {}
+        self._members: dict[str, tarfile.TarInfo] = {}
+        self._by_digest: dict[str, tarfile.TarInfo] = {}
+        self._file = _seekable(path)
         try:
-            archive._tar = tarfile.open(fileobj=_seekable(path), mode="r:")
-            archive._members = {_clean(member.name): member for member in archive._tar if member.isfile()}
-            if "index.json" in archive._members:
-                archive._read_layout()
-            elif "manifest.json" in archive._members:
-                archive._read_docker()
+            self._tar = tarfile.TarFile(fileobj=self._file)
+            self._members = {_clean(member.name): member for member in self._tar if member.isfile()}
+            if "index.json" in self._members:
+                self._read_layout()
+            elif "manifest.json" in self._members:
+                self._read_docker()
             else:
                 raise InvalidArgument("not an image archive: it has neither index.json nor manifest.json")
         except (tarfile.TarError, EOFError, OSError) as failure:
+            self._file.close()
             raise InvalidArgument(f"not a readable tar archive: {failure}") from None
-        return archive
+        except InvalidArgument:
+            self._file.close()
+            raise
 
     def size(self, digest: str) -> int:
         """Bytes of a blob. Raises InvalidArgument where the archive lacks it."""
@@ -89,8 +88,7 @@ class Archive:
 
     def close(self) -> None:
         """Close the file."""
-        if self._tar is not None:
-            self._tar.close()
+        self._file.close()
 
     def _read_layout(self) -> None:
         index = model.parse_json(self._small(self._members["index.json"]), "index.json")
@@ -155,7 +153,7 @@ class Archive:
         return self._stream(member).read()
 
     def _stream(self, member: tarfile.TarInfo) -> IO[bytes]:
-        stream = self._tar.extractfile(member) if self._tar else None
+        stream = self._tar.extractfile(member)
         if stream is None:
             raise InvalidArgument(f"{member.name} is not a file")
         return stream

@@ -39,16 +39,34 @@ async def write(
     client: ContainerdClient, target: Descriptor, chunks: Iterable[bytes], lease_id: str, labels: Mapping[str, str]
 ) -> None:
     """Store a blob; containerd checks digest and size. One that is there already only gets the labels."""
-    requests = _write_requests(target, chunks, labels)
-    call = client.content.Write(requests, lease=lease_id)
+    call = client.content.Write(None, lease=lease_id)
     try:
-        async for _ in call:
-            pass
+        for request in _write_requests(target, chunks, labels):
+            await call.write(request)
+            await answer(call)
+        await call.done_writing()
     except grpc.aio.AioRpcError as failure:
         if failure.code() != grpc.StatusCode.ALREADY_EXISTS:
             raise shim_error(failure) from None
         await set_labels(client, target.digest, labels)
         await hold(client, lease_id, target.digest)
+    finally:
+        call.cancel()
+
+
+async def answer(
+    call: "grpc.aio.StreamStreamCall[contentv1.WriteContentRequest, contentv1.WriteContentResponse]",
+) -> contentv1.WriteContentResponse:
+    """The answer to the last request of a write. Waiting for it keeps the status of a refusal from being lost.
+
+    Raises AioRpcError.
+    """
+    received = await call.read()
+    if not isinstance(received, contentv1.WriteContentResponse):
+        # The stream has ended: its status says why.
+        trailers = await call.initial_metadata(), await call.trailing_metadata()
+        raise grpc.aio.AioRpcError(await call.code(), *trailers, await call.details())
+    return received
 
 
 def _write_requests(

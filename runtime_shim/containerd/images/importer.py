@@ -25,7 +25,7 @@ class Importer:
 
     async def load(self, path: Path) -> list[str]:
         """Import all images of the archive at `path`; returns their full names. Raises InvalidArgument."""
-        archive = Archive.open(path)
+        archive = Archive(path)
         names: list[str] = []
         try:
             async with content.lease(self._client) as lease_id:

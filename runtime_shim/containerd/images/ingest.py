@@ -30,7 +30,7 @@ async def ingest(client: ContainerdClient, target: Descriptor, source: Source, l
     call = client.content.Write(None, lease=lease_id)
     try:
         await call.write(first)
-        offset = (await _answer(call)).offset
+        offset = (await content.answer(call)).offset
         if offset < target.size:
             async for piece in source(target, offset):
                 await call.write(
@@ -38,7 +38,7 @@ async def ingest(client: ContainerdClient, target: Descriptor, source: Source, l
                         action=contentv1.WriteAction.WRITE, ref=ref, offset=offset, data=piece
                     )
                 )
-                await _answer(call)
+                await content.answer(call)
                 offset += len(piece)
         if offset != target.size:
             raise errors.Unavailable(f"{target.digest} broke off after {offset} of {target.size} bytes")
@@ -47,25 +47,12 @@ async def ingest(client: ContainerdClient, target: Descriptor, source: Source, l
                 action=contentv1.WriteAction.COMMIT, ref=ref, offset=offset, total=offset, expected=target.digest
             )
         )
-        await _answer(call)
+        await content.answer(call)
         await call.done_writing()
     except grpc.aio.AioRpcError as failure:
         await _settle(client, target, ref, failure, lease_id)
     finally:
         call.cancel()
-
-
-async def _answer(
-    call: "grpc.aio.StreamStreamCall[object, contentv1.WriteContentResponse]",
-) -> contentv1.WriteContentResponse:
-    answer = await call.read()
-    if not isinstance(answer, contentv1.WriteContentResponse):
-        # The stream has ended: its status says why.
-        code = await call.code()
-        raise grpc.aio.AioRpcError(
-            code, await call.initial_metadata(), await call.trailing_metadata(), await call.details()
-        )
-    return answer
 
 
 async def _settle(

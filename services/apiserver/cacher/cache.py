@@ -77,7 +77,8 @@ class WatchCache:
 
     def get(self, key: str) -> StoredObject | None:
         """The object now."""
-        return self._objects.get(key)
+        found: StoredObject | None = self._objects.get(key)
+        return found
 
     def select(self, namespace: str, start: str = "") -> Iterator[StoredObject]:
         """Objects in order of their keys, of one namespace or of all."""

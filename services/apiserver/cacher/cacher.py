@@ -28,6 +28,7 @@ CATCH_UP_S = 1.0
 PROGRESS_RETRY_S = 0.1
 BEHIND_RETRY_S = 0.005
 LIST_RETRY_S = 0.2
+UNPROVEN_S = 0.05
 
 
 class Cacher:
@@ -60,8 +61,11 @@ class Cacher:
 
     async def reach(self, revision: int, patience_s: float = CATCH_UP_S) -> bool:
         """Wait until the cache is at least at this revision; False when that takes too long."""
-        cache = await self.ready()
-        if cache.revision >= revision:
+        await self.ready()
+        return await self._arrive(revision, patience_s)
+
+    async def _arrive(self, revision: int, patience_s: float) -> bool:
+        if self.cache.revision >= revision:
             return True
         arrived: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiting, (revision, next(self._order), arrived))
@@ -113,15 +117,16 @@ class Cacher:
     async def _run(self) -> None:
         while True:
             try:
-                objects, revision = await self._read_past()
+                present = await self._storage.etcd.revision()
+                objects, revision = await self._read_past(present)
             except (ApiError, Compacted, FutureRevision) as failure:
                 LOG.warning("cacher.list_failed", resource=self.kind.qualified_resource, error=str(failure))
                 await self._clock.sleep(LIST_RETRY_S)
                 continue
             self.cache.reset(objects, revision)
-            self._ready.set()
-            self._wake_arrived()
             self._feed = self._storage.follow(self.kind, revision + 1)
+            if not self._ready.is_set():
+                self._tasks.spawn(self._become_ready(present), "cacher-ready")
             try:
                 async for batch in self._feed:
                     self._apply(batch)
@@ -130,17 +135,22 @@ class Cacher:
             finally:
                 self._feed = None
 
-    async def _read_past(self) -> tuple[list[StoredObject], int]:
+    async def _read_past(self, present: int) -> tuple[list[StoredObject], int]:
         """The objects as they were a while ago: what came since arrives by the feed and fills the ring.
 
         So those who watched through another server, or through this one before it was started again, can
         resume here.
         """
-        past = max(1, await self._storage.etcd.revision() - RING_CHANGES)
+        past = max(1, present - RING_CHANGES)
         try:
             return await self._storage.read_all(self.kind, past)
         except Compacted:
             return await self._storage.read_all(self.kind, await self._storage.oldest_revision(self.kind, past))
+
+    async def _become_ready(self, present: int) -> None:
+        """Let readers in once the past has been made up for; a store that cannot say so is given a moment."""
+        await self._arrive(present, CATCH_UP_S if self.precise else UNPROVEN_S)
+        self._ready.set()
 
     def _apply(self, batch: Batch) -> None:
         for event in batch.events:
@@ -157,7 +167,7 @@ class Cacher:
     def _decoded(self, pair: kv_pb2.KeyValue) -> StoredObject | None:
         try:
             return StoredObject.of_pair(self.kind, pair)
-        except (ValueError, ApiError) as failure:
+        except ApiError as failure:
             # One spoiled value must not take the resource down; it reads as absent until it is repaired.
             LOG.error("cacher.undecodable", key=pair.key.decode(errors="replace"), error=str(failure))
             return None

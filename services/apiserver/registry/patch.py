@@ -19,7 +19,7 @@ from navarch.services.api.scale import get_scale
 from navarch.services.apiserver.auth.user import User
 from navarch.services.apiserver.registry.core import Core, Target, WriteOptions
 from navarch.services.apiserver.registry.modify import Order, modify
-from navarch.services.apiserver.registry.update import replace, rescale
+from navarch.services.apiserver.registry.update import named, replace, rescale
 from navarch.services.apiserver.stored import StoredObject
 
 JsonObject = dict[str, Any]
@@ -58,7 +58,7 @@ async def patch(
         new = _decoded(engine(document), message_class, strict, ignored)
         if is_scale:
             return await rescale(core, target, current, new)
-        _refuse_renaming(target, new)
+        named(target, new)
         return await replace(core, target, current, new)
 
     cacher = core.cachers.of(target.kind)
@@ -80,19 +80,11 @@ def _engine(patch_type: PatchType, body: bytes, message_class: type[Message]) ->
         raise BadRequest(f"error decoding patch: an object was expected, found {type(content).__name__}")
     if patch_type is PatchType.MERGE:
         return lambda document: merge_patch.apply(document, content)
-    return lambda document: strategic.apply(document, content, message_class.DESCRIPTOR)
+    schema: Any = message_class.DESCRIPTOR
+    return lambda document: strategic.apply(document, content, schema)
 
 
 def _decoded(document: JsonObject, message_class: type[Message], strict: bool, ignored: list[str] | None) -> Any:
     if ignored is not None:
         ignored.clear()
     return codec.from_json(document, message_class, strict=strict, warnings=ignored)
-
-
-def _refuse_renaming(target: Target, new: Any) -> None:
-    if new.metadata.name != target.name:
-        raise BadRequest(
-            f"the name of the object ({new.metadata.name}) does not match the name on the URL ({target.name})"
-        )
-    if new.metadata.namespace not in ("", target.namespace):
-        raise BadRequest("the namespace of the provided object does not match the namespace sent on the request")

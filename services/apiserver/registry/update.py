@@ -29,7 +29,7 @@ async def update(
     options: WriteOptions = WriteOptions(),  # noqa: B008
 ) -> StoredObject | Any:
     """Replace the stored object by `message`, if it is still the one that its resource version says."""
-    target = _named(target, message)
+    target = named(target, message)
     core.admit_user(user, "update", target.named())
     if target.subresource == "scale":
         return await update_scale(core, target, message, options)
@@ -50,7 +50,7 @@ async def update(
     return modified.stored
 
 
-def _named(target: Target, message: Any) -> Target:
+def named(target: Target, message: Any) -> Target:
     """The target with the object's name, which must not contradict the request's."""
     metadata = message.metadata
     if target.name and metadata.name and target.name != metadata.name:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from navarch.protos.etcd import rpc_pb2
-from navarch.services.api import envelope
 from navarch.services.api.kinds import Kind
+from navarch.services.apiserver.storage import conversion
 from navarch.services.apiserver.storage.etcd import Compacted, Etcd
 from navarch.services.apiserver.storage.leases import ExpiryLeases
 from navarch.services.apiserver.storage.watch import StoreFeed, prefix_end
@@ -118,7 +118,7 @@ class ObjectStorage:
     async def _write(self, kind: Kind, message: Any, guard: int, extras: Sequence[Extra], ttl_s: int) -> StoredObject:
         metadata = message.metadata
         metadata.ClearField("resource_version")
-        value = envelope.to_stored(message, kind)
+        value = conversion.to_stored(message, kind)
         main = Extra(kind.key(metadata.namespace, metadata.name), value, guard)
         lease = await self._leases.lease(ttl_s) if ttl_s else 0
         revision = await self._commit(kind, main, extras, lease)

@@ -5,6 +5,8 @@ their statuses, which may lag behind: an old Pod counts as available only as lon
 a new one only once it was seen available, so a lagging view is a cautious one.
 """
 
+from collections.abc import Mapping
+
 from navarch.protos.k8s.apps import v1_pb2 as appsv1
 from navarch.services.controller_manager.deployment.limits import wanted
 from navarch.services.controller_manager.deployment.rollout import (
@@ -19,10 +21,13 @@ from navarch.services.controller_manager.deployment.rollout import (
 def roll(rollout: Rollout) -> None:
     """One step of a rolling update: grow the new one into the surge, shrink old ones by what can be spared.
 
-    Both at once is safe: a Pod that the new one gains counts as unavailable, so it buys no shrinking.
+    Only when every resize has been observed, and by what was available before this one: a status may still count
+    Pods that an earlier shrinking is about to delete, and growing would take these for available ones.
     """
-    _grow_new(rollout)
-    _shrink_old(rollout)
+    if all(each.status.observed_generation >= each.metadata.generation for each in rollout.all):
+        serving = {each.metadata.name: available(each) for each in rollout.all}
+        _grow_new(rollout)
+        _shrink_old(rollout, serving)
 
 
 def recreate(rollout: Rollout, old_pods_exist: bool) -> None:
@@ -43,8 +48,8 @@ def is_scaling(rollout: Rollout) -> bool:
 def rescale(rollout: Rollout) -> None:
     """Fit the ReplicaSets to a changed size without moving the rollout itself on."""
     if (single := _only_or_latest(rollout)) is not None:
-        if wanted(single.spec) != rollout.limits.replicas:
-            rollout.scale(single, rollout.limits.replicas)
+        # Also where the size fits already: it notes the Deployment's size, which ends the scaling.
+        rollout.scale(single, rollout.limits.replicas)
     elif _is_saturated(rollout):
         for each in rollout.active_old():
             rollout.scale(each, 0)
@@ -68,33 +73,30 @@ def _occupied(rollout: Rollout) -> int:
 
     Stricter than Kubernetes, which goes by sizes alone and so may exceed the surge while old Pods linger.
     """
-    if any(each.status.observed_generation < each.metadata.generation for each in rollout.all):
-        return rollout.limits.max_total
     return sum(max(wanted(each.spec), each.status.replicas) for each in rollout.all)
 
 
-def _shrink_old(rollout: Rollout) -> None:
-    new = rollout.new
-    old = rollout.active_old()
+def _shrink_old(rollout: Rollout, serving: Mapping[str, int]) -> None:
+    """Shrink by as much as leaves enough available. serving: available Pods of each ReplicaSet, by name."""
+    new, old = rollout.new, rollout.active_old()
     if new is None or not old:
         return
-    new_unavailable = wanted(new.spec) - available(new)
+    # Pods that the new one has just been given count as unavailable, so they buy no shrinking.
+    new_unavailable = wanted(new.spec) - serving.get(new.metadata.name, 0)
     spare = rollout.total() - rollout.limits.min_available - new_unavailable
-    if spare <= 0:
-        return
     # Old Pods that serve nobody go first: they would hold the rollout up, and nobody misses them.
     for each in old:
-        size = wanted(each.spec)
-        drop = min(spare, size - available(each))
-        if drop > 0:
-            rollout.scale(each, size - drop)
-            spare -= drop
-    spare = min(spare, sum(available(each) for each in rollout.all) - rollout.limits.min_available)
+        spare -= _shrink(rollout, each, min(spare, wanted(each.spec) - serving[each.metadata.name]))
+    spare = min(spare, sum(serving.values()) - rollout.limits.min_available)
     for each in old:
-        drop = min(spare, wanted(each.spec))
-        if drop > 0:
-            rollout.scale(each, wanted(each.spec) - drop)
-            spare -= drop
+        spare -= _shrink(rollout, each, min(spare, wanted(each.spec)))
+
+
+def _shrink(rollout: Rollout, replica_set: appsv1.ReplicaSet, by: int) -> int:
+    if by <= 0:
+        return 0
+    rollout.scale(replica_set, wanted(replica_set.spec) - by)
+    return by
 
 
 def _only_or_latest(rollout: Rollout) -> appsv1.ReplicaSet | None:

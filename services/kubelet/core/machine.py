@@ -120,9 +120,9 @@ class PodMachine:
 
     def handle(self, event: Event, now: float) -> list[Order]:
         """Take in one event. now: Unix seconds. Returns the orders to carry out, in order."""
+        self._emitted = []
         if not self._absorb(event, now):
             return []
-        self._emitted = []
         self.wake_at = None
         self._enter(self._stage_now(now))
         orders = self._admit_orders(self._plans()[self.stage](now), now)

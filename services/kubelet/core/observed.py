@@ -196,6 +196,12 @@ def _image_name(image: criv1.ImageSpec) -> str:
     return image.user_specified_image if image.image.startswith("sha256:") else image.image
 
 
+def _image_id(status: criv1.ContainerStatus) -> str:
+    """What pins the image: a digest of its repository, else its own id; a mere name pins nothing."""
+    ref = status.image_ref
+    return ref if "@" in ref or ref.startswith("sha256:") else status.image_id or ref
+
+
 def container_of(status: criv1.ContainerStatus, sandbox_id: str) -> Container:
     """Read a CRI container status, which does not name its sandbox."""
     return Container(
@@ -211,7 +217,7 @@ def container_of(status: criv1.ContainerStatus, sandbox_id: str) -> Container:
         reason=status.reason,
         message=status.message,
         image=_image_name(status.image),
-        image_id=status.image_ref or status.image_id,
+        image_id=_image_id(status),
         hash=status.annotations.get(HASH_ANNOTATION, ""),
         log_path=status.log_path,
         user=status.user.linux if status.HasField("user") and status.user.HasField("linux") else None,

@@ -33,8 +33,8 @@ TRANSITIONS: dict[Stage, frozenset[Stage]] = {
     Stage.STARTING: frozenset({Stage.INITIALIZING, Stage.RUNNING, Stage.STOPPING, Stage.RELEASING}),
     Stage.INITIALIZING: frozenset({Stage.STARTING, Stage.RUNNING, Stage.STOPPING, Stage.RELEASING}),
     Stage.RUNNING: frozenset({Stage.STARTING, Stage.INITIALIZING, Stage.STOPPING, Stage.RELEASING}),
-    # Back to Stopping: a container that was thought dead turned up alive.
-    Stage.STOPPING: frozenset({Stage.RELEASING}),
+    # From Finished back to Stopping and again to its end: a container that nobody knew of turned up alive.
+    Stage.STOPPING: frozenset({Stage.RELEASING, Stage.FINISHED, Stage.GONE}),
     Stage.RELEASING: frozenset({Stage.STOPPING, Stage.FINISHED, Stage.GONE}),
     Stage.FINISHED: frozenset({Stage.STOPPING, Stage.RELEASING, Stage.GONE}),
     Stage.GONE: frozenset(),

@@ -1,8 +1,8 @@
 """Registers the node, keeps its status true and its lease alive.
 
-The lease is the heartbeat, renewed every ten seconds. The status is looked at as often, and written only when
-it says something new or is five minutes old. Until the node is Ready it is looked at often, since somebody
-waits for that.
+The lease is the heartbeat, renewed every ten seconds unless told otherwise. The status is looked at as often,
+and written only when it says something new or is five minutes old. Until the node is Ready it is looked at
+often, since somebody waits for that.
 """
 
 import asyncio
@@ -25,7 +25,6 @@ from navarch.services.kubelet.runtime import Runtime, RuntimeFailure
 
 LEASE_NAMESPACE = "kube-node-lease"
 LEASE_S = 40
-HEARTBEAT_S = 10.0
 STATUS_AT_LEAST_S = 300.0
 NOT_READY_LOOK_S = 0.2
 RETRY_S = 0.2
@@ -34,7 +33,7 @@ LONGEST_RETRY_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class NodeIdentity:
-    """What the node is called and what it offers."""
+    """What the node is called, what it offers, and how often it says so."""
 
     name: str
     addresses: Sequence[str]
@@ -42,6 +41,7 @@ class NodeIdentity:
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: Sequence[corev1.Taint] = ()
     reserved: Reservations = field(default_factory=Reservations)
+    heartbeat_s: float = 10.0
 
 
 class NodeAgent:
@@ -93,7 +93,7 @@ class NodeAgent:
             try:
                 ready = await self._look()
                 failures = 0
-                pause_s = HEARTBEAT_S if ready else NOT_READY_LOOK_S
+                pause_s = self._identity.heartbeat_s if ready else NOT_READY_LOOK_S
             except ApiError as failure:
                 failures += 1
                 self._log.warning("node.unreported", error=failure)
@@ -210,7 +210,7 @@ class NodeAgent:
             try:
                 await self._renew()
                 failures = 0
-                pause_s = HEARTBEAT_S
+                pause_s = self._identity.heartbeat_s
             except ApiError as failure:
                 failures += 1
                 self._lease = None

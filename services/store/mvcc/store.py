@@ -117,11 +117,15 @@ class MvccStore:
         self.compact_revision = main
         self._backend.put_value(_COMPACTED_AT, str(main).encode())
 
-    def collect(self, limit: int = COLLECT_BATCH) -> bool:
-        """Drop a batch of what compaction left unreachable; returns whether there is more."""
+    @property
+    def collectable(self) -> bool:
+        """Whether compaction left something unreachable."""
+        return self.index.collectable(self.compact_revision)
+
+    def collect(self, limit: int = COLLECT_BATCH) -> None:
+        """Drop a batch of what compaction left unreachable."""
         for packed in self.index.collect(self.compact_revision, limit):
             self._backend.delete(packed)
-        return self.index.collectable(self.compact_revision)
 
     def hash_at(self, main: int) -> int:
         """A checksum over all that is retained up to a revision, the same however far `collect` has come."""

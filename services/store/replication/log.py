@@ -78,6 +78,11 @@ class ReplicatedLog(Protocol):
         """Wait until this member has applied everything acknowledged before the call; returns that index."""
         ...
 
+    @property
+    def term(self) -> int:
+        """The current term; `status` in full costs more."""
+        ...
+
     def status(self) -> LogStatus:
         """Where the log stands."""
         ...

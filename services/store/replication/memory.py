@@ -40,6 +40,11 @@ class MemoryLog:
             raise STOPPED()
         return self._machine.applied_index
 
+    @property
+    def term(self) -> int:
+        """See ReplicatedLog."""
+        return 1
+
     def status(self) -> LogStatus:
         """See ReplicatedLog."""
         index = self._machine.applied_index

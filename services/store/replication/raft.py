@@ -225,16 +225,16 @@ class RaftLog:
             raise STOPPED()
         if len(self._waiting) >= MAX_PENDING:
             raise TOO_MANY_REQUESTS()
-        future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Message] = loop.create_future()
         self._waiting.add(future)
         self._node.propose(command, partial(_answer, future))
         self._wake.set()
+        timer = loop.call_later(PROPOSE_TIMEOUT_S, _expire, future)
         try:
-            async with asyncio.timeout(PROPOSE_TIMEOUT_S):
-                return await future
-        except TimeoutError:
-            raise TIMEOUT() from None
+            return await future
         finally:
+            timer.cancel()
             self._waiting.discard(future)
 
     async def read_index(self) -> int:
@@ -244,6 +244,11 @@ class RaftLog:
         if not self._node._isLeader():
             raise NO_LEADER()
         return self._machine.applied_index
+
+    @property
+    def term(self) -> int:
+        """See ReplicatedLog."""
+        return self._journal.term
 
     def status(self) -> LogStatus:
         """See ReplicatedLog."""
@@ -273,6 +278,11 @@ class RaftLog:
         """See ReplicatedLog; happens in the log's next turn, when no write is under way."""
         self._release_to = index
         self._wake.set()
+
+
+def _expire(future: asyncio.Future[Message]) -> None:
+    if not future.done():
+        future.set_exception(TIMEOUT())
 
 
 def _answer(future: asyncio.Future[Message], outcome: Outcome, reason: int) -> None:

@@ -8,6 +8,7 @@ import pytest
 from navarch.protos.k8s.apps import v1_pb2 as appsv1
 from navarch.protos.k8s.coordination import v1_pb2 as coordinationv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.protos.k8s.events import v1_pb2 as eventsv1
 from navarch.protos.navarch import objects_pb2
 from navarch.services.api import errors
 from navarch.services.api.kinds import KINDS
@@ -402,3 +403,18 @@ class TestNamespaces:
         await objects_pb2_grpc.ObjectsStub(client.channel).Update(request)
         with pytest.raises(errors.NotFound):
             await client.get(corev1.Namespace, "team")
+
+
+class TestEvents:
+    async def test_both_groups_show_the_same_event(self, client: Client) -> None:
+        event = corev1.Event(message="it did", reason="Done", type="Normal", count=3)
+        event.metadata.name, event.metadata.namespace = "e1", "default"
+        event.involved_object.kind, event.involved_object.namespace = "Pod", "default"
+        event.source.component = "me"
+        made = await client.create(event)
+        seen = await client.get(eventsv1.Event, "e1", "default")
+        assert (seen.note, seen.reason, seen.regarding.kind, seen.deprecated_count) == ("it did", "Done", "Pod", 3)
+        assert seen.metadata == made.metadata
+        seen.note = "it did again"
+        await client.update(seen)
+        assert (await client.get(corev1.Event, "e1", "default")).message == "it did again"

@@ -111,8 +111,8 @@ class TestList:
         await cluster.compact(latest.metadata.resource_version)
         with pytest.raises(errors.Expired, match="continue parameter is too old"):
             await client.list(ConfigMap, limit=1, continue_token=page.continue_token)
+        version = last.metadata.resource_version
         with pytest.raises(errors.Expired, match="resourceVersion for the provided list is too old"):
-            version = last.metadata.resource_version
             await client.list(ConfigMap, resource_version=version, resource_version_match="Exact")
 
     @pytest.mark.parametrize(

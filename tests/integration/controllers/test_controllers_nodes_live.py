@@ -1,8 +1,9 @@
 """Nodes that come, fall silent, come back and go, with the real controllers and API server."""
 
 import asyncio
-import time
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import grpc
 import pytest
@@ -11,19 +12,20 @@ from navarch.protos.k8s.apps import v1_pb2 as appsv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.k8s.meta import v1_pb2 as metav1
 from navarch.protos.navarch import controllers_pb2, controllers_pb2_grpc
-from navarch.services.api.meta import find_condition, time_from
+from navarch.services.api.meta import find_condition
 from navarch.services.base.serving import channel
+from navarch.services.controller_manager.service import ControllerManager
 
 Make = Callable[..., appsv1.Deployment]
 UNREACHABLE = "node.kubernetes.io/unreachable"
 
 
 async def heartbeat(cluster, name: str = "node-1") -> None:
-    node = await cluster.client.get(corev1.Node, name)
-    del node.status.conditions[:]
-    now = time_from(time.time())
-    node.status.conditions.add(type="Ready", status="True", last_heartbeat_time=now, last_transition_time=now)
-    await cluster.client.update_status(node)
+    """What a kubelet says every now and then."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    ready = {"type": "Ready", "status": "True", "lastHeartbeatTime": now, "lastTransitionTime": now}
+    patch = {"status": {"conditions": [ready]}}
+    await cluster.client.patch(corev1.Node, name, "", patch, subresource="status")
 
 
 async def taints(cluster, name: str = "node-1") -> set[tuple[str, str]]:
@@ -104,10 +106,6 @@ async def test_the_manager_refuses_strangers(cluster) -> None:
 
 
 async def test_of_two_managers_one_works_and_the_other_takes_over(cluster, a_deployment: Make) -> None:
-    from dataclasses import replace
-
-    from navarch.services.controller_manager.service import ControllerManager
-
     second = ControllerManager(replace(cluster.manager._config, identity="second"))
     await second.start()
     try:

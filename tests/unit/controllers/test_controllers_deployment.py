@@ -196,6 +196,13 @@ def test_scaling_in_proportion(deployment, replica_sets, expected: dict[str, int
     assert sizes(plan(Observed(deployment, replica_sets), NOW)) == expected
 
 
+def test_a_fitting_size_ends_the_scaling() -> None:
+    """Else the Deployment would take itself for one being scaled for ever, and never roll out."""
+    step = plan(Observed(a_deployment(4), [a_replica_set("v1", 4, desired=5), a_replica_set("v2", 0, age_s=1)]), NOW)
+    noted = [each.replica_set.metadata.annotations[DESIRED_REPLICAS] for each in step.resize]
+    assert "4" in noted
+
+
 def test_a_new_deployment_gets_its_replica_set() -> None:
     deployment = a_deployment(3)
     deployment.metadata.annotations["team"] = "a"
@@ -263,14 +270,14 @@ def test_history_keeps_what_still_has_pods() -> None:
 def test_a_paused_deployment_makes_no_replica_set() -> None:
     deployment = a_deployment(3, "v2")
     deployment.spec.paused = True
-    step = plan(Observed(deployment, [a_replica_set("v1", 3)]), NOW)
+    step = plan(Observed(deployment, [a_replica_set("v1", 3, desired=3, most=4)]), NOW)
     assert step.create is None
     assert not step.resize
     assert (progressing(step).status, progressing(step).reason) == ("Unknown", "DeploymentPaused")
     assert step.check_after_s is None
     deployment.status.CopyFrom(step.status)
     deployment.spec.paused = False
-    assert plan(Observed(deployment, [a_replica_set("v1", 3)]), NOW).create is not None
+    assert plan(Observed(deployment, [a_replica_set("v1", 3, desired=3, most=4)]), NOW).create is not None
 
 
 def test_no_progress_for_too_long_is_a_failure() -> None:

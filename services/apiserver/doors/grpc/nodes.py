@@ -50,7 +50,7 @@ class NodeServicer:
         """Log of a container."""
         checked(request)
         channel = await self._kubelet_of(context, request.namespace, request.pod, "log", "get")
-        call = channel.unary_stream(f"/{SERVICE}/Logs")(request.SerializeToString(), wait_for_ready=False)
+        call: Any = channel.unary_stream(f"/{SERVICE}/Logs")(request.SerializeToString(), wait_for_ready=False)
         async for answer in _answers(call):
             yield answer
 
@@ -77,9 +77,8 @@ class NodeServicer:
             raise BadRequest("name a Pod, or ask its kubelet")
         channel = await self._kubelet_of(context, request.namespace, request.pod, "proxy", "get")
         try:
-            answer: bytes = await channel.unary_unary(f"/{SERVICE}/Stats")(
-                request.SerializeToString(), timeout=CONNECT_S
-            )
+            call: Any = channel.unary_unary(f"/{SERVICE}/Stats")
+            answer: bytes = await call(request.SerializeToString(), timeout=CONNECT_S)
         except grpc.aio.AioRpcError as failure:
             raise rpc_status.from_rpc(failure) from failure
         return answer
@@ -99,7 +98,7 @@ class NodeServicer:
             raise BadRequest("the first message has to be the start")
         start = message.start
         channel = await self._kubelet_of(context, start.namespace, start.pod, subresource, "create")
-        call = channel.stream_stream(f"/{SERVICE}/{method}")()
+        call: Any = channel.stream_stream(f"/{SERVICE}/{method}")()
 
         async def send() -> None:
             await call.write(first)

@@ -13,7 +13,6 @@ CERTIFICATE = "x509_pem_cert"
 
 def user_of(authenticator: CertificateAuthenticator, context: grpc.aio.ServicerContext[Any, Any]) -> User:
     """The caller. Raises Unauthorized when it showed no certificate."""
-    certificates = context.auth_context().get(CERTIFICATE)
-    if not certificates:
-        raise Unauthorized
-    return authenticator.user_of(bytes(certificates[0]))
+    for certificate in context.auth_context().get(CERTIFICATE, ()):
+        return authenticator.user_of(certificate)
+    raise Unauthorized

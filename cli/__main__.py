@@ -1,0 +1,5 @@
+"""``python -m navarch.cli``."""
+
+from navarch.cli.main import main
+
+main()

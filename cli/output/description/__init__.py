@@ -1,0 +1,1 @@
+"""Objects in words, as people know them from kubectl."""

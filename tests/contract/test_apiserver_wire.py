@@ -1,0 +1,85 @@
+"""The answers that the API server puts together by hand are what the contract says."""
+
+from typing import Any
+
+import pytest
+
+from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.protos.k8s.meta import v1_pb2 as metav1
+from navarch.protos.navarch import objects_pb2
+from navarch.services.api.kinds import KINDS
+from navarch.services.apiserver.cacher.events import EventType, WatchEvent
+from navarch.services.apiserver.doors.grpc import wire
+from navarch.services.apiserver.registry.list import ObjectList
+from navarch.services.apiserver.stored import StoredObject
+
+CONFIG_MAP = KINDS.of(corev1.ConfigMap)
+
+
+def stored(name: str, size_bytes: int = 1) -> StoredObject:
+    message = corev1.ConfigMap(data={"k": "x" * size_bytes})
+    message.metadata.name, message.metadata.namespace = name, "default"
+    return StoredObject.of_message(CONFIG_MAP, message, 7)
+
+
+def same(encoded: bytes, expected: Any) -> bool:
+    return bool(encoded == expected.SerializeToString() and type(expected).FromString(encoded) == expected)
+
+
+# Sizes around each step of the length's own length.
+@pytest.mark.parametrize("size_bytes", [0, 1, 60, 100, 127, 128, 16_300, 16_400, 3_000_000])
+def test_object_response(size_bytes: int) -> None:
+    one = stored("a", size_bytes)
+    expected = objects_pb2.ObjectResponse(warnings=["careful", "ü"])
+    expected.object.Pack(one.message)
+    assert same(wire.object_response(one, ["careful", "ü"]), expected)
+
+
+def test_object_response_of_a_message() -> None:
+    status = metav1.Status(status="Success", code=201)
+    expected = objects_pb2.ObjectResponse()
+    expected.object.Pack(status)
+    assert same(wire.object_response(status), expected)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        ObjectList([], 5),
+        ObjectList([stored("a"), stored("b", 500)], 123456789012, "token", 0),
+        ObjectList([stored("a")], 5, "", 300),
+    ],
+    ids=["empty", "page", "remaining"],
+)
+def test_list_response(page: ObjectList) -> None:
+    expected = objects_pb2.ListResponse(resource_version=str(page.revision), continue_token=page.continue_token)
+    if page.remaining is not None:
+        expected.remaining_item_count = page.remaining
+    for one in page.items:
+        expected.items.add().Pack(one.message)
+    assert same(wire.list_response(page), expected)
+
+
+def test_watch_response() -> None:
+    events = [WatchEvent(EventType(number), stored(f"a{number}", number * 100)) for number in (1, 2, 3, 4)]
+    expected = objects_pb2.WatchResponse()
+    for event in events:
+        expected.events.add(type=int(event.type)).object.Pack(event.stored.message)
+    assert same(wire.watch_response(events), expected)
+    first = wire.watch_response(events[:1])
+    assert wire.watch_response(events[:1]) is first
+
+
+def test_error_response() -> None:
+    status = metav1.Status(status="Failure", code=410, reason="Expired")
+    expected = objects_pb2.WatchResponse()
+    expected.events.add(type=objects_pb2.WatchEvent.ERROR).object.Pack(status)
+    assert same(wire.error_response(status), expected)
+
+
+def test_event_types_are_numbered_alike() -> None:
+    assert {event.name: int(event) for event in EventType} == {
+        name: number
+        for name, number in objects_pb2.WatchEvent.Type.items()
+        if name not in ("TYPE_UNSPECIFIED", "ERROR")
+    }

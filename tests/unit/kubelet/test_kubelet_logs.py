@@ -1,0 +1,133 @@
+"""CRI logs: reading, choosing, following; last words."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from navarch.protos.cri import v1_pb2 as criv1
+from navarch.services.base.clock import SystemClock
+from navarch.services.kubelet.core.observed import EXITED, Container
+from navarch.services.kubelet.log_lines import parse_line
+from navarch.services.kubelet.log_reader import LogOptions, read_log
+from navarch.services.kubelet.termination import with_last_words
+
+LINES = [
+    b"2026-01-31T12:00:00.000000000Z stdout F one\n",
+    b"2026-01-31T12:00:01.500000000Z stderr F two\n",
+    b"2026-01-31T12:00:02.000000000Z stdout P thr\n",
+    b"2026-01-31T12:00:02.000000001Z stdout F ee\n",
+    b"2026-01-31T12:00:03.000000000Z stdout F \n",
+]
+FIRST = 1769860800.0
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "0.log"
+    path.write_bytes(b"".join(LINES))
+    return path
+
+
+async def read(path: Path, options: LogOptions | None = None) -> bytes:
+    chunks = [chunk async for chunk in read_log(path, options or LogOptions(), lambda: False, SystemClock())]
+    return b"".join(chunks)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (LogOptions(), b"one\ntwo\nthree\n\n"),
+        (LogOptions(stream="Stderr"), b"two\n"),
+        (LogOptions(since=FIRST + 1), b"two\nthree\n\n"),
+        (LogOptions(since=FIRST + 99), b""),
+        (LogOptions(tail_lines=0), b""),
+        (LogOptions(tail_lines=1), b"\n"),
+        (LogOptions(tail_lines=2), b"three\n\n"),
+        (LogOptions(tail_lines=99), b"one\ntwo\nthree\n\n"),
+        (LogOptions(limit_bytes=5), b"one\nt"),
+        (LogOptions(limit_bytes=0), b""),
+        (LogOptions(tail_lines=4, timestamps=True, limit_bytes=34), LINES[0][:31] + b"one"),
+    ],
+)
+async def test_parts_of_a_log(log: Path, options: LogOptions, expected: bytes) -> None:
+    assert await read(log, options) == expected
+
+
+async def test_no_log_is_an_empty_log(tmp_path: Path) -> None:
+    assert await read(tmp_path / "none") == b""
+
+
+@pytest.mark.parametrize("tail", [1, 7, 1000, 5000])
+async def test_the_tail_of_a_long_log(tmp_path: Path, tail: int) -> None:
+    path = tmp_path / "long.log"
+    path.write_bytes(b"".join(b"2026-01-31T12:00:00Z stdout F line %d\n" % n for n in range(5000)))
+    found = (await read(path, LogOptions(tail_lines=tail))).splitlines()
+    assert found == [b"line %d" % n for n in range(5000 - tail, 5000)]
+
+
+async def test_following_gives_new_lines_as_they_come_and_ends_with_the_container(log: Path) -> None:
+    alive = True
+    seen: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def follow() -> None:
+        async for chunk in read_log(log, LogOptions(follow=True, tail_lines=0), lambda: alive, SystemClock()):
+            seen.put_nowait(chunk)
+
+    task = asyncio.create_task(follow())
+    await asyncio.sleep(0.05)
+    with log.open("ab", buffering=0) as file:
+        file.write(b"2026-01-31T12:00:04Z stdout F fo")
+        file.write(b"ur\n")
+        assert await seen.get() == b"four\n"
+        alive = False
+        file.write(b"2026-01-31T12:00:05Z stdout F last\n")
+    await task
+    assert seen.get_nowait() == b"last\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"", b"\n", b"garbage\n", b"2026 stdout F no end", b"2026 stdin F x\n", b"2026 stdout\n"],
+)
+def test_what_is_no_entry_is_skipped(line: bytes) -> None:
+    assert parse_line(line) is None
+
+
+@pytest.mark.parametrize(
+    ("stamp", "unix"),
+    [
+        (b"2026-01-31T12:00:00Z", FIRST),
+        (b"2026-01-31T12:00:00.5Z", FIRST + 0.5),
+        (b"2026-01-31T12:00:00.123456789Z", FIRST + 0.123456),
+        (b"2026-01-31T14:00:00.000000000+02:00", FIRST),
+    ],
+)
+def test_times_of_entries(stamp: bytes, unix: float) -> None:
+    entry = parse_line(stamp + b" stdout F x\n")
+    assert entry is not None
+    assert entry.unix() == unix
+
+
+RUN = Container("c", "main", 2, "b", EXITED, 1.0, exit_code=1)
+
+
+def a_status(policy: str, log_path: Path) -> criv1.ContainerStatus:
+    status = criv1.ContainerStatus(log_path=str(log_path))
+    status.labels["io.kubernetes.pod.uid"] = "u"
+    status.annotations["io.kubernetes.container.terminationMessagePath"] = "/dev/termination-log"
+    status.annotations["io.kubernetes.container.terminationMessagePolicy"] = policy
+    return status
+
+
+def test_last_words_come_from_the_file(tmp_path: Path, log: Path) -> None:
+    words = tmp_path / "pods" / "u" / "containers" / "main" / "2"
+    words.parent.mkdir(parents=True)
+    words.write_text("x" * 5000)
+    found = with_last_words(RUN, a_status("FallbackToLogsOnError", log), str(tmp_path))
+    assert found.message == "x" * 4096
+
+
+@pytest.mark.parametrize(("policy", "message"), [("File", ""), ("FallbackToLogsOnError", "one\ntwo\nthree\n\n")])
+def test_last_words_from_the_log_only_when_asked(tmp_path: Path, log: Path, policy: str, message: str) -> None:
+    assert with_last_words(RUN, a_status(policy, log), str(tmp_path)).message == message
