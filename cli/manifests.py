@@ -56,13 +56,14 @@ def load(names: Iterable[str], recursive: bool = False) -> Iterator[Manifest | U
             if document.error is not None:
                 yield UsageError(str(document.error))
             elif document.message is not None and document.value is not None:
-                yield _manifest(document.message, document.value, f"{source}:{document.line}: document {document.index}")
+                yield _manifest(document, document.message, document.value)
 
 
-def _manifest(message: Message, value: dict[str, Any], place: str) -> Manifest | UsageError:
+def _manifest(document: manifest.Document, message: Message, value: dict[str, Any]) -> Manifest:
     kind = KINDS.of(message)
     name = metadata_of(message).name or metadata_of(message).generate_name
-    return Manifest(kind, message, value, f'{place}, {kind.kind} "{name}"')
+    place = f'{document.source}:{document.line}: document {document.index}, {kind.kind} "{name}"'
+    return Manifest(kind, message, value, place)
 
 
 def require_all(names: Iterable[str], recursive: bool = False) -> list[Manifest]:

@@ -5,6 +5,7 @@ RPC in snake case. It raises `ShimError`s. An RPC that a backend lacks is answer
 service, and a streaming list (`StreamContainers` ...) is cut from the backend's plain list, so neither needs a
 line here. Reads are answered from memory; writes to one object are serialised by the backend.
 """
+# ruff: noqa: D102 - a method does what the RPC of its name does
 
 from collections.abc import AsyncIterator
 from typing import Protocol

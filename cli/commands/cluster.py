@@ -10,11 +10,12 @@ from typing import Annotated
 
 import typer
 
-from navarch.cli import options
+from navarch.cli import durations, options
 from navarch.cli.cluster import processes
 from navarch.cli.cluster.certificates import ensure_certificates
-from navarch.cli.cluster.layout import Layout, UsageError, default_data_dir, why_simulated
+from navarch.cli.cluster.layout import Layout, default_data_dir, why_simulated
 from navarch.cli.cluster.readiness import wait_ready
+from navarch.cli.errors import UsageError
 from navarch.cli.output.table import print_rows
 from navarch.cli.session import run
 from navarch.services.base import supervisor
@@ -58,7 +59,7 @@ def up(
         _start(layout)
     if layout.runtime == "simulated":
         print(f"Containers are simulated: {why_simulated()}.")
-    run(wait_ready(layout, options.seconds(timeout), lambda what: print(f"Waiting for {what}", flush=True)))
+    run(wait_ready(layout, durations.seconds(timeout), lambda what: print(f"Waiting for {what}", flush=True)))
     print(f"Node {layout.node_name} is Ready after {time.monotonic() - began:.1f} s. Credentials: {layout.kubeconfig}")
     if foreground:
         signal.sigwait({signal.SIGINT, signal.SIGTERM})

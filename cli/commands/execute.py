@@ -1,69 +1,73 @@
 """``navarch exec``: a command inside a running container."""
 
 import asyncio
-import os
-import shutil
 import signal
 import sys
-import termios
-import tty as terminal
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
-from typing import Annotated
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Annotated
 
 import grpc
 import typer
 
-from navarch.cli import options, targets
-from navarch.cli.cluster.layout import UsageError
-from navarch.cli.commands.logs import pod_of
+from navarch.cli import options, targets, terminal
+from navarch.cli.errors import UsageError
+from navarch.cli.pods import choose_container, pods_of
 from navarch.cli.session import Session, with_session
 from navarch.protos.navarch import node_pb2, node_pb2_grpc
 from navarch.services.api.rpc_status import from_rpc
 
-CHUNK_BYTES = 32 << 10
+if TYPE_CHECKING:
+    from navarch.protos.navarch.node_pb2_grpc import NodeAsyncStub
+
+QUEUED_REQUESTS = 16
+
+Requests = asyncio.Queue[node_pb2.ExecRequest]
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command; what follows ``--`` belongs to the container."""
-    app.command("exec", context_settings={"allow_interspersed_args": False})(execute)
+    """Add the command."""
+    app.command("exec")(execute)
 
 
 def execute(
-    words: Annotated[list[str], typer.Argument(help="POD or TYPE/NAME, then -- COMMAND [ARGS...]")],
+    words: Annotated[
+        list[str], typer.Argument(help="POD or TYPE/NAME, then -- COMMAND [ARGS...]", metavar="POD -- COMMAND")
+    ],
     container: options.Container = "",
-    namespace: options.Namespace = "default",
+    namespace: options.Namespace = "",
     stdin: Annotated[bool, typer.Option("--stdin", "-i", help="Pass standard input on.")] = False,
     tty: Annotated[bool, typer.Option("--tty", "-t", help="Give the command a terminal.")] = False,
     kubeconfig: options.Kubeconfig = None,
 ) -> None:
-    """Run a command in a container; its exit code becomes ours."""
-    target = targets.parse_one(words[:1])
-    command = words[2:] if words[1:2] == ["--"] else words[1:]
+    """Run a command in a container; its exit code becomes ours. What follows -- belongs to the command."""
+    target, command = targets.parse_one(words[:1]), words[1:]
     if not command:
-        raise UsageError("which command? navarch exec POD -- COMMAND")
+        raise UsageError(f"which command? navarch exec {words[0]} -- COMMAND")
+    has_terminal = tty and sys.stdin.isatty()
+    if tty and not has_terminal:
+        print("Unable to use a TTY - input is not a terminal", file=sys.stderr)
 
     async def work(session: Session) -> int:
-        pod = await pod_of(session, target, namespace)
+        pod = (await pods_of(session, target.within(session.namespace(namespace))))[0]
         start = node_pb2.ExecStart(
-            namespace=namespace,
+            namespace=pod.metadata.namespace,
             pod=pod.metadata.name,
-            container=container or pod.spec.containers[0].name,
+            container=choose_container(pod, container),
             command=command,
             stdin=stdin,
-            tty=tty,
+            tty=has_terminal,
         )
-        stub = node_pb2_grpc.NodeStub(session.client.channel)
-        return await _stream(stub, start)
+        with terminal.raw(has_terminal):
+            return await _stream(node_pb2_grpc.NodeStub(session.client.channel), start)
 
-    with _raw_terminal(tty and sys.stdin.isatty()):
-        code = with_session(kubeconfig, work)
+    code = with_session(kubeconfig, work)
     if code:
+        print(f"command terminated with exit code {code}", file=sys.stderr)
         raise typer.Exit(code)
 
 
-async def _stream(stub: "node_pb2_grpc.NodeAsyncStub", start: node_pb2.ExecStart) -> int:
-    code = 0
+async def _stream(stub: "NodeAsyncStub", start: node_pb2.ExecStart) -> int:
+    code: int | None = None
     try:
         async for response in stub.Exec(_requests(start)):
             match response.WhichOneof("response"):
@@ -77,49 +81,39 @@ async def _stream(stub: "node_pb2_grpc.NodeAsyncStub", start: node_pb2.ExecStart
                     code = response.exit_code
     except grpc.aio.AioRpcError as error:
         raise from_rpc(error) from error
+    if code is None:
+        raise UsageError("the connection to the container ended before the command did")
     return code
 
 
 async def _requests(start: node_pb2.ExecStart) -> AsyncIterator[node_pb2.ExecRequest]:
+    """What is sent: the command, then input and changes of the terminal's size as they come."""
     yield node_pb2.ExecRequest(start=start)
-    queue: asyncio.Queue[node_pb2.ExecRequest | None] = asyncio.Queue(16)
+    if start.tty:
+        yield terminal.size()
+    if not start.stdin:
+        return
+    queue = Requests(QUEUED_REQUESTS)
     loop = asyncio.get_running_loop()
     if start.tty:
-        _resize(queue)
-        loop.add_signal_handler(signal.SIGWINCH, _resize, queue)
-    if start.stdin:
-        reading = asyncio.create_task(_read_stdin(queue))
-    elif not start.tty:
-        return
+        loop.add_signal_handler(signal.SIGWINCH, _resized, queue)
+    reading = asyncio.create_task(_read_stdin(queue))
     try:
-        while (request := await queue.get()) is not None:
+        while True:
+            request = await queue.get()
             yield request
+            if request.close_stdin:
+                return
     finally:
-        if start.stdin:
-            reading.cancel()
+        reading.cancel()
 
 
-def _resize(queue: "asyncio.Queue[node_pb2.ExecRequest | None]") -> None:
-    size = shutil.get_terminal_size()
+def _resized(queue: Requests) -> None:
     if not queue.full():
-        resize = node_pb2.TerminalSize(width=size.columns, height=size.lines)
-        queue.put_nowait(node_pb2.ExecRequest(resize=resize))
+        queue.put_nowait(terminal.size())
 
 
-async def _read_stdin(queue: "asyncio.Queue[node_pb2.ExecRequest | None]") -> None:
-    while data := await asyncio.to_thread(os.read, sys.stdin.fileno(), CHUNK_BYTES):
+async def _read_stdin(queue: Requests) -> None:
+    async for data in terminal.stdin_chunks():
         await queue.put(node_pb2.ExecRequest(stdin=data))
     await queue.put(node_pb2.ExecRequest(close_stdin=True))
-
-
-@contextmanager
-def _raw_terminal(wanted: bool) -> Iterator[None]:
-    if not wanted:
-        yield
-        return
-    saved = termios.tcgetattr(sys.stdin)
-    terminal.setraw(sys.stdin)
-    try:
-        yield
-    finally:
-        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, saved)

@@ -1,19 +1,23 @@
 """``navarch get``: objects as tables, YAML, JSON or by template; once, or as they change."""
 
 import asyncio
+import sys
 from contextlib import aclosing
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from google.protobuf.message import Message
 
-from navarch.cli import manifests, options, targets
-from navarch.cli.output.printing import Printer
+from navarch.cli import options
+from navarch.cli.errors import UsageError, refusal
+from navarch.cli.output import jsonpath
+from navarch.cli.output.printing import Format, Printer, parse_output
+from navarch.cli.selection import Query, list_all
 from navarch.cli.session import Session, with_session
 from navarch.cli.targets import Target
-from navarch.services.client.client import Client
-
-PAGE = 500
+from navarch.services.api import codec
+from navarch.services.api.errors import Expired, NotFound
+from navarch.services.api.meta import metadata_of
 
 
 def register(app: typer.Typer) -> None:
@@ -22,91 +26,131 @@ def register(app: typer.Typer) -> None:
 
 
 def get(
-    words: Annotated[list[str] | None, typer.Argument(help="TYPE, TYPE NAME..., or TYPE/NAME...")] = None,
+    words: options.OptionalWords = None,
     filename: options.Files = None,
-    namespace: options.Namespace = "default",
+    recursive: options.Recursive = False,
+    namespace: options.Namespace = "",
     all_namespaces: options.AllNamespaces = False,
     selector: options.Labels = "",
-    field_selector: Annotated[str, typer.Option(help="Only objects with these fields: status.phase=Running.")] = "",
+    field_selector: options.Fields = "",
     output: options.Output = "",
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Then go on with every change.")] = False,
-    show_labels: Annotated[bool, typer.Option(help="Add a column with the labels.")] = False,
-    no_headers: Annotated[bool, typer.Option(help="Without the header line.")] = False,
-    ignore_not_found: Annotated[bool, typer.Option(help="What is not there is fine.")] = False,
+    watch_only: Annotated[bool, typer.Option("--watch-only", help="Only the changes from now on.")] = False,
+    sort_by: Annotated[str, typer.Option(help="The field to sort by: .metadata.creationTimestamp")] = "",
+    label_columns: Annotated[str, typer.Option("--label-columns", "-L", help="A column for each label: a,b.")] = "",
+    show_labels: Annotated[bool, typer.Option("--show-labels", help="Add a column with all labels.")] = False,
+    show_kind: Annotated[bool, typer.Option("--show-kind", help="Names with their type.")] = False,
+    no_headers: Annotated[bool, typer.Option("--no-headers", help="Without the header line.")] = False,
+    ignore_not_found: options.IgnoreNotFound = False,
     kubeconfig: options.Kubeconfig = None,
 ) -> None:
     """Show objects."""
-    printer = Printer(output, with_namespace=all_namespaces, show_labels=show_labels, with_header=not no_headers)
-    wanted = (
-        [Target(one.kind, one.name) for one in manifests.require_all(filename)]
-        if filename
-        else targets.parse(words or [])
+    name, template = parse_output(output)
+    query = Query(
+        words or (), filename or (), recursive, namespace, all_namespaces, selector, field_selector, every=False
+    )
+    view = Format(
+        name,
+        template,
+        with_namespace=all_namespaces,
+        with_labels=show_labels,
+        label_columns=tuple(filter(None, label_columns.split(","))),
+        with_header=not no_headers,
     )
 
-    async def work(session: Session) -> None:
-        space = "" if all_namespaces else namespace
-        objects, versions = await _read(session.client, wanted, space, selector, field_selector)
-        single = len(wanted) == 1 and bool(wanted[0].name)
-        if objects or not printer.is_table:
-            prefixed = len({target.kind for target in wanted}) > 1
-            print(printer.render(objects, single=single, prefixed=prefixed), end="", flush=True)
-            if output.startswith("jsonpath"):
-                print()
-        elif not watch and not ignore_not_found:
-            print("No resources found" + ("" if all_namespaces else f" in {namespace} namespace."))
-        if watch:
-            following = Printer(output, with_namespace=all_namespaces, show_labels=show_labels, with_header=False)
-            async with asyncio.TaskGroup() as group:
-                for target, version in versions:
-                    group.create_task(
-                        _follow(session.client, target, space, selector, field_selector, version, following)
-                    )
+    async def work(session: Session) -> int:
+        targets = query.targets(session)
+        several = len({target.kind for target in targets}) > 1
+        shown = _View(session, query, Printer(_with_kind(view, show_kind or several)), view.is_table)
+        for target in targets:
+            await shown.read(target, ignore_not_found)
+        if not watch_only:
+            shown.print_all(single=len(targets) == 1 and bool(targets[0].name), sort_by=sort_by)
+        if not shown.objects and not shown.failures and view.is_table and not watch and not ignore_not_found:
+            everywhere = all_namespaces or not any(target.kind.namespaced for target in targets)
+            where = "" if everywhere else f" in {session.namespace(namespace)} namespace."
+            print(f"No resources found{where}", file=sys.stderr)
+        if watch or watch_only:
+            await shown.follow()
+        return shown.failures
 
-    with_session(kubeconfig, work)
+    if with_session(kubeconfig, work):
+        raise typer.Exit(1)
 
 
-async def _read(
-    client: Client, wanted: list[Target], namespace: str, selector: str, field_selector: str
-) -> tuple[list[Message], list[tuple[Target, str]]]:
-    """The objects, and for each target the resource version from which a watch goes on."""
-    objects: list[Message] = []
-    versions = []
-    for target in wanted:
-        space = namespace if target.kind.namespaced else ""
-        if target.name:
-            found = await client.get(target.cls, target.name, space)
-            objects.append(found)
-            versions.append((target, found.metadata.resource_version))  # type: ignore[attr-defined]
-            continue
-        token = ""
+def _with_kind(view: Format, wanted: bool) -> Format:
+    from dataclasses import replace
+
+    return replace(view, with_kind=wanted)
+
+
+class _View:
+    """The objects of one ``get``, and where to go on from."""
+
+    def __init__(self, session: Session, query: Query, printer: Printer, is_table: bool) -> None:
+        self._session, self._query, self._printer, self._is_table = session, query, printer, is_table
+        self._versions: list[tuple[Target, str]] = []
+        self.objects: list[Message] = []
+        self.failures = 0
+
+    async def read(self, target: Target, ignore_not_found: bool) -> None:
+        """Add what the target means; an object that is not there is told and counted."""
+        if not target.name:
+            listed = await list_all(self._session, target, self._query.labels, self._query.fields)
+            self.objects += listed.items
+            self._versions.append((target, listed.resource_version))
+            return
+        try:
+            found = await self._session.client.get(target.cls, target.name, target.namespace)
+        except NotFound as error:
+            if not ignore_not_found:
+                print(refusal(error), file=sys.stderr)
+                self.failures += 1
+            return
+        self.objects.append(found)
+        self._versions.append((target, metadata_of(found).resource_version))
+
+    def print_all(self, *, single: bool, sort_by: str) -> None:
+        """Print what was read. Formats other than tables also say that there is nothing."""
+        if sort_by:
+            self.objects.sort(key=lambda one: _sort_key(sort_by, one))
+        if self.objects or not (self._is_table or single):
+            print(self._printer.render(self.objects, single=single), end="", flush=True)
+
+    async def follow(self) -> None:
+        """Print every change, until interrupted."""
+        async with asyncio.TaskGroup() as group:
+            for target, version in self._versions:
+                group.create_task(self._follow(target, version))
+
+    async def _follow(self, target: Target, version: str) -> None:
+        only = f"metadata.name={target.name}" if target.name else self._query.fields
         while True:
-            page = await client.list(
+            watching = self._session.client.watch(
                 target.cls,
-                space,
-                label_selector=selector,
-                field_selector=field_selector,
-                limit=PAGE,
-                continue_token=token,
+                target.namespace,
+                label_selector=self._query.labels,
+                field_selector=only,
+                resource_version=version,
             )
-            objects += page.items
-            token = page.continue_token
-            if not token:
-                break
-        versions.append((target, page.resource_version))
-    return objects, versions
+            try:
+                async with aclosing(watching) as events:
+                    async for event in events:
+                        version = metadata_of(event.object).resource_version
+                        if event.type != "BOOKMARK":
+                            print(self._printer.render([event.object], single=True), end="", flush=True)
+            except Expired:
+                # What was missed cannot be had; the present state is shown again.
+                version = ""
 
 
-async def _follow(
-    client: Client, target: Target, namespace: str, selector: str, fields: str, version: str, printer: Printer
-) -> None:
-    fields = f"metadata.name={target.name}" if target.name else fields
-    space = namespace if target.kind.namespaced else ""
-    while True:
-        watching = client.watch(
-            target.cls, space, label_selector=selector, field_selector=fields, resource_version=version
-        )
-        async with aclosing(watching) as events:
-            async for event in events:
-                version = event.object.metadata.resource_version  # type: ignore[attr-defined]
-                if event.type != "BOOKMARK":
-                    print(printer.render([event.object], single=True), end="", flush=True)
+def _sort_key(path: str, one: Message) -> tuple[bool, bool, Any]:
+    """Missing values first, then numbers, then text."""
+    found = jsonpath.values(path, codec.to_json(one))
+    if not found:
+        return (False, False, 0)
+    value = found[0]
+    if isinstance(value, (dict, list)):
+        raise UsageError(f"--sort-by {path!r} is not a single value")
+    is_number = isinstance(value, (int, float))
+    return (True, not is_number, value if is_number else str(value))

@@ -8,7 +8,8 @@ import grpc
 import typer
 
 from navarch.cli import options
-from navarch.cli.cluster.layout import Layout, UsageError, default_data_dir
+from navarch.cli.cluster.layout import Layout, default_data_dir
+from navarch.cli.errors import UsageError
 from navarch.cli.output.table import print_rows
 from navarch.cli.session import run
 from navarch.protos.cri import v1_pb2 as criv1

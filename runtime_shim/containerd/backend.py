@@ -59,7 +59,7 @@ class ContainerdBackend:
         cgroups = Cgroups()
         self.world = World(state, clock or SystemClock())
         self._client = client = ContainerdClient(config.containerd_socket, config.namespace)
-        self.images = ImageService(client, config.snapshotter, scratch)
+        self.images = ImageService(client, config.snapshotter, scratch, config.containerd_root, self.world.clock)
         maker = Maker(self.world, client, config.snapshotter, cgroups, scratch)
         self.containers = Containers(self.world, client, self.images, cgroups, maker)
         executor = cni.Executor(config.cni_bin_dirs)

@@ -20,7 +20,7 @@ from navarch.protos.containerd.services.snapshots import v1_pb2 as snapshotsv1
 from navarch.protos.containerd.services.tasks import v1_pb2 as tasksv1
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.runtime_shim import errors
-from navarch.runtime_shim.containerd import lookups, spec, statuses
+from navarch.runtime_shim.containerd import leftovers, lookups, spec, statuses
 from navarch.runtime_shim.containerd.cgroups import Cgroups
 from navarch.runtime_shim.containerd.client import ContainerdClient
 from navarch.runtime_shim.containerd.images.service import ImageService
@@ -86,15 +86,16 @@ class Containers:
                 raise errors.FailedPrecondition(f"container {container.record.id} is {phase}, not created")
             if not container.sandbox.ready:
                 raise errors.FailedPrecondition(f"sandbox {container.record.sandbox_id} is not ready")
+            # Not to be cancelled: containerd leaves things behind when its caller goes away.
+            running = asyncio.ensure_future(self._run(container))
             try:
-                pid = await self._run(container)
+                pid = await asyncio.shield(running)
+            except asyncio.CancelledError:
+                await asyncio.shield(asyncio.ensure_future(self._abandon_start(container, running)))
+                raise
             except (errors.ShimError, OSError) as failure:
                 await asyncio.shield(asyncio.ensure_future(self._start_failed(container, str(failure))))
                 raise errors.RuntimeFailure(str(failure)) from None
-            except asyncio.CancelledError:
-                # The task may or may not run: whoever asks next must find it as it was before.
-                await asyncio.shield(asyncio.ensure_future(self._abandon_start(container)))
-                raise
             self.started(container, pid)
         return criv1.StartContainerResponse()
 
@@ -136,12 +137,19 @@ class Containers:
         return pid
 
     async def _start_failed(self, container: Container, message: str) -> None:
-        await self._abandon_start(container)
+        await self._undo_start(container)
         now = self._world.now_ns()
         container.record.started_at_ns = now
         self._finish(container, START_FAILED_CODE, now, "StartError", message)
 
-    async def _abandon_start(self, container: Container) -> None:
+    async def _abandon_start(self, container: Container, running: "asyncio.Future[int]") -> None:
+        """The client gave up: whoever asks next finds the container as it was before."""
+        await asyncio.wait((running,))
+        if not running.cancelled() and (failure := running.exception()) is not None:
+            LOG.debug("container.start_abandoned", container=container.record.id, error=failure)
+        await self._undo_start(container)
+
+    async def _undo_start(self, container: Container) -> None:
         try:
             await self.delete_task(container.record.id)
         except errors.ShimError as failure:
@@ -251,7 +259,7 @@ class Containers:
             self._world.publish(container.sandbox, container.record.id, deleted)
 
     async def discard(self, container_id: str) -> None:
-        """Remove all that may exist of a container, wherever its making or removing stopped."""
+        """Remove all that containerd and the disk have of a container, wherever its making or removing stopped."""
         await self.delete_task(container_id)
         with contextlib.suppress(errors.NotFound):
             await self._client.containers.Delete(containersv1.DeleteContainerRequest(id=container_id))
@@ -274,6 +282,10 @@ class Containers:
                 await self._client.tasks.Kill(kill)
                 await self._client.tasks.Wait(tasksv1.WaitRequest(container_id=container_id), timeout=KILL_TIMEOUT_S)
                 await self._client.tasks.Delete(delete)
+
+    async def clear(self, container_id: str) -> None:
+        """End a task that containerd does not list but that an interrupted start may have left."""
+        await leftovers.clear(self._client.socket, container_id, self._world.clock)
 
     # Reading.
 

@@ -55,6 +55,11 @@ class Pipes:
         for stream, handle in self._readers.items():
             asyncio.get_running_loop().add_reader(handle, self._read, stream, handle)
 
+    def forget(self) -> None:
+        """Read on, but drop what comes: the process is being ended, and nobody is interested any more."""
+        self._on_data = lambda stream, data: None
+        self.resume()
+
     async def write(self, data: bytes) -> None:
         """Feed standard input; waits while the process doesn't read."""
         loop = asyncio.get_running_loop()

@@ -109,8 +109,9 @@ class Processes:
             await self._start(real_id, exec_id, command, pipes, folder, tty=tty)
             yield process
         finally:
-            pipes.close()
-            await asyncio.shield(asyncio.ensure_future(self._clean_up(real_id, exec_id, folder)))
+            # The containerd-shim must find a reader until its process is gone.
+            pipes.forget()
+            await asyncio.shield(asyncio.ensure_future(self._clean_up(real_id, exec_id, pipes, folder)))
 
     async def _start(
         self, container_id: str, exec_id: str, command: Sequence[str], pipes: Pipes, folder: Path, *, tty: bool
@@ -135,7 +136,7 @@ class Processes:
         except errors.ShimError as failure:
             raise errors.RuntimeFailure(f"failed to exec in container {container_id}: {failure}") from None
 
-    async def _clean_up(self, container_id: str, exec_id: str, folder: Path) -> None:
+    async def _clean_up(self, container_id: str, exec_id: str, pipes: Pipes, folder: Path) -> None:
         tasks, ids = self._client.tasks, {"container_id": container_id, "exec_id": exec_id}
         delete = tasksv1.DeleteProcessRequest(**ids)
         kill = tasksv1.KillRequest(container_id=container_id, exec_id=exec_id, signal=signal.SIGKILL)
@@ -150,4 +151,5 @@ class Processes:
                     await tasks.DeleteProcess(delete)
         except errors.ShimError as failure:
             LOG.warning("exec.left", container=container_id, exec=exec_id, error=failure)
+        pipes.close()
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)

@@ -25,11 +25,11 @@ from navarch.runtime_shim import errors
 from navarch.runtime_shim.containerd import cni, linux
 from navarch.runtime_shim.containerd.cgroups import Cgroups
 from navarch.runtime_shim.containerd.daemon import Layout
+from navarch.runtime_shim.containerd.leftovers import mount_points, shim_processes
 from navarch.runtime_shim.containerd.records import SandboxPhase, SandboxRecord, StateDir
 from navarch.services.base.log import configure, get_logger
 
 LOG = get_logger("shim.purge")
-SHIM_PROGRAM = "containerd-shim-runc-v2"
 # What SIGKILL needs to take effect, disks allowing.
 KILL_TIMEOUT_S = 10.0
 POLL_S = 0.01
@@ -55,8 +55,10 @@ class Purge:
         for record in sandboxes:
             await self._detach(record)
         sockets = list(self._shim_sockets())
+        # In all of the data directory: memory volumes of Pods are mounted there too.
+        for point in mount_points(f"{self._layout.data_dir}/"):
+            linux.unmount(point)
         for folder in (self._layout.shim_state, self._layout.state):
-            unmount_below(folder)
             shutil.rmtree(folder, ignore_errors=True)
         for path in sockets:
             path.unlink(missing_ok=True)
@@ -107,30 +109,6 @@ class Purge:
         for bundle in self._bundles():
             with contextlib.suppress(OSError):
                 yield Path((bundle / "address").read_text().removeprefix("unix://"))
-
-
-def shim_processes(containerd_socket: Path) -> Iterator[int]:
-    """The containerd-shims that serve this containerd, by what they were started with."""
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdecimal():
-            continue
-        try:
-            words = (entry / "cmdline").read_bytes().split(b"\0")
-        except OSError:
-            continue  # Ended just now.
-        is_shim = Path(os.fsdecode(words[0])).name == SHIM_PROGRAM
-        if is_shim and os.fsencode(containerd_socket) in words:
-            yield int(entry.name)
-
-
-def unmount_below(folder: Path) -> None:
-    """Detach every mount at or below the folder, inner ones first."""
-    prefix = f"{folder}/"
-    lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    # The kernel writes blanks and the like in octal.
-    points = [line.split(" ")[4].encode().decode("unicode_escape") for line in lines]
-    for point in sorted((p for p in points if p.startswith(prefix)), key=len, reverse=True):
-        linux.unmount(Path(point))
 
 
 def remove_upwards(cgroups: Cgroups, group: str) -> None:

@@ -81,6 +81,8 @@ class Recovery:
         try:
             process = (await self._client.tasks.Get(tasksv1.GetRequest(container_id=record.id))).process
         except errors.NotFound:
+            if record.phase == ContainerPhase.CREATED:
+                await self._containers.clear(record.id)
             return
         if record.phase == ContainerPhase.CREATED and process.status == CREATED:
             # Killed between the task's creation and its start: as if neither had been.
@@ -102,6 +104,7 @@ class Recovery:
             raise shim_error(failure) from None
         for stray in strays - self._world.containers.keys():
             LOG.info("container.stray", container=stray)
+            await self._containers.clear(stray)
             await self._containers.discard(stray)
 
 

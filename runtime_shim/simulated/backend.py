@@ -2,7 +2,7 @@
 
 import asyncio
 import shlex
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -131,9 +131,8 @@ class SimulatedRuntime:
     async def exec_sync(self, request: criv1.ExecSyncRequest) -> criv1.ExecSyncResponse:
         """Echoes the command; ``exit N`` gives that code, so that exec probes can be simulated."""
         self._require_running(request.container_id)
-        words = shlex.split(request.cmd[-1]) if request.cmd else []
-        code = int(words[1]) if len(words) == 2 and words[0] == "exit" and words[1].isdigit() else 0
-        return criv1.ExecSyncResponse(stdout=f"{shlex.join(request.cmd)}\n".encode(), exit_code=code)
+        output = f"{shlex.join(request.cmd)}\n".encode()
+        return criv1.ExecSyncResponse(stdout=output, exit_code=_exit_code(request.cmd))
 
     async def get_container_events(
         self, request: criv1.GetEventsRequest
@@ -262,17 +261,31 @@ class SimulatedRuntime:
                 queue.put_nowait(event)
 
 
+def _exit_code(command: Sequence[str]) -> int:
+    """What ``exit N``, by itself or for a shell, asks for; 0 for every other command."""
+    words = " ".join(command[2:] if command[1:2] == ["-c"] else command).split()
+    return int(words[1]) if len(words) == 2 and words[0] == "exit" and words[1].isdigit() else 0
+
+
 class SimulatedStreaming:
     """There is no process to talk to."""
 
     async def exec(
         self, requests: AsyncIterator[streaming_pb2.ContainerExecRequest]
     ) -> AsyncIterator[node_pb2.ExecResponse]:
-        """Echoes the command, as ExecSync does."""
+        """Echoes the command, as ExecSync does, then its input."""
+        code = 0
         async for request in requests:
-            yield node_pb2.ExecResponse(stdout=f"{shlex.join(request.start.command)}\n".encode())
-            yield node_pb2.ExecResponse(exit_code=0)
-            return
+            if request.HasField("start"):
+                code = _exit_code(request.start.command)
+                yield node_pb2.ExecResponse(stdout=f"{shlex.join(request.start.command)}\n".encode())
+                if not request.start.stdin:
+                    break
+            elif request.stdin:
+                yield node_pb2.ExecResponse(stdout=request.stdin)
+            elif request.close_stdin:
+                break
+        yield node_pb2.ExecResponse(exit_code=code)
 
     async def attach(
         self, requests: AsyncIterator[streaming_pb2.ContainerAttachRequest]

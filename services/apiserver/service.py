@@ -30,8 +30,11 @@ STORE_RETRY_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """How an API server runs. 
-    store_credentials: towards the store (None: plain text) and, where given, towards kubelets."""
+    """How an API server runs.
+
+    credentials: what it serves with. store_credentials: towards the store; None for plain text, then kubelets
+    are called with `credentials`.
+    """
 
     store_endpoints: tuple[str, ...]
     credentials: Credentials | None

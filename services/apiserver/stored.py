@@ -8,10 +8,11 @@ writes), and not kept; labels and selectable fields are.
 from collections.abc import Mapping
 from typing import Any
 
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from navarch.protos.etcd import kv_pb2
 from navarch.services.api import envelope
+from navarch.services.api.errors import InternalError
 from navarch.services.api.kinds import Kind
 from navarch.services.apiserver.storage import conversion
 
@@ -59,8 +60,11 @@ class StoredObject:
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
     def decode(self) -> Any:
-        """A new message, the caller's own."""
-        return self.kind.message.FromString(self.raw)
+        """A new message, the caller's own. Raises InternalError for bytes that are none."""
+        try:
+            return self.kind.message.FromString(self.raw)
+        except DecodeError as failure:
+            raise InternalError(f"{self.kind.qualified_resource} {self.key} is damaged: {failure}") from failure
 
     @property
     def message(self) -> Any:
@@ -88,6 +92,6 @@ class StoredObject:
 
 def split_key(kind: Kind, key: bytes) -> tuple[str, str]:
     """Namespace ("" where there is none) and name in a key of the store."""
-    rest = key.decode().removeprefix(kind.key_prefix)
+    rest = key.decode("utf-8", "replace").removeprefix(kind.key_prefix)
     namespace, _, name = rest.rpartition("/")
     return namespace, name

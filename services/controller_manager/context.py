@@ -1,6 +1,5 @@
 """What every controller is made with, and what the manager asks of it."""
 
-import random
 from typing import Protocol
 
 from navarch.services.base.clock import Clock
@@ -13,11 +12,10 @@ from navarch.services.client.informer import Informers
 class Context:
     """The world as controllers may touch it. Owned by the manager, shared by all controllers of a term."""
 
-    def __init__(self, client: Client, informers: Informers, clock: Clock, rng: random.Random, host: str) -> None:
+    def __init__(self, client: Client, informers: Informers, clock: Clock, host: str) -> None:
         self.client = client
         self.informers = informers
         self.clock = clock
-        self.rng = rng
         self._host = host
         self._recorders: list[EventRecorder] = []
 

@@ -1,6 +1,5 @@
 """The controller manager as an object: serves, contends for the Lease, works while it holds it."""
 
-import random
 from dataclasses import dataclass
 
 from navarch.protos.navarch import controllers_pb2_grpc
@@ -41,10 +40,9 @@ class Config:
 class ControllerManager:
     """See the module. Of several running ones a single one works."""
 
-    def __init__(self, config: Config, *, clock: Clock | None = None, rng: random.Random | None = None) -> None:
+    def __init__(self, config: Config, *, clock: Clock | None = None) -> None:
         self._config = config
         self._clock = clock or SystemClock()
-        self._rng = rng or random.Random()
         certificate = config.credentials.ca.decode() if config.credentials and config.publish_root_certificate else ""
         self._settings = Settings(
             cluster_cidrs=tuple(map(Range.parse, config.cluster_cidrs)),
@@ -85,7 +83,7 @@ class ControllerManager:
 
     async def _begin(self) -> None:
         if self._client is not None:
-            self.term = Term(self._client, self._clock, self._rng, self._settings)
+            self.term = Term(self._client, self._clock, self._settings)
             self.term.start()
 
     async def _end(self) -> None:

@@ -5,7 +5,6 @@ the second follows every kind there is, so it starts when the first is at work. 
 caches: nothing is carried over that another leader may have changed.
 """
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -44,8 +43,8 @@ class Settings:
 class Term:
     """Starts the controllers and ends them."""
 
-    def __init__(self, client: Client, clock: Clock, rng: random.Random, settings: Settings) -> None:
-        self._context = Context(client, Informers(client, clock), clock, rng, settings.host)
+    def __init__(self, client: Client, clock: Clock, settings: Settings) -> None:
+        self._context = Context(client, Informers(client, clock), clock, settings.host)
         self._settings = settings
         self._tasks = TaskOwner()
         self._loops: list[Loop] = []

@@ -80,6 +80,7 @@ class Executor:
         self._layout = layout
         self._node = node
         self._gate = asyncio.Semaphore(STARTS_AT_ONCE)
+        self._refreshing = asyncio.Lock()
         self._pre_stopped: set[str] = set()
         self._log = get_logger("kubelet.pod")
 
@@ -127,9 +128,11 @@ class Executor:
     def _stamp(self) -> str:
         return datetime.fromtimestamp(self._clock.now(), UTC).strftime("%Y_%m_%d_%H_%M_%S.%f")
 
-    async def refresh_volumes(self, pod: corev1.Pod) -> None:
+    async def refresh_volumes(self, worker: PodWorker) -> None:
         """Bring the files of a running Pod up to date with the objects they are made from."""
-        await asyncio.to_thread(self._volumes.refresh, pod, self._stamp())
+        # One after the other: of two that run at once, the one that read first could write last.
+        async with self._refreshing:
+            await asyncio.to_thread(self._volumes.refresh, worker.view.pod, self._stamp())
 
     async def _run_sandbox(self, worker: PodWorker, order: RunSandbox, attempt: int) -> Done:
         pod = worker.view.pod
@@ -209,7 +212,7 @@ class Executor:
         run = worker.view.runtime.containers.get(order.id)
         if run is None:
             return Done(order)
-        container = worker.find_container(order.container)
+        container = worker.view.container(order.container)
         if container is not None and container.lifecycle.HasField("pre_stop") and run.state == RUNNING:
             await self._pre_stop(worker, order, container, run)
         left_s = order.deadline - self._clock.now()

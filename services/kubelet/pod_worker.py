@@ -111,14 +111,9 @@ class PodWorker:
         self._timer, self._timer_at = None, None
         self.tell(Tick())
 
-    def find_container(self, name: str) -> corev1.Container | None:
-        """A container of the Pod's spec, by name."""
-        spec = self.view.pod.spec
-        return next((one for one in [*spec.containers, *spec.init_containers] if one.name == name), None)
-
     def container(self, name: str) -> corev1.Container:
         """A container of the Pod's spec. Raises ConfigError when it has none of this name."""
-        if (found := self.find_container(name)) is None:
+        if (found := self.view.container(name)) is None:
             raise ConfigError(f"the Pod has no container {name}")
         return found
 

@@ -133,7 +133,7 @@ class Kubelet:
         await self._agent.registered.wait()
         self._nodes.on_event(lambda _old, new: self._agent.saw(new))
         self._nodes.start()
-        self._pods.on_event(self._table.changed)
+        self._pods.on_event(self._on_pod)
         self._pods.start()
         await self._pods.synced()
         self._table.complete = True
@@ -180,9 +180,14 @@ class Kubelet:
         self._table.listed(listing)
         self._listed.set()
 
+    def _on_pod(self, old: corev1.Pod | None, new: corev1.Pod | None) -> None:
+        self._table.changed(old, new)
+        if old is not None and new is not None and _told_downward(old) != _told_downward(new):
+            self._on_references({new.metadata.uid})
+
     def _on_references(self, uids: set[str]) -> None:
         for worker in self._table.references_changed(uids):
-            self._tasks.spawn(self._executor.refresh_volumes(worker.view.pod), "refresh-volumes")
+            self._tasks.spawn(self._executor.refresh_volumes(worker), "refresh-volumes")
 
     def _on_change(self, worker: PodWorker, urgent: bool) -> None:
         if worker.is_gone:
@@ -231,3 +236,8 @@ class Kubelet:
 
 def _translate(failure: Exception) -> RpcStatus | None:
     return to_rpc(failure) if isinstance(failure, ApiError) else None
+
+
+def _told_downward(pod: corev1.Pod) -> tuple[dict[str, str], dict[str, str]]:
+    """What can change of that which a running Pod may be told about itself in files."""
+    return dict(pod.metadata.labels), dict(pod.metadata.annotations)

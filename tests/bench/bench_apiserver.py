@@ -197,7 +197,7 @@ async def measure(client: Client, server: psutil.Process) -> None:
         )
         return call
 
-    raw_list = client.channel.unary_unary(
+    raw_list: Any = client.channel.unary_unary(
         "/navarch.v1.Objects/List", request_serializer=objects_pb2.ListRequest.SerializeToString
     )
 

@@ -81,7 +81,7 @@ class Cluster:
 
     def navarch(self, *arguments: str) -> None:
         """Run a command. Raises CalledProcessError after showing what it said."""
-        command = [NAVARCH, *arguments, f"--data-dir={self.data_dir}"]
+        command = [str(NAVARCH), *arguments, f"--data-dir={self.data_dir}"]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
         if done.returncode:
             sys.stderr.buffer.write(done.stdout)
@@ -267,20 +267,21 @@ class Usage:
 
     pss_bytes: int
     cpu_ns: int
-    switches: int
+    turns: int
 
 
 def usage(processes: Sequence[psutil.Process]) -> Usage:
-    """Memory of processes, and the CPU time and context switches of their living threads."""
-    pss = cpu = switches = 0
+    """Memory of processes, and the CPU time of their living threads and how often these got the CPU."""
+    pss = cpu = turns = 0
     for process in processes:
         pss += process.memory_full_info().pss
-        switches += sum(process.num_ctx_switches())
         for task in Path(f"/proc/{process.pid}/task").iterdir():
             # Nanoseconds, where /proc/PID/stat has ticks of 10 ms.
             with suppress(OSError):
-                cpu += int((task / "schedstat").read_text().split()[0])
-    return Usage(pss, cpu, switches)
+                ran_ns, _, slices = map(int, (task / "schedstat").read_text().split())
+                cpu += ran_ns
+                turns += slices
+    return Usage(pss, cpu, turns)
 
 
 async def idle(cluster: Cluster, effort: Effort) -> list[Figure]:
@@ -299,11 +300,11 @@ async def idle(cluster: Cluster, effort: Effort) -> list[Figure]:
             name,
             f"{memory[name]:.1f}",
             f"{cpu[name]:.2f}",
-            f"{(after[name].switches - before[name].switches) / elapsed_s:.1f}",
+            f"{(after[name].turns - before[name].turns) / elapsed_s:.1f}",
         )
         for name in processes
     ]
-    show(f"idle for {elapsed_s:.0f} s", ("process", "PSS MB", "CPU %", "switches/s"), rows)
+    show(f"idle for {elapsed_s:.0f} s", ("process", "PSS MB", "CPU %", "wake-ups/s"), rows)
     return [
         Figure("idle memory of all, PSS", sum(memory.values()), "MB", 400, 680),
         Figure("idle CPU of all, of one core", sum(cpu.values()), "%", 3.0, 4.9),

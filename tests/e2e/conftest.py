@@ -1,4 +1,6 @@
-"""A private containerd, and runtime shims on it, for tests with real containers. Needs root, and what `make setup` installs.
+"""A private containerd, and runtime shims on it, for tests with real containers.
+
+Needs root, and the programs that `make run` installs.
 
 Everything lives below one temporary folder with a short name (socket paths are limited), on a bridge and a
 subnet of its own, and is gone afterwards.
@@ -16,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -38,6 +40,13 @@ from navarch.services.base.serving import channel
 IMAGE = "docker.io/library/busybox:navarch"
 CNI_BIN_DIRS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
 REPOSITORY = Path(__file__).parents[2]
+
+
+async def until(condition: Callable[[], Awaitable[bool]], timeout_s: float = 30) -> None:
+    """Return when the condition holds."""
+    async with asyncio.timeout(timeout_s):
+        while not await condition():  # noqa: ASYNC110 - what we wait for is outside of this process
+            await asyncio.sleep(0.02)
 
 
 @dataclass
@@ -205,10 +214,12 @@ class Shim:
 
     async def exited(self, container_id: str, timeout_s: float = 30) -> criv1.ContainerStatus:
         """The status of a container once it has exited."""
-        async with asyncio.timeout(timeout_s):
-            while (status := await self.status(container_id)).state != criv1.ContainerState.CONTAINER_EXITED:
-                await asyncio.sleep(0.02)
-        return status
+
+        async def has_exited() -> bool:
+            return (await self.status(container_id)).state == criv1.ContainerState.CONTAINER_EXITED
+
+        await until(has_exited, timeout_s)
+        return await self.status(container_id)
 
     async def exec(self, container_id: str, *command: str, timeout_s: int = 20) -> criv1.ExecSyncResponse:
         request = criv1.ExecSyncRequest(container_id=container_id, cmd=command, timeout=timeout_s)
@@ -264,7 +275,8 @@ async def shim_process(containerd: Containerd) -> AsyncIterator[tuple[Shim, subp
         f"--cni-conf-dir={containerd.cni_conf_dir}",
     ]
     with (containerd.data_dir / "shim.log").open("ab") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd="/", start_new_session=True)
+        # It is to be killed, so it is no asyncio subprocess: those are reaped behind our back.
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd="/", start_new_session=True)  # noqa: ASYNC220
     shim = Shim(socket, containerd)
     try:
         request = criv1.VersionRequest()

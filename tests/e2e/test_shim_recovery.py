@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import time
 from pathlib import Path
 
 import grpc
@@ -12,9 +11,10 @@ import pytest
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.runtime_shim.containerd.cgroups import Cgroups
 from navarch.runtime_shim.containerd.cni import Executor
-from navarch.runtime_shim.containerd.purge import Purge, shim_processes
+from navarch.runtime_shim.containerd.leftovers import shim_processes
+from navarch.runtime_shim.containerd.purge import Purge
 
-from .conftest import CNI_BIN_DIRS, Containerd, Shim, serving, shim_process
+from .conftest import CNI_BIN_DIRS, Containerd, Shim, serving, shim_process, until
 from .test_shim_lifecycle import assert_no_leftovers
 
 COUNTER = "i=0; while :; do echo line $i; i=$((i+1)); sleep 0.02; done"
@@ -38,9 +38,11 @@ async def test_a_restarted_shim_knows_everything_and_goes_on(containerd: Contain
         await after.runtime.StartContainer(criv1.StartContainerRequest(container_id=created))
         assert (await after.exited(created)).exit_code == 0
         lines = len(await after.log(running))
-        async with asyncio.timeout(20):
-            while len(await after.log(running)) < lines + 5:
-                await asyncio.sleep(0.02)
+
+        async def goes_on() -> bool:
+            return len(await after.log(running)) >= lines + 5
+
+        await until(goes_on)
         assert (await after.exec(running, "true")).exit_code == 0
         await after.runtime.StopContainer(criv1.StopContainerRequest(container_id=running, timeout=0))
         texts = [text for _, _, text in await after.log(running)]
@@ -57,9 +59,11 @@ async def test_an_exit_while_the_shim_was_away_is_found(containerd: Containerd, 
         container = await before.start(sandbox, before.container("sh", "-c", script))
         pid = int(before.backend.world.containers[container].record.pid) if before.backend else 0
     Path(f"/proc/{pid}/root/tmp/go").touch()
-    deadline = time.monotonic() + 20
-    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
-        await asyncio.sleep(0.02)
+
+    async def ended() -> bool:
+        return not Path(f"/proc/{pid}").exists()
+
+    await until(ended)
     async with serving(containerd) as after:
         status = await after.exited(container)
         assert (status.exit_code, status.reason) == (11, "Error")
@@ -83,9 +87,12 @@ async def test_containers_outlive_containerd_and_no_exit_is_missed(containerd: C
     lines = len(await shim.log(survivor))
     containerd.start()
     assert (await shim.exited(doomed)).exit_code == 137
+
+    async def goes_on() -> bool:
+        return len(await shim.log(survivor)) > lines
+
+    await until(goes_on)
     async with asyncio.timeout(20):
-        while len(await shim.log(survivor)) <= lines:
-            await asyncio.sleep(0.02)
         async for event in events:
             if event.container_event_type == criv1.ContainerEventType.CONTAINER_STOPPED_EVENT:
                 assert event.container_id == doomed

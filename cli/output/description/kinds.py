@@ -25,7 +25,7 @@ from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.k8s.discovery import v1_pb2 as discoveryv1
 from navarch.services.api import codec, pod_resources
 from navarch.services.api.labels import Selector
-from navarch.services.api.meta import controller_of, is_controlled_by
+from navarch.services.api.meta import controller_of, is_controlled_by, metadata_of
 
 Related = Sequence[Any]
 
@@ -59,7 +59,9 @@ def _pods_on(found: corev1.Node, pods: Sequence[corev1.Pod]) -> Lines:
             total[name] = total.get(name, 0) + amount
         shown = [_amount("cpu", requests.get("cpu", 0)), _amount("memory", requests.get("memory", 0))]
         rows.append([one.metadata.namespace, one.metadata.name, *shown])
-    yield from table(f"Non-terminated Pods ({len(pods)})", ["Namespace", "Name", "CPU Requests", "Memory Requests"], rows)
+    yield from table(
+        f"Non-terminated Pods ({len(pods)})", ["Namespace", "Name", "CPU Requests", "Memory Requests"], rows
+    )
     room = pod_resources.amounts(found.status.allocatable)
     names = ["cpu", "memory", *sorted({*total} - {"cpu", "memory"})]
     shares = [
@@ -178,7 +180,7 @@ def _sizes(label: str, found: Mapping[str, bytes]) -> Lines:
 def fields(found: Message, _: Related) -> Lines:
     """Any object by its fields."""
     document = codec.to_json(found)
-    metadata = found.metadata  # type: ignore[attr-defined]  # every kind has it
+    metadata = metadata_of(found)
     yield from head(metadata)
     yield Line(0, "API Version", document.pop("apiVersion"))
     yield Line(0, "Kind", document.pop("kind"))

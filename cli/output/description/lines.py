@@ -1,7 +1,7 @@
 """The lines of a description, and the blocks that many kinds share."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -54,6 +54,11 @@ def _line(line: Line | Plain) -> str:
         return (indent + line.text).rstrip()
     label = f"{line.label}:" if line.label else ""
     return f"{indent}{label:<{WIDTH}} {line.value}".rstrip()
+
+
+def deeper(lines: Lines) -> Lines:
+    """The same, one step further in."""
+    return (replace(line, depth=line.depth + 1) for line in lines)
 
 
 def head(meta: metav1.ObjectMeta) -> Iterator[Line]:

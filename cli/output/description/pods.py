@@ -8,6 +8,7 @@ from navarch.cli.output.description.lines import (
     Lines,
     Plain,
     conditions,
+    deeper,
     head,
     mapping,
     moment,
@@ -50,9 +51,9 @@ def template(found: corev1.PodTemplateSpec) -> Lines:
     yield from mapping("Labels", found.metadata.labels, 1)
     if found.metadata.annotations:
         yield from mapping("Annotations", found.metadata.annotations, 1)
-    yield from containers("Init Containers", found.spec.init_containers, {})
-    yield from containers("Containers", found.spec.containers, {})
-    yield from volumes(found.spec.volumes)
+    yield from deeper(containers("Init Containers", found.spec.init_containers, {}))
+    yield from deeper(containers("Containers", found.spec.containers, {}))
+    yield from deeper(volumes(found.spec.volumes))
 
 
 def containers(title: str, found: Iterable[corev1.Container], states: dict[str, corev1.ContainerStatus]) -> Lines:

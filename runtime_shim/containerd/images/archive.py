@@ -175,10 +175,17 @@ def _seekable(path: Path) -> IO[bytes]:
     if not head.startswith((GZIP, ZSTD)):
         return source
     import tempfile
+    import zlib
 
-    with source:
-        expanded = tempfile.TemporaryFile(dir=path.parent)  # noqa: SIM115 - handed to the caller
-        _expand(source, head, expanded)
+    import zstandard
+
+    expanded = tempfile.TemporaryFile(dir=path.parent)  # noqa: SIM115 - handed to the caller
+    try:
+        with source:
+            _expand(source, head, expanded)
+    except (EOFError, OSError, zlib.error, zstandard.ZstdError) as failure:
+        expanded.close()
+        raise InvalidArgument(f"not a readable archive: {failure}") from None
     expanded.seek(0)
     return expanded
 

@@ -37,7 +37,7 @@ class Puller:
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def pull(self, name: str, credentials: Credentials) -> str:
-        """Pull by tag or digest; returns the image id. Raises NotFound, InvalidArgument, Unavailable, RuntimeFailure."""
+        """Pull by tag or digest; returns the image id. Raises NotFound, InvalidArgument, Unavailable ..."""
         # Imported with the first pull: it is large, and a host that has its images never needs it.
         import aiohttp
 

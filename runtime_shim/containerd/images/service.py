@@ -16,6 +16,8 @@ from navarch.runtime_shim.containerd.images.importer import Importer
 from navarch.runtime_shim.containerd.images.puller import Puller
 from navarch.runtime_shim.containerd.images.registry import Credentials
 from navarch.runtime_shim.containerd.images.unpack import Unpacker
+from navarch.runtime_shim.containerd.images.usage import filesystem_usage
+from navarch.services.base.clock import Clock
 
 # Above this an archive is a mistake: a disk image, an endless stream.
 ARCHIVE_BYTES = 64 << 30
@@ -24,12 +26,16 @@ ARCHIVE_BYTES = 64 << 30
 class ImageService:
     """The images of one containerd namespace."""
 
-    def __init__(self, client: ContainerdClient, snapshotter: str, scratch: Path) -> None:
+    def __init__(self, client: ContainerdClient, snapshotter: str, scratch: Path, root: Path, clock: Clock) -> None:
+        """scratch: for archives being received. root: the file system that images and snapshots lie on."""
         self.catalog = Catalog(client)
         self.unpacker = Unpacker(client, snapshotter)
         self._importer = Importer(client, self.catalog, self.unpacker)
         self._puller = Puller(client, self.catalog, self.unpacker)
+        self._client = client
         self._scratch = scratch
+        self._root = root
+        self._clock = clock
 
     async def resolve(self, name: str) -> ImageContent:
         """What a container of this image needs. Raises NotFound."""
@@ -72,6 +78,11 @@ class ImageService:
         if record is not None:
             await self.catalog.remove((*record.names, record.content.image_id))
         return criv1.RemoveImageResponse()
+
+    async def image_fs_info(self, request: criv1.ImageFsInfoRequest) -> criv1.ImageFsInfoResponse:
+        """What images take, and what containers wrote."""
+        now_ns = int(self._clock.now() * 1e9)
+        return await filesystem_usage(self._client, self.unpacker.snapshotter, self._root, now_ns)
 
     async def import_(self, requests: AsyncIterator[images_pb2.ImportRequest]) -> images_pb2.ImportResponse:
         """Receive an archive into a scratch file, then import it."""

@@ -36,7 +36,7 @@ class Unpacker:
         """
         if len(manifest.layers) != len(config.diff_ids):
             raise errors.InvalidArgument(
-                f"broken image: {len(manifest.layers)} layers in the manifest, {len(config.diff_ids)} in the configuration"
+                f"broken image: {len(manifest.layers)} layers in the manifest, {len(config.diff_ids)} in the config"
             )
         parent = ""
         for layer, diff_id, chain in zip(manifest.layers, config.diff_ids, chain_ids(config.diff_ids), strict=True):

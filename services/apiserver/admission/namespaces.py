@@ -21,8 +21,7 @@ async def require_namespace(core: "Core", kind: Kind, obj: Any) -> None:
     stored = cache.get(name) or await core.storage.get(NAMESPACE, "", name)
     if stored is None:
         raise NotFound(NAMESPACE, name)
-    namespace = stored.decode()
-    if meta.is_being_deleted(namespace):
+    if meta.is_being_deleted(stored.message):
         detail = f"unable to create new content in namespace {name} because it is being terminated"
         refusal = Forbidden(kind, obj.metadata.name, detail)
         refusal.details.causes.add(

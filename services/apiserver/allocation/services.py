@@ -7,9 +7,11 @@ two API servers give out the same. What is free is looked up in the cache; that 
 and whoever loses chooses again.
 """
 
+import asyncio
 import ipaddress
 import random
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
@@ -51,6 +53,11 @@ class ServiceAllocator:
         self._ports = NodePorts(storage, node_ports, rng)
         self._clock = clock
         self._rng = rng
+        self._turn = asyncio.Lock()
+
+    def turn(self, kind: Kind) -> AbstractAsyncContextManager[None]:
+        """What a write of this kind waits for: Services take turns, or they would contend for the port bits."""
+        return self._turn if is_service_kind(kind) else nullcontext()
 
     @property
     def first_address(self) -> str:

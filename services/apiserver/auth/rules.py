@@ -51,9 +51,15 @@ NODE = rules(
     ("serviceaccounts/token", {"create"}),
     ("certificatesigningrequests@certificates.k8s.io", READ | {"create"}),
 )
+PROXY = rules(
+    ("services endpoints nodes", READ),
+    ("endpointslices@discovery.k8s.io", READ),
+    ("events events@events.k8s.io", WRITE),
+)
 BY_USER: Mapping[str, Rules] = {
     "system:kube-scheduler": SCHEDULER,
     "system:kube-controller-manager": CONTROLLER_MANAGER,
+    "system:kube-proxy": PROXY,
 }
 
 

@@ -11,6 +11,7 @@ from operator import attrgetter
 
 from sortedcontainers import SortedDict
 
+from navarch.services.api.errors import ApiError
 from navarch.services.apiserver.cacher.events import Change
 from navarch.services.apiserver.cacher.selection import EVERYTHING, NODE_FIELD, Bucket, Selection
 from navarch.services.apiserver.cacher.subscription import Subscription
@@ -153,6 +154,10 @@ class WatchCache:
 
 
 def node_of(stored: StoredObject) -> str:
-    """The node that a Pod is bound to."""
-    spec = getattr(stored.message, NODE_FIELD.partition(".")[0], None)
+    """The node that a Pod is bound to; "" for none, or where it cannot be known."""
+    try:
+        message = stored.message
+    except ApiError:
+        return ""
+    spec = getattr(message, NODE_FIELD.partition(".")[0], None)
     return str(getattr(spec, "node_name", ""))

@@ -14,7 +14,7 @@ from navarch.services.api.errors import ApiError, ServiceUnavailable
 from navarch.services.api.kinds import Kind
 from navarch.services.apiserver.cacher.cache import RING_CHANGES, WatchCache
 from navarch.services.apiserver.storage.etcd import Compacted, FutureRevision
-from navarch.services.apiserver.storage.objects import ObjectStorage
+from navarch.services.apiserver.storage.objects import ObjectStorage, readable
 from navarch.services.apiserver.storage.watch import Batch, StoreFeed
 from navarch.services.apiserver.stored import StoredObject, split_key
 from navarch.services.base.clock import Clock
@@ -158,19 +158,11 @@ class Cacher:
             namespace, name = split_key(self.kind, pair.key)
             key = f"{namespace}/{name}" if namespace else name
             deleted = event.type == kv_pb2.Event.DELETE
-            current = None if deleted else self._decoded(pair)
+            current = None if deleted else readable(self.kind, pair)
             self.cache.apply(key, current, pair.mod_revision)
         self.cache.advance(batch.revision)
         self._moved.set()
         self._wake_arrived()
-
-    def _decoded(self, pair: kv_pb2.KeyValue) -> StoredObject | None:
-        try:
-            return StoredObject.of_pair(self.kind, pair)
-        except ApiError as failure:
-            # One spoiled value must not take the resource down; it reads as absent until it is repaired.
-            LOG.error("cacher.undecodable", key=pair.key.decode(errors="replace"), error=str(failure))
-            return None
 
     def _wake_arrived(self) -> None:
         waiting = self._waiting

@@ -6,6 +6,7 @@ out of the ring of recent changes.
 
 from collections.abc import Callable
 
+from navarch.services.api.errors import ApiError
 from navarch.services.apiserver.cacher.events import Change, EventType, WatchEvent
 from navarch.services.apiserver.cacher.selection import Selection
 
@@ -33,7 +34,12 @@ class Subscription:
         """Queue what this change means to the watcher, if anything."""
         if self.ended or change.revision <= self.after:
             return
-        event = self._translate(change)
+        try:
+            event = self._translate(change)
+        except ApiError:
+            # A damaged object: whoever has to look inside lists again, and is told.
+            self.end("reset")
+            return
         if event is None:
             return
         if len(self._pending) >= self._limit:

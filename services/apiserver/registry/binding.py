@@ -35,9 +35,7 @@ async def bind(core: Core, user: User, target: Target, binding: Any, options: Wr
         meta.set_condition(pod.status.conditions, condition)
         return Write(pod)
 
-    cacher = core.cachers.of(target.kind)
-    guess = cacher.cache.get(target.key) if cacher.is_ready else None
-    await modify(core, target, decide, guess=guess, dry_run=options.dry_run)
+    await modify(core, target, decide, guess=core.guess(target), dry_run=options.dry_run)
     return metav1.Status(status="Success", code=201)
 
 

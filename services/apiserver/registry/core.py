@@ -89,8 +89,14 @@ class Core:
             subresource=target.subresource,
         )
         part = target.kind.subresource(target.subresource) if target.subresource else None
-        if verb not in (part.verbs if part else target.kind.verbs):
+        is_stored = bool(target.kind.key_prefix) or target.kind.kind == "Binding"
+        if not is_stored or verb not in (part.verbs if part else target.kind.verbs):
             raise MethodNotSupported(target.kind, verb)
+
+    def guess(self, target: Target) -> StoredObject | None:
+        """The object as the cache has it, which may be out of date."""
+        cacher = self.cachers.of(target.kind)
+        return cacher.cache.get(target.key) if cacher.is_ready else None
 
     async def newest(self, target: Target) -> StoredObject:
         """The object as the store has it now. Raises NotFound."""

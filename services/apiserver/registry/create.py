@@ -4,7 +4,7 @@ import uuid
 from typing import Any
 
 from navarch.services.api import meta
-from navarch.services.api.errors import AlreadyExists, BadRequest, Conflict, Invalid
+from navarch.services.api.errors import AlreadyExists, BadRequest, Conflict, Invalid, MethodNotSupported
 from navarch.services.api.strategy import Strategy, strategy_for
 from navarch.services.apiserver.admission import chain
 from navarch.services.apiserver.allocation.services import is_service_kind
@@ -20,8 +20,7 @@ SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 SUFFIX_LENGTH = 5
 NAME_LIMIT = 63
 GENERATE_ATTEMPTS = 8
-ALLOCATION_ATTEMPTS = 16
-EVENT_TTL_S = 3600
+ALLOCATION_ATTEMPTS = 64
 
 
 async def create(
@@ -39,11 +38,9 @@ async def create(
             return await bind(core, user, _bound_pod(target, message), message, options)
         case "Pod", "eviction":
             return await evict(core, user, target, message, options)
-    if target.subresource:
-        raise BadRequest(f"creating the subresource {target.subresource} is not served")
-    if not target.name and message.metadata.name:
-        target = Target(target.kind, target.namespace, message.metadata.name)
     core.admit_user(user, "create", target)
+    if target.subresource:
+        raise MethodNotSupported(target.kind, "create")
     return await create_object(core, target, message, options)
 
 
@@ -85,12 +82,13 @@ async def _store(core: Core, target: Target, message: Any, options: WriteOptions
             raise Outdated(None)
         return StoredObject.unstored(kind, message)
     if not is_service_kind(kind):
-        return await core.storage.create(kind, message, ttl_s=EVENT_TTL_S if kind.kind == "Event" else 0)
+        return await core.storage.create(kind, message)
     for _ in range(ALLOCATION_ATTEMPTS):
         service = type(message)()
         service.CopyFrom(message)
         try:
-            return await core.storage.create(kind, service, extras=await core.services.allocate(service, None))
+            async with core.services.turn(kind):
+                return await core.storage.create(kind, service, extras=await core.services.allocate(service, None))
         except ExtraOutdated:
             # Somebody else was given the same address or port in this very moment: choose again.
             continue

@@ -24,7 +24,7 @@ POLICIES = frozenset({"Orphan", "Background", "Foreground"})
 async def delete(core: Core, user: User, target: Target, options: metav1.DeleteOptions) -> Modified:
     """Delete one object. Returns it as it is now or, when it is gone, as it was last."""
     core.admit_user(user, "delete", target.named())
-    return await delete_object(core, target, options)
+    return await delete_object(core, target, options, core.guess(target))
 
 
 async def delete_object(

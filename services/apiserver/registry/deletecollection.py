@@ -30,7 +30,7 @@ async def delete_collection(
     if await is_current(core, cacher):
         found = list(cacher.cache.candidates(selection))
     else:
-        found, _, _ = await core.storage.page(target.kind, target.namespace)
+        found = (await core.storage.page(target.kind, target.namespace)).objects
     chosen = [stored for stored in found if selection.matches(stored)]
     turn = asyncio.Semaphore(AT_ONCE)
 

@@ -29,22 +29,32 @@ async def _read(core: Core, target: Target, revision: int | None) -> StoredObjec
         if cacher.is_ready and cacher.precise and await is_current(core, cacher):
             return cacher.cache.get(target.key)
         return await core.storage.get(target.kind, target.namespace, target.name)
-    await at_least(cacher, revision)
-    return cacher.cache.get(target.key)
+    if await at_least(core, cacher, revision):
+        return cacher.cache.get(target.key)
+    return await core.storage.get(target.kind, target.namespace, target.name)
 
 
 async def is_current(core: Core, cacher: Cacher) -> bool:
     """Bring the cache up to the store's present revision; False when it cannot be known to be there."""
-    revision = await core.revisions.read()
+    return await _reach_store(cacher, await core.revisions.read())
+
+
+async def at_least(core: Core, cacher: Cacher, revision: int) -> bool:
+    """Wait for a revision; False when only the store is known to be there. Raises Timeout when nobody is."""
+    if (await cacher.ready()).revision >= revision:
+        return True
+    if await core.revisions.read() >= revision:
+        return await _reach_store(cacher, revision)
+    if await cacher.reach(revision, FUTURE_S):
+        return True
+    current = cacher.cache.revision
+    error = Timeout(f"Too large resource version: {revision}, current: {current}", retry_after_s=1)
+    error.details.causes.add(reason="ResourceVersionTooLarge", message="Too large resource version")
+    raise error
+
+
+async def _reach_store(cacher: Cacher, revision: int) -> bool:
+    """Have the cache follow to a revision that the store has."""
     if (await cacher.ready()).revision >= revision:
         return True
     return cacher.precise and await cacher.reach(revision)
-
-
-async def at_least(cacher: Cacher, revision: int) -> None:
-    """Wait for a revision. Raises Timeout when the store is not there yet either."""
-    if not await cacher.reach(revision, FUTURE_S):
-        current = cacher.cache.revision
-        error = Timeout(f"Too large resource version: {revision}, current: {current}", retry_after_s=1)
-        error.details.causes.add(reason="ResourceVersionTooLarge", message="Too large resource version")
-        raise error

@@ -81,9 +81,8 @@ async def list_objects(core: Core, user: User, target: Target, options: ListOpti
     if _is_exact(options, wanted):
         return await _from_store(core, target, selection, options.limit, wanted or 0, "")
     cacher = core.cachers.of(target.kind)
-    if wanted is not None:
-        await at_least(cacher, wanted)
-    elif not await is_current(core, cacher):
+    is_there = await is_current(core, cacher) if wanted is None else await at_least(core, cacher, wanted)
+    if not is_there:
         return await _from_store(core, target, selection, options.limit, 0, "")
     objects = cacher.cache.candidates(selection)
     return _first_page(objects, selection, options.limit, cacher.cache.revision)
@@ -135,21 +134,19 @@ async def _from_store(
     rows = SCAN_ROWS if selection.is_filtered or not limit else limit
     while True:
         try:
-            objects, revision, left = await core.storage.page(
-                target.kind, target.namespace, start=start, limit=rows, revision=revision
-            )
+            found = await core.storage.page(target.kind, target.namespace, start=start, limit=rows, revision=revision)
         except Compacted as failure:
             raise Expired(PAGE_TOO_OLD if is_page else LIST_TOO_OLD) from failure
         except FutureRevision as failure:
             raise BadRequest(f"resourceVersion: Invalid value: {revision}: is in the future") from failure
-        chosen += _filtered(objects, selection) if selection.is_filtered else objects
+        revision, left, start = found.revision, found.left, found.next_start
+        chosen += _filtered(found.objects, selection) if selection.is_filtered else found.objects
         if limit and (len(chosen) > limit or (len(chosen) == limit and left)):
             remaining = None if selection.is_filtered else left
             page = chosen[:limit]
             return ObjectList(page, revision, encode_token(revision, page[-1]), remaining)
         if not left:
             return ObjectList(chosen, revision)
-        start = f"{objects[-1].key}\0"
 
 
 def encode_token(revision: int, last: StoredObject) -> str:

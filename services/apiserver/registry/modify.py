@@ -58,37 +58,41 @@ async def modify(
     *,
     guess: StoredObject | None = None,
     dry_run: bool = False,
-    ttl_s: int = 0,
 ) -> Modified:
     """Change one object. Raises what `decide` raises, NotFound, and Conflict after too many attempts."""
     current = guess or await core.newest(target)
     is_confirmed = guess is None
     for _ in range(ATTEMPTS):
-        try:
-            order = await decide(current)
-            if not isinstance(order, Keep) or is_confirmed:
-                return await _carry_out(core, current, order, dry_run, ttl_s)
-            confirmed = await core.newest(target)
-            if confirmed.revision == current.revision:
-                return Modified(current)
-        except Outdated as race:
-            if race.newest is None:
-                raise target.not_found() from None
-            confirmed = race.newest
-        except ExtraOutdated:
-            # Something written along with the object changed; the object may have, too.
-            confirmed = await core.newest(target)
-        except ApiError:
-            if is_confirmed:
-                raise
-            confirmed = await core.newest(target)
-            if confirmed.revision == current.revision:
-                raise
-        current, is_confirmed = confirmed, True
+        refusal: ApiError | None = None
+        async with core.services.turn(target.kind):
+            try:
+                order = await decide(current)
+            except ApiError as failure:
+                if is_confirmed:
+                    raise
+                order, refusal = Keep(), failure
+            if is_confirmed or not isinstance(order, Keep):
+                # A failure in here goes to the caller: the write may have happened, so it is not tried again.
+                try:
+                    return await _carry_out(core, current, order, dry_run)
+                except Outdated as race:
+                    newest = race.newest
+                except ExtraOutdated:
+                    # Something written along with the object changed; the object may have, too.
+                    newest = await core.newest(target)
+            else:
+                newest = await core.newest(target)
+                if newest.revision == current.revision:
+                    if refusal is not None:
+                        raise refusal
+                    return Modified(current)
+        if newest is None:
+            raise target.not_found()
+        current, is_confirmed = newest, True
     raise Conflict(target.kind, target.name)
 
 
-async def _carry_out(core: Core, current: StoredObject, order: Order, dry_run: bool, ttl_s: int) -> Modified:
+async def _carry_out(core: Core, current: StoredObject, order: Order, dry_run: bool) -> Modified:
     match order:
         case Keep():
             return Modified(current)
@@ -96,6 +100,6 @@ async def _carry_out(core: Core, current: StoredObject, order: Order, dry_run: b
             return Modified(StoredObject.of_message(current.kind, message, current.revision))
         case Write(message, extras):
             storage = core.storage
-            return Modified(await storage.update(current.kind, message, current.revision, extras=extras, ttl_s=ttl_s))
+            return Modified(await storage.update(current.kind, message, current.revision, extras=extras))
         case Remove(extras):
             return Modified(current if dry_run else await core.storage.delete(current, extras=extras), removed=True)

@@ -61,9 +61,7 @@ async def patch(
         named(target, new)
         return await replace(core, target, current, new)
 
-    cacher = core.cachers.of(target.kind)
-    guess = cacher.cache.get(target.key) if cacher.is_ready else None
-    modified = await modify(core, target, decide, guess=guess, dry_run=options.dry_run)
+    modified = await modify(core, target, decide, guess=core.guess(target), dry_run=options.dry_run)
     return get_scale(modified.stored.decode()) if is_scale else modified.stored
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from navarch.services.api.equality import same
-from navarch.services.api.errors import BadRequest, Conflict, Invalid, NotFound
+from navarch.services.api.errors import BadRequest, Conflict, Invalid, MethodNotSupported, NotFound
 from navarch.services.api.scale import get_scale, set_scale, validate_scale
 from navarch.services.api.strategy import strategy_for
 from navarch.services.apiserver.allocation.services import is_service_kind
@@ -19,6 +19,8 @@ CREATED_BY_UPDATE = {
     *(("", kind) for kind in ("Endpoints", "Event", "LimitRange", "Service")),
     *(("rbac.authorization.k8s.io", kind) for kind in ("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")),
 }
+
+SERVED_PARTS = frozenset({"", "status", "finalize", "approval"})
 
 
 async def update(
@@ -62,8 +64,7 @@ def named(target: Target, message: Any) -> Target:
 
 def guess_for(core: Core, target: Target, message: Any) -> StoredObject | None:
     """The cached object, if it is the very revision that the message was made from."""
-    cacher = core.cachers.of(target.kind)
-    cached = cacher.cache.get(target.key) if cacher.is_ready else None
+    cached = core.guess(target)
     if cached is not None and message.metadata.resource_version == str(cached.revision):
         return cached
     return None
@@ -71,6 +72,8 @@ def guess_for(core: Core, target: Target, message: Any) -> StoredObject | None:
 
 async def replace(core: Core, target: Target, current: StoredObject, new: Any) -> Order:
     """Decide on `new` in place of `current`. new: changed, and owned from here on."""
+    if target.subresource not in SERVED_PARTS:
+        raise MethodNotSupported(target.kind, "update")
     kind, old = target.kind, current.decode()
     check_versions(target, new.metadata, old.metadata)
     new.metadata.name, new.metadata.resource_version = old.metadata.name, old.metadata.resource_version

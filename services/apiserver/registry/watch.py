@@ -77,7 +77,7 @@ class Watch:
                     return
                 if now >= bookmark_at:
                     bookmark_at = now + BOOKMARK_EVERY_S
-                    yield [bookmark(self._cacher.kind, self._cacher.cache.revision)]
+                    yield [bookmark(self._cacher.kind, max(self._cacher.cache.revision, subscription.after))]
                     # The answer makes the next bookmark fresher.
                     self._cacher.ask_progress()
                 await self._wait(min(end, bookmark_at) - now)
@@ -114,7 +114,7 @@ async def watch(core: Core, user: User, target: Target, options: WatchOptions) -
     if wanted is None:
         await _catch_up(core, cacher)
     elif with_objects and wanted:
-        await at_least(cacher, wanted)
+        await at_least(core, cacher, wanted)
     # From here to the subscription nothing waits, so no change is missed or seen twice.
     wakeup = asyncio.Event()
     after = cache.revision if with_objects or not wanted else wanted

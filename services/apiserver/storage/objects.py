@@ -11,7 +11,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from navarch.protos.etcd import rpc_pb2
+from navarch.protos.etcd import kv_pb2, rpc_pb2
+from navarch.services.api.errors import ApiError
 from navarch.services.api.kinds import Kind
 from navarch.services.apiserver.storage import conversion
 from navarch.services.apiserver.storage.etcd import Compacted, Etcd
@@ -19,8 +20,12 @@ from navarch.services.apiserver.storage.leases import ExpiryLeases
 from navarch.services.apiserver.storage.watch import StoreFeed, prefix_end
 from navarch.services.apiserver.stored import StoredObject
 from navarch.services.base.clock import Clock
+from navarch.services.base.log import get_logger
 
+LOG = get_logger("apiserver.storage")
 PAGE = 500
+# Every write of an Event lets it live this long again.
+EVENT_TTL_S = 3600
 
 
 class Outdated(Exception):
@@ -48,6 +53,16 @@ class Extra:
     guard: int
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Objects at a revision, how many keys follow after them, and where those begin."""
+
+    objects: list[StoredObject]
+    revision: int
+    left: int
+    next_start: str
+
+
 class ObjectStorage:
     """Reads and writes objects of all kinds."""
 
@@ -61,10 +76,8 @@ class ObjectStorage:
         answer = await self.etcd.range(rpc_pb2.RangeRequest(key=kind.key(namespace, name).encode()))
         return StoredObject.of_pair(kind, answer.kvs[0]) if answer.kvs else None
 
-    async def page(
-        self, kind: Kind, namespace: str, *, start: str = "", limit: int = 0, revision: int = 0
-    ) -> tuple[list[StoredObject], int, int]:
-        """Objects in order of their keys: the page, the revision it is true at, how many are left after it.
+    async def page(self, kind: Kind, namespace: str, *, start: str = "", limit: int = 0, revision: int = 0) -> Page:
+        """Objects in order of their keys.
 
         start: the first key, "namespace/name" or name. revision: 0 for now; raises Compacted or FutureRevision.
         """
@@ -72,16 +85,19 @@ class ObjectStorage:
         begin = max(prefix, (kind.key_prefix + start).encode())
         request = rpc_pb2.RangeRequest(key=begin, range_end=prefix_end(prefix), limit=limit, revision=revision)
         answer = await self.etcd.range(request)
-        objects = [StoredObject.of_pair(kind, pair) for pair in answer.kvs]
-        return objects, revision or answer.header.revision, max(0, answer.count - len(objects))
+        objects = [stored for pair in answer.kvs if (stored := readable(kind, pair)) is not None]
+        left = max(0, answer.count - len(answer.kvs))
+        last = answer.kvs[-1].key.decode("utf-8", "replace").removeprefix(kind.key_prefix) if answer.kvs else ""
+        return Page(objects, revision or answer.header.revision, left, f"{last}\0")
 
     async def read_all(self, kind: Kind, revision: int = 0) -> tuple[list[StoredObject], int]:
         """All objects of a kind at one revision (0: now), read in pages. Raises Compacted or FutureRevision."""
-        objects, revision, left = await self.page(kind, "", limit=PAGE, revision=revision)
-        while left:
-            more, _, left = await self.page(kind, "", start=f"{objects[-1].key}\0", limit=PAGE, revision=revision)
-            objects += more
-        return objects, revision
+        page = await self.page(kind, "", limit=PAGE, revision=revision)
+        objects = list(page.objects)
+        while page.left:
+            page = await self.page(kind, "", start=page.next_start, limit=PAGE, revision=page.revision)
+            objects += page.objects
+        return objects, page.revision
 
     def follow(self, kind: Kind, start_revision: int) -> StoreFeed:
         """All changes of a kind from a revision on."""
@@ -96,15 +112,13 @@ class ObjectStorage:
             return failure.oldest
         return 0
 
-    async def create(self, kind: Kind, message: Any, *, extras: Sequence[Extra] = (), ttl_s: int = 0) -> StoredObject:
+    async def create(self, kind: Kind, message: Any, *, extras: Sequence[Extra] = ()) -> StoredObject:
         """Store a new object. Raises Outdated when its key is taken, ExtraOutdated."""
-        return await self._write(kind, message, 0, extras, ttl_s)
+        return await self._write(kind, message, 0, extras)
 
-    async def update(
-        self, kind: Kind, message: Any, revision: int, *, extras: Sequence[Extra] = (), ttl_s: int = 0
-    ) -> StoredObject:
+    async def update(self, kind: Kind, message: Any, revision: int, *, extras: Sequence[Extra] = ()) -> StoredObject:
         """Replace the object last written at `revision`. Raises Outdated when it is another by now, ExtraOutdated."""
-        return await self._write(kind, message, revision, extras, ttl_s)
+        return await self._write(kind, message, revision, extras)
 
     async def delete(self, stored: StoredObject, *, extras: Sequence[Extra] = ()) -> StoredObject:
         """Remove the object if it is still this revision; returns it as of its deletion."""
@@ -115,12 +129,12 @@ class ObjectStorage:
         """Write one key that is no object of the API. Raises ExtraOutdated."""
         await self._commit(None, extra, (), 0)
 
-    async def _write(self, kind: Kind, message: Any, guard: int, extras: Sequence[Extra], ttl_s: int) -> StoredObject:
+    async def _write(self, kind: Kind, message: Any, guard: int, extras: Sequence[Extra]) -> StoredObject:
         metadata = message.metadata
         metadata.ClearField("resource_version")
         value = conversion.to_stored(message, kind)
         main = Extra(kind.key(metadata.namespace, metadata.name), value, guard)
-        lease = await self._leases.lease(ttl_s) if ttl_s else 0
+        lease = await self._leases.lease(EVENT_TTL_S) if kind.kind == "Event" else 0
         revision = await self._commit(kind, main, extras, lease)
         return StoredObject.of_value(kind, metadata.namespace, metadata.name, value, revision)
 
@@ -142,6 +156,18 @@ class ObjectStorage:
                 raise ExtraOutdated(step.key)
             raise Outdated(StoredObject.of_pair(kind, pairs[0]) if pairs else None)
         raise AssertionError("the store refused a transaction whose guards all hold")
+
+
+def readable(kind: Kind, pair: kv_pb2.KeyValue) -> StoredObject | None:
+    """The object of a pair; None for one that is damaged.
+
+    One spoiled value must not take its resource down: it is reported, and reads as absent until it is repaired.
+    """
+    try:
+        return StoredObject.of_pair(kind, pair)
+    except ApiError as failure:
+        LOG.error("object.damaged", key=pair.key.decode("utf-8", "replace"), error=str(failure))
+        return None
 
 
 def _guard(step: Extra) -> rpc_pb2.Compare:

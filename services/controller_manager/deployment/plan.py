@@ -80,12 +80,14 @@ def _advance(rollout: Rollout, working: appsv1.DeploymentStatus, old_pods_exist:
     create = None
     if rollout.new is not None:
         revision.refresh_new(rollout)
-        _note_new(working, deployment, status.FOUND, f'Found new replica set "{rollout.new.metadata.name}"', now)
+        if status.deadline_s(deployment) is not None and status.find(working, status.PROGRESSING) is None:
+            message = f'Found new replica set "{rollout.new.metadata.name}"'
+            status.put(working, status.PROGRESSING, "True", status.FOUND, message, now)
     elif not is_recreate or not (rollout.active_old() or old_pods_exist):
         create = revision.make_new(rollout)
-        working_condition = f'Created new replica set "{create.metadata.name}"'
-        status.drop(working, status.PROGRESSING)
-        _note_new(working, deployment, status.CREATED, working_condition, now)
+        if status.deadline_s(deployment) is not None:
+            message = f'Created new replica set "{create.metadata.name}"'
+            status.put(working, status.PROGRESSING, "True", status.CREATED, message, now)
     if is_recreate:
         strategy.recreate(rollout, old_pods_exist)
     else:
@@ -94,14 +96,6 @@ def _advance(rollout: Rollout, working: appsv1.DeploymentStatus, old_pods_exist:
     after = status.counts(rollout, working, now)
     status.note_progress(rollout, deployment.status, after, now)
     return _finish(rollout, Plan(create=create, delete=spent), after, now)
-
-
-def _note_new(
-    working: appsv1.DeploymentStatus, deployment: appsv1.Deployment, reason: str, message: str, now: float
-) -> None:
-    """Begin to watch a rollout's progress, unless that has begun."""
-    if status.deadline_s(deployment) is not None and status.find(working, status.PROGRESSING) is None:
-        status.put(working, status.PROGRESSING, "True", reason, message, now)
 
 
 def _finish(rollout: Rollout, draft: Plan, after: appsv1.DeploymentStatus, now: float) -> Plan:

@@ -11,19 +11,17 @@ the next moment at which time alone changes something.
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.kubelet.core import events_text as text
-from navarch.services.kubelet.core.backoff import Backoff
-from navarch.services.kubelet.core.container_hash import container_hash
-from navarch.services.kubelet.core.observed import CREATED, EXITED, RUNNING, UNKNOWN, Container, Sandbox
+from navarch.services.kubelet.core.containers import Containers
+from navarch.services.kubelet.core.memory import Memory
+from navarch.services.kubelet.core.observed import EXITED, Container, Sandbox
 from navarch.services.kubelet.core.orders import (
     Admitted,
     DeletePod,
     Done,
-    Emit,
     EnsureImage,
     Event,
     Failed,
@@ -44,37 +42,15 @@ from navarch.services.kubelet.core.orders import (
     RunSandbox,
     Seen,
     StartContainer,
-    StopContainer,
     StopSandbox,
     Tick,
 )
 from navarch.services.kubelet.core.recovery import lost_containers, remembered_probes
-from navarch.services.kubelet.core.restart import is_sidecar, policy_of, should_restart
 from navarch.services.kubelet.core.stages import TRANSITIONS, IllegalTransition, Stage
 from navarch.services.kubelet.core.view import Verdict, View, Waiting
 
-Kind = Literal["Normal", "Warning"]
-
 FORCED_GRACE_S = 1.0
-# For how long ErrImagePull is shown before it becomes ImagePullBackOff.
-PULL_ERROR_SHOWN_S = 2.0
-# First and longest delay of an order's retries.
-RETRY_DELAYS_S: dict[str, tuple[float, float]] = {
-    "volumes": (0.5, 122.0),
-    "sandbox": (1.0, 60.0),
-    "image": (10.0, 300.0),
-    "start": (10.0, 300.0),
-}
-RETRY_DELAY_OTHERS_S = (1.0, 30.0)
 DEADLINE_MESSAGE = "Pod was active on the node longer than the specified deadline"
-
-
-@dataclass(frozen=True, slots=True)
-class _Kill:
-    """A live container that must go, and by when (Unix seconds)."""
-
-    message: str
-    deadline: float
 
 
 class PodMachine:
@@ -84,24 +60,25 @@ class PodMachine:
         self.view = View(pod)
         self.stage = Stage.NEW
         self.history: deque[str] = deque([Stage.NEW.value], maxlen=16)
-        self.wake_at: float | None = None
-        self.in_flight: dict[Key, Order] = {}
-        self.stop_deadline: float | None = None
+        self._memory = Memory()
+        self._containers = Containers(self.view, self._memory)
+        self._stop_deadline: float | None = None
         self._synced = False
         self._admitted = False
         self._api_gone = False
         self._volumes_ready = False
         self._volumes_released = False
         self._directories_removed = False
-        self._released: set[str] = set()
-        self._images: dict[str, str] = {}
-        self._kills: dict[str, _Kill] = {}
-        self._announced: set[tuple[str, ...]] = set()
-        self._retries = {kind: Backoff(*delays) for kind, delays in RETRY_DELAYS_S.items()}
-        self._other_retries = Backoff(*RETRY_DELAY_OTHERS_S)
-        self._retry_at: dict[Key, float] = {}
-        self._crashes = Backoff()
-        self._emitted: list[Emit] = []
+
+    @property
+    def in_flight(self) -> dict[Key, Order]:
+        """The orders that were given and not yet answered."""
+        return self._memory.in_flight
+
+    @property
+    def wake_at(self) -> float | None:
+        """When time alone changes something (Unix seconds)."""
+        return self._memory.notes.wake_at
 
     @property
     def runs_nothing(self) -> bool:
@@ -120,13 +97,23 @@ class PodMachine:
 
     def handle(self, event: Event, now: float) -> list[Order]:
         """Take in one event. now: Unix seconds. Returns the orders to carry out, in order."""
-        self._emitted = []
+        notes = self._memory.notes
+        notes.emitted = []
         if not self._absorb(event, now):
             return []
-        self.wake_at = None
+        notes.wake_at = None
         self._enter(self._stage_now(now))
-        orders = self._admit_orders(self._plans()[self.stage](now), now)
-        return [*self._emitted, *orders]
+        orders = self._give(self._plans()[self.stage](now), now)
+        return [*notes.emitted, *orders]
+
+    def _give(self, planned: list[Order], now: float) -> list[Order]:
+        """The orders that may be given now; they are under way from here on."""
+        given = [order for order in planned if self._memory.is_free(order, now)]
+        for order in given:
+            self.in_flight[order.key] = order
+            if isinstance(order, StartContainer):
+                self.view.starting.add(order.container)
+        return given
 
     def check_invariants(self) -> None:
         """Raise AssertionError where the machine contradicts itself."""
@@ -170,9 +157,7 @@ class PodMachine:
             case Probed(container_id, kind, healthy):
                 self._probed(container_id, kind, healthy, now)
             case ReferencesChanged():
-                held = [key for key in self._retry_at if key[0] in ("volumes", "start")]
-                for key in held:
-                    del self._retry_at[key]
+                self._memory.retries.allow_kinds("volumes", "start")
             case Tick():
                 pass
         return True
@@ -194,24 +179,23 @@ class PodMachine:
     def _stop_by(self, deadline: float) -> None:
         """The deadline of a Pod's end only ever comes nearer."""
         self.view.ending = True
-        self.stop_deadline = deadline if self.stop_deadline is None else min(self.stop_deadline, deadline)
+        self._stop_deadline = deadline if self._stop_deadline is None else min(self._stop_deadline, deadline)
 
     def _done(self, event: Done) -> None:
         order, runtime = event.order, self.view.runtime
         self._close(order)
-        self._backoff(order).reset(str(order.key[:2]))
-        self._retry_at.pop(order.key, None)
+        self._memory.retries.succeeded(order)
         self._see(event.facts, event.sequence)
         match order:
             case PrepareVolumes():
                 self._volumes_ready = True
             case EnsureImage(container):
-                self._images[container] = event.image_ref
+                self._memory.images[container] = event.image_ref
             case StartContainer(container):
-                self._images.pop(container, None)
+                self._memory.images.pop(container, None)
                 self.view.waiting.pop(container, None)
             case StopSandbox(id_):
-                self._released.add(id_)
+                self._memory.released.add(id_)
                 if (box := runtime.sandboxes.get(id_)) is not None:
                     runtime.see(replace(box, ready=False))
             case RemoveContainer(id_) | RemoveSandbox(id_):
@@ -227,20 +211,18 @@ class PodMachine:
         order = event.order
         self._close(order)
         self._see(event.facts, event.sequence)
-        backoff, key = self._backoff(order), str(order.key[:2])
-        backoff.retried(key, now, now)
-        self._retry_at[order.key] = now + backoff.delay_s(key)
+        self._memory.retries.failed(order, now)
         match order:
             case EnsureImage(container) | StartContainer(container):
-                self._images.pop(container, None)
+                self._memory.images.pop(container, None)
                 self.view.waiting[container] = Waiting(event.reason, event.message, now)
                 if any(isinstance(fact, Container) and fact.state == EXITED for fact in event.facts):
                     # It has become a run that ended, which waits as a crashed one.
-                    self._retry_at.pop(order.key, None)
+                    self._memory.retries.allow(order)
             case RunSandbox():
-                self._emit("Warning", "FailedCreatePodSandBox", text.sandbox_failed(event.message))
+                self._memory.notes.emit("Warning", "FailedCreatePodSandBox", text.sandbox_failed(event.message))
             case PrepareVolumes():
-                self._emit("Warning", "FailedMount", event.message)
+                self._memory.notes.emit("Warning", "FailedMount", event.message)
 
     def _close(self, order: Order) -> None:
         self.in_flight.pop(order.key, None)
@@ -252,7 +234,7 @@ class PodMachine:
         run = self.view.runtime.containers.get(container_id)
         if healthy or kind == ProbeKind.READINESS or run is None or not run.alive:
             return
-        container = self._spec_of(run.name)
+        container = self.view.container(run.name)
         if container is not None:
             probe = container.startup_probe if kind == ProbeKind.STARTUP else container.liveness_probe
             grace_s = (
@@ -260,7 +242,7 @@ class PodMachine:
                 if probe.HasField("termination_grace_period_seconds")
                 else self.view.pod.spec.termination_grace_period_seconds
             )
-            self._kill(run, text.probe_failed(run.name, kind), now + grace_s)
+            self._memory.kill(run, text.probe_failed(run.name, kind), now + grace_s)
 
     # Where it stands
 
@@ -284,7 +266,7 @@ class PodMachine:
         runtime = self.view.runtime
         if runtime.alive() or any(key[0] in ("start", "sandbox", "volumes") for key in self.in_flight):
             return Stage.STOPPING
-        if not self._volumes_released or any(id_ not in self._released for id_ in runtime.sandboxes):
+        if not self._volumes_released or any(id_ not in self._memory.released for id_ in runtime.sandboxes):
             return Stage.RELEASING
         if not (self.view.deleted or self._api_gone):
             return Stage.FINISHED
@@ -292,7 +274,7 @@ class PodMachine:
 
     def _nothing_left(self) -> bool:
         runtime = self.view.runtime
-        return self._directories_removed and not runtime.sandboxes and not self._removable()
+        return self._directories_removed and not runtime.sandboxes and not self._containers.removable()
 
     def _check_deadline(self, now: float) -> None:
         pod = self.view.pod
@@ -304,10 +286,10 @@ class PodMachine:
             return
         deadline = pod.status.start_time.seconds + pod.spec.active_deadline_seconds
         if now < deadline:
-            self._wake(deadline)
+            self._memory.notes.wake(deadline)
             return
         self.view.verdict = Verdict("DeadlineExceeded", DEADLINE_MESSAGE)
-        self._emit("Normal", "DeadlineExceeded", DEADLINE_MESSAGE)
+        self._memory.notes.emit("Normal", "DeadlineExceeded", DEADLINE_MESSAGE)
         self._stop_by(now + pod.spec.termination_grace_period_seconds)
 
     def _enter(self, target: Stage) -> None:
@@ -338,126 +320,32 @@ class PodMachine:
 
     def _start_pod(self, now: float) -> list[Order]:
         """Volumes, then the sandbox; the images of the first containers come meanwhile."""
-        runtime = self.view.runtime
-        orders: list[Order] = [
-            EnsureImage(container.name)
-            for container in self._first_containers()
-            if runtime.latest(container.name) is None and container.name not in self._images
-        ]
+        orders = self._containers.first_images()
         if not self._volumes_ready:
             return [PrepareVolumes(), *orders]
-        box = runtime.sandbox()
+        box = self.view.runtime.sandbox()
         if box is None:
             return [*orders, RunSandbox(0)]
         if box.ready:
             return orders
-        if box.id not in self._released:
-            self._announce(("changed", box.id), "Normal", "SandboxChanged", text.SANDBOX_CHANGED)
+        if box.id not in self._memory.released:
+            self._memory.notes.announce(("changed", box.id), "Normal", "SandboxChanged", text.SANDBOX_CHANGED)
             return [*orders, StopSandbox(box.id)]
-        return [*orders, *self._stop_all(now), RunSandbox(box.attempt + 1)]
-
-    def _first_containers(self) -> list[corev1.Container]:
-        inits = self.view.pod.spec.init_containers
-        return [inits[0]] if inits else list(self.view.pod.spec.containers)
+        return [*orders, *self._containers.stop_all(now), RunSandbox(box.attempt + 1)]
 
     def _run_containers(self, now: float) -> list[Order]:
-        pod, runtime = self.view.pod, self.view.runtime
-        box = runtime.ready_sandbox()
-        if box is None:
-            return []
-        progress = self.view.initialization(box)
-        wanted = [
-            (container, True)
-            for index, container in enumerate(pod.spec.init_containers)
-            if index == progress.position or (index < progress.position and is_sidecar(container))
-        ]
-        if progress.complete(pod):
-            wanted += [(container, False) for container in pod.spec.containers]
-        orders: list[Order] = []
-        for container, init in wanted:
-            orders += self._advance(container, init, box, now)
-        return orders + self._discard_old(box)
-
-    def _advance(self, container: corev1.Container, init: bool, box: Sandbox, now: float) -> list[Order]:
-        """Bring one container one step nearer to running."""
-        run = self.view.runtime.latest(container.name)
-        if run is None:
-            return self._launch(container, 0, box)
-        if run.state == RUNNING or run.state == UNKNOWN:
-            return self._correct(container, run, box, now)
-        if ("start", container.name) in self.in_flight:
-            return []
-        if run.state == CREATED:
-            return [RemoveContainer(run.id)]
-        elsewhere = run.sandbox_id != box.id
-        policy = policy_of(self.view.pod, container, init=init)
-        if not should_restart(policy, container, run) and not (init and elsewhere):
-            return []
-        if not elsewhere and not self._rested(container.name, run, now):
-            return []
-        launch = self._launch(container, run.attempt + 1, box)
-        if any(isinstance(order, StartContainer) for order in self._allowed(launch, now)):
-            self._crashes.retried(container.name, run.ended_at, now)
-        return launch
-
-    def _rested(self, name: str, run: Container, now: float) -> bool:
-        """Whether a crashed container has waited long enough."""
-        due = self._crashes.due(name, run.ended_at)
-        if now >= due:
-            return True
-        self._wake(due)
-        pod = self.view.pod
-        delay_s = self._crashes.delay_s(name)
-        self.view.waiting[name] = Waiting("CrashLoopBackOff", text.crash_waiting(delay_s, name, pod), now)
-        self._announce(("crash", run.id), "Warning", "BackOff", text.crash_event(name, pod), name)
-        return False
-
-    def _launch(self, container: corev1.Container, attempt: int, box: Sandbox) -> list[Order]:
-        image_ref = self._images.get(container.name)
-        if image_ref is None:
-            return [EnsureImage(container.name)]
-        return [StartContainer(container.name, attempt, box, image_ref)]
-
-    def _correct(self, container: corev1.Container, run: Container, box: Sandbox, now: float) -> list[Order]:
-        """Stop a live container that must not live on as it is."""
-        grace_s = float(self.view.pod.spec.termination_grace_period_seconds)
-        if run.sandbox_id != box.id or run.state == UNKNOWN:
-            self._kill(run, text.stopping(run.name), now + grace_s)
-        elif run.hash and run.hash != container_hash(container):
-            self._kill(run, text.definition_changed(run.name), now + grace_s)
-        kill = self._kills.get(run.id)
-        return [self._stop(run, kill)] if kill else []
-
-    def _kill(self, run: Container, message: str, deadline: float) -> None:
-        self._kills.setdefault(run.id, _Kill(message, deadline))
-
-    def _stop(self, run: Container, kill: _Kill) -> StopContainer:
-        self._announce(("kill", run.id), "Normal", "Killing", kill.message, run.name)
-        return StopContainer(run.id, run.name, kill.deadline, kill.message)
+        box = self.view.runtime.ready_sandbox()
+        return self._containers.run(box, now) if box is not None else []
 
     def _stop_containers(self, now: float) -> list[Order]:
-        """The main containers first, all at once; then the sidecars, last started first (KEP-753)."""
-        if self.stop_deadline is None:
+        if self._stop_deadline is None:
             self._stop_by(now + self.view.pod.spec.termination_grace_period_seconds)
-        return self._stop_all(now)
-
-    def _stop_all(self, now: float) -> list[Order]:
-        sidecars = [container.name for container in self.view.pod.spec.init_containers if is_sidecar(container)]
-        alive = self.view.runtime.alive()
-        first = [run for run in alive if run.name not in sidecars]
-        if not first and alive:
-            first = [max(alive, key=lambda run: sidecars.index(run.name))]
-        deadline = self.stop_deadline if self.stop_deadline is not None else now
-        kills = {run.id: _Kill(text.stopping(run.name), deadline) for run in first}
-        for id_, kill in kills.items():
-            known = self._kills.get(id_)
-            self._kills[id_] = kill if known is None or deadline < known.deadline else known
-        return [self._stop(run, self._kills[run.id]) for run in first]
+        return self._containers.stop_all(self._stop_deadline or now)
 
     def _release(self, _: float) -> list[Order]:
         """Give back sandboxes and volumes; of a deleted Pod, everything, while the API forgets it."""
         runtime = self.view.runtime
-        held = [StopSandbox(id_) for id_ in runtime.sandboxes if id_ not in self._released]
+        held = [StopSandbox(id_) for id_ in runtime.sandboxes if id_ not in self._memory.released]
         if held:
             return list(held)
         if not self._volumes_released:
@@ -465,81 +353,9 @@ class PodMachine:
         if not (self.view.deleted or self._api_gone):
             return []
         orders: list[Order] = [] if self._api_gone else [DeletePod()]
-        removable = self._removable()
+        removable = self._containers.removable()
         if removable:
             return [*orders, *removable]
         if runtime.sandboxes:
             return [*orders, *(RemoveSandbox(id_) for id_ in runtime.sandboxes)]
         return orders if self._directories_removed else [*orders, ReleaseVolumes(everything=True)]
-
-    def _removable(self) -> list[Order]:
-        return [RemoveContainer(run.id) for run in self.view.runtime.containers.values() if not run.lost]
-
-    def _discard_old(self, box: Sandbox) -> list[Order]:
-        """Keep the newest run of each container and the one before it, for lastState and its log."""
-        runtime = self.view.runtime
-        orders: list[Order] = []
-        kept: set[str] = set()
-        for name in {run.name for run in runtime.containers.values()}:
-            runs = sorted(runtime.runs(name), key=lambda run: (run.attempt, run.created_at))
-            orders += [RemoveContainer(run.id) for run in runs[:-2] if run.state == EXITED and not run.lost]
-            kept |= {run.sandbox_id for run in runs}
-        for other in runtime.sandboxes.values():
-            if other.id != box.id and other.id not in kept:
-                orders.append(RemoveSandbox(other.id) if other.id in self._released else StopSandbox(other.id))
-        return orders
-
-    # Giving orders
-
-    def _admit_orders(self, orders: list[Order], now: float) -> list[Order]:
-        """Drop what is under way or held back, note the rest as under way."""
-        allowed = self._allowed(orders, now)
-        for order in allowed:
-            self.in_flight[order.key] = order
-            if isinstance(order, StartContainer):
-                self.view.starting.add(order.container)
-        for order in orders:
-            if isinstance(order, EnsureImage) and order.key in self._retry_at:
-                self._show_pull_backoff(order, now)
-        return allowed
-
-    def _allowed(self, orders: list[Order], now: float) -> list[Order]:
-        allowed = []
-        for order in orders:
-            retry_at = self._retry_at.get(order.key, 0.0)
-            if retry_at > now:
-                self._wake(retry_at)
-            elif order.key not in self.in_flight:
-                allowed.append(order)
-        return allowed
-
-    def _show_pull_backoff(self, order: EnsureImage, now: float) -> None:
-        waiting = self.view.waiting.get(order.container)
-        container = self._spec_of(order.container)
-        if waiting is None or container is None or waiting.reason != "ErrImagePull" or order.key in self.in_flight:
-            return
-        if now < waiting.since + PULL_ERROR_SHOWN_S:
-            self._wake(waiting.since + PULL_ERROR_SHOWN_S)
-            return
-        message = text.pull_waiting(container.image, waiting)
-        self.view.waiting[order.container] = Waiting("ImagePullBackOff", message, now)
-        self._emit("Normal", "BackOff", text.pull_backoff(container.image), order.container)
-        self._emit("Warning", "Failed", "Error: ImagePullBackOff", order.container)
-
-    def _backoff(self, order: Order) -> Backoff:
-        return self._retries.get(order.key[0], self._other_retries)
-
-    def _wake(self, at: float) -> None:
-        self.wake_at = at if self.wake_at is None else min(self.wake_at, at)
-
-    def _announce(self, once: tuple[str, ...], type_: Kind, reason: str, message: str, container: str = "") -> None:
-        if once not in self._announced:
-            self._announced.add(once)
-            self._emit(type_, reason, message, container)
-
-    def _emit(self, type_: Kind, reason: str, message: str, container: str = "") -> None:
-        self._emitted.append(Emit(type_, reason, message, container))
-
-    def _spec_of(self, name: str) -> corev1.Container | None:
-        spec = self.view.pod.spec
-        return next((one for one in [*spec.containers, *spec.init_containers] if one.name == name), None)

@@ -49,6 +49,11 @@ class View:
         """Whether the API server asks for its end."""
         return self.pod.metadata.HasField("deletion_timestamp")
 
+    def container(self, name: str) -> corev1.Container | None:
+        """A container of the Pod's spec, init or not, by name."""
+        spec = self.pod.spec
+        return next((one for one in [*spec.containers, *spec.init_containers] if one.name == name), None)
+
     def started(self, container: corev1.Container, run: Container) -> bool:
         """Whether a run is up: its hook has ended and its startup probe has succeeded."""
         if not run.alive or run.name in self.starting:

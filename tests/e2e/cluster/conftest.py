@@ -230,7 +230,9 @@ class Space:
 
     async def navarch(self, *words: str, check: bool = True, stdin: str = "") -> str:
         """What a command says of this namespace."""
-        return await asyncio.to_thread(self.cluster.navarch, *words, "-n", self.name, check=check, stdin=stdin)
+        scoped = [words[0], *(["-n", self.name] if words[0] != "rollout" else [words[1], "-n", self.name])]
+        rest = words[len(scoped) - 2 :]
+        return await asyncio.to_thread(self.cluster.navarch, *scoped, *rest, check=check, stdin=stdin)
 
     async def create(self, document: dict[str, Any]) -> Any:
         """Create an object from what would be in a manifest."""
@@ -251,11 +253,13 @@ class Space:
         )
         return pod
 
-    async def deployment(self, name: str, replicas: int, script: str, **spec: Any) -> Any:
-        """Create a Deployment whose container "main" runs a shell script. spec: more of the Deployment."""
+    async def deployment(
+        self, name: str, replicas: int, script: str, container: dict[str, Any] | None = None, **spec: Any
+    ) -> Any:
+        """Create a Deployment whose container "main" runs a shell script. container, spec: more of both."""
         template = {
             "metadata": {"labels": {"app": name}},
-            "spec": {"terminationGracePeriodSeconds": 1, "containers": [self.container(script)]},
+            "spec": {"terminationGracePeriodSeconds": 1, "containers": [self.container(script, **(container or {}))]},
         }
         whole = {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": template, **spec}
         return await self.create(
@@ -342,6 +346,14 @@ def is_ready(pod: corev1.Pod) -> bool:
     """Whether its condition Ready is True and it is to stay."""
     ready = any(one.type == "Ready" and one.status == "True" for one in pod.status.conditions)
     return ready and not pod.metadata.HasField("deletion_timestamp")
+
+
+@pytest.fixture
+async def default_space(cluster: RealCluster) -> AsyncIterator[Space]:
+    """The namespace "default", where manifests go that name none."""
+    client = cluster.connect()
+    yield Space(cluster, client, "default")
+    await client.close()
 
 
 @pytest.fixture

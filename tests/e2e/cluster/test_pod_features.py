@@ -32,6 +32,10 @@ def main_status(pod: corev1.Pod) -> corev1.ContainerStatus:
     return found
 
 
+def container_id(pod: corev1.Pod) -> str:
+    return main_status(pod).container_id.rpartition("/")[2]
+
+
 def control_group(pid: str, controller: str) -> Path:
     """Where the limits of a process of this host are."""
     rows = (line.split(":", 2) for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines())
@@ -148,7 +152,7 @@ async def test_limits_are_in_the_control_group(space: "Space") -> None:
     await space.pod("limited", FOREVER, resources=resources)
     pod = await space.ready("limited")
     assert pod.status.qos_class == "Burstable"
-    pid = str(space.cluster.tasks()[main_status(pod).container_id.removeprefix("containerd://")])
+    pid = str(space.cluster.tasks()[container_id(pod)])
     cpu, memory = control_group(pid, "cpu"), control_group(pid, "memory")
     if (cpu / "cpu.max").exists():
         assert (cpu / "cpu.max").read_text().split() == ["25000", "100000"]
@@ -192,7 +196,7 @@ async def test_a_pod_that_is_deleted_may_tidy_up(space: "Space", tmp_path: Path)
 async def test_a_pod_that_does_not_listen_is_killed_after_its_grace(space: "Space") -> None:
     await space.pod("deaf", "trap '' TERM; while true; do sleep 0.1; done", {"terminationGracePeriodSeconds": 2})
     pod = await space.ready("deaf")
-    name = main_status(pod).container_id.removeprefix("containerd://")
+    name = container_id(pod)
     await space.client.delete(corev1.Pod, "deaf", space.name)
     assert name in space.cluster.tasks()
     await space.gone("deaf")
@@ -254,6 +258,7 @@ async def test_readiness_decides_who_is_an_endpoint(space: "Space") -> None:
     async def is_endpoint(ready: bool) -> bool:
         return [one for _, one in await ready_endpoints()] == [ready]
 
+    await space.until_pod("probed", lambda pod: pod.status.phase == "Running", "runs")
     await space.eventually(lambda: is_endpoint(False), "an endpoint that is not ready")
     await space.execute("probed", "touch", "/tmp/ready")
     pod = await space.ready("probed")
@@ -268,12 +273,12 @@ async def test_a_failing_liveness_probe_restarts(space: "Space") -> None:
     script = "mkdir /www; touch /www/alive; exec httpd -f -h /www -p 8080"
     await space.pod("lively", script, livenessProbe=probe | {"initialDelaySeconds": 1})
     pod = await space.ready("lively")
-    first = main_status(pod).container_id
+    first = container_id(pod)
     await space.execute("lively", "rm", "/www/alive")
     pod = await space.until_pod(
         "lively", lambda pod: main_status(pod).restart_count == 1 and main_status(pod).ready, "restarted"
     )
-    assert main_status(pod).container_id != first
+    assert container_id(pod) != first
     assert "Liveness probe failed" in await space.navarch("describe", "pod", "lively")
 
 

@@ -82,6 +82,9 @@ class Cluster:
     async def compact(self, revision: str) -> None:
         await call_store(self.store, "Compact", rpc_pb2.CompactionRequest(revision=int(revision)))
 
+    async def write(self, key: bytes, value: bytes) -> None:
+        await call_store(self.store, "Put", rpc_pb2.PutRequest(key=key, value=value))
+
     async def another_server(self) -> ApiServer:
         return await serve(self.stack, self.authority, self.store)
 

@@ -46,6 +46,7 @@ def nameless(authority: CertificateAuthority) -> Credentials:
     """A good certificate of the authority whose subject has no common name."""
     key = ec.generate_private_key(ec.SECP256R1())
     issuer = x509.load_pem_x509_certificate(authority.cert_pem)
+    signer: Any = serialization.load_pem_private_key(authority.key_pem, None)
     now = datetime.now(UTC)
     certificate = (
         x509.CertificateBuilder()
@@ -55,7 +56,7 @@ def nameless(authority: CertificateAuthority) -> Credentials:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(minutes=1))
         .not_valid_after(now + timedelta(days=1))
-        .sign(serialization.load_pem_private_key(authority.key_pem, None), hashes.SHA256())
+        .sign(signer, hashes.SHA256())
     )
     pem = serialization.Encoding.PEM
     key_pem = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

@@ -34,7 +34,7 @@ class Kubelet(node_pb2_grpc.NodeServicer):
 async def stub(cluster: Any) -> Any:
     own = cluster.authority.issue("system:node:n1", ["system:nodes"], [], ["127.0.0.1"], now=time.time(), server=True)
     kubelet = GrpcServer(own)
-    kubelet.add(node_pb2_grpc.add_NodeServicer_to_server, Kubelet())
+    kubelet.add(node_pb2_grpc.add_NodeServicer_to_server, Kubelet())  # type: ignore[abstract]
     port = await kubelet.start("127.0.0.1:0")
     cluster.stack.push_async_callback(kubelet.stop)
     node = corev1.Node()

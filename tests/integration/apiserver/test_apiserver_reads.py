@@ -67,7 +67,7 @@ class TestList:
         ],
     )
     @pytest.mark.parametrize("namespace", ["", "default"])
-    async def test_selectors(self, client: Client, selectors: dict[str, str], found: list[str], namespace: str) -> None:
+    async def test_selectors(self, client: Client, selectors: dict[str, Any], found: list[str], namespace: str) -> None:
         await client.create(config_map("a", app="x"))
         await client.create(config_map("b", app="x", tier="back"))
         await client.create(config_map("c", app="y"))
@@ -236,3 +236,19 @@ class TestWatch:
         assert all(one == seen[0] for one in seen)
         for stream in streams:
             await stream.aclose()
+
+
+async def test_a_damaged_value_does_not_take_its_resource_down(cluster: Any) -> None:
+    client: Client = cluster.client
+    await client.create(config_map("a"))
+    key = b"/registry/configmaps/default/"
+    for name, value in ((b"bad", b"k8s\0\xff\xff"), (b"\xff\xfe", b"rubbish"), (b"z", b"")):
+        await cluster.write(key + name, value)
+    assert names((await client.list(ConfigMap, "default")).items) == ["a"]
+    assert names((await client.list(ConfigMap, "default", limit=1)).items) == ["a"]
+    with pytest.raises(errors.ApiError):
+        await client.get(ConfigMap, "bad", "default")
+    other = await cluster.another_server()
+    restarted = Client.connect(f"127.0.0.1:{other.port}", cluster.credentials("x", "system:masters"))
+    assert names((await restarted.list(ConfigMap)).items) == ["a"]
+    await restarted.close()

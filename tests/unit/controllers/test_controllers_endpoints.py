@@ -1,7 +1,7 @@
 """Endpoints and EndpointSlices: who is behind a Service, and the fewest writes that say so."""
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
@@ -151,6 +151,7 @@ def test_an_unneeded_slice_is_rewritten_rather_than_replaced() -> None:
 members = st.sets(st.integers(0, 400), max_size=320)
 
 
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(history=st.lists(members, min_size=1, max_size=4))
 def test_slices_follow_any_history(history: list[set[int]]) -> None:
     service = a_service()

@@ -4,7 +4,7 @@ import math
 from ipaddress import ip_network
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
@@ -207,6 +207,7 @@ class TestAddresses:
     def test_the_lowest_free_part(self, taken: list[str], expected: str) -> None:
         assert allocate([Range.parse("10.244.0.0/16")], map(ip_network, taken)) == [expected]
 
+    @settings(deadline=None)
     @given(numbers=st.sets(st.integers(0, 15)))
     def test_it_is_the_lowest_whatever_is_taken(self, numbers: set[int]) -> None:
         cluster = Range.parse("10.0.0.0/20")

@@ -1,0 +1,55 @@
+"""What an interrupted start leaves outside containerd's knowledge, and how it is cleared.
+
+When the shim is killed while containerd makes a task, the containerd-shim waits for someone to read the pipes.
+containerd gives up on it after some seconds and forgets it, but the process, and the mount of its root file
+system, may stay for good. Nothing tells us so; it is seen only in /proc.
+"""
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+from navarch.runtime_shim.containerd import linux
+from navarch.services.base.clock import Clock
+
+SHIM_PROGRAM = "containerd-shim-runc-v2"
+# How long containerd may take to clean up after a containerd-shim that we killed, before we do it.
+CLEAN_UP_S = 5.0
+POLL_S = 0.02
+
+
+def shim_processes(containerd_socket: Path, container_id: str = "") -> Iterator[int]:
+    """The containerd-shims that serve this containerd, or only this container of it, by how they were started."""
+    wanted = {os.fsencode(containerd_socket), *([container_id.encode()] if container_id else [])}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal():
+            continue
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue  # Ended just now.
+        if Path(os.fsdecode(words[0])).name == SHIM_PROGRAM and wanted <= set(words):
+            yield int(entry.name)
+
+
+def mount_points(below: str) -> list[Path]:
+    """Where something is mounted, inner ones first, of paths that contain this text."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    # The kernel writes blanks and the like in octal.
+    points = (line.split(" ")[4].encode().decode("unicode_escape") for line in lines)
+    return [Path(point) for point in sorted((p for p in points if below in f"{p}/"), key=len, reverse=True)]
+
+
+async def clear(containerd_socket: Path, container_id: str, clock: Clock) -> None:
+    """End a task that containerd no longer, or not yet, knows of. Not for one that it lists."""
+    for pid in shim_processes(containerd_socket, container_id):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    deadline = clock.monotonic() + CLEAN_UP_S
+    while mount_points(f"/{container_id}/rootfs/"):
+        if clock.monotonic() > deadline:
+            for point in mount_points(f"/{container_id}/rootfs/"):
+                linux.unmount(point)
+        await clock.sleep(POLL_S)
