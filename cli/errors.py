@@ -2,6 +2,10 @@
 
 import os
 import traceback
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from navarch.services.api.errors import ApiError
 
 DEBUG_VARIABLE = "NAVARCH_DEBUG"
 
@@ -27,9 +31,10 @@ def explain(error: BaseException) -> str:
     return f"error: this is a bug: {type(error).__name__}: {error}\n(where: set {DEBUG_VARIABLE}=1 and repeat)"
 
 
-def refusal(error: Exception, subject: str = "") -> str:
-    """A refusal of the server, with the object it is about where the message does not name it."""
-    reason: str = getattr(error, "reason", "")
-    message: str = getattr(error, "message", "") or str(error)
-    origin = f"Error from server ({reason})" if reason else "Error from server"
-    return f"{origin}: {subject}: {message}" if subject else f"{origin}: {message}"
+def refusal(error: "ApiError", subject: str = "") -> str:
+    """A refusal of the server; ``subject``: where the object comes from. Several faults are a line each."""
+    origin = f"Error from server ({error.reason})" if error.reason else "Error from server"
+    if len(error.causes) > 1 and error.reason == "Invalid":
+        faults = "".join(f"\n* {cause.field}: {cause.message}" for cause in error.causes)
+        return f"{origin}: {subject or error.message.partition(' is invalid')[0]} is invalid:{faults}"
+    return f"{origin}: {subject}: {error.message}" if subject else f"{origin}: {error.message}"

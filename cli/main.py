@@ -3,13 +3,14 @@
 import gc
 import os
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
 
 # Hardly anything that is loaded at the start ever becomes garbage, and looking for it takes a sixth of the time.
 gc.disable()
 
 import typer  # noqa: E402
+import typer.main  # noqa: E402
 
 from navarch.cli.commands import FAMILIES, register  # noqa: E402
 from navarch.cli.errors import explain  # noqa: E402
@@ -33,9 +34,9 @@ def main() -> NoReturn:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line. Returns its exit code; errors that people cause or meet are one line on stderr."""
     words = options_behind_verb(arguments)
-    app = build(words)
+    program = typer.main.get_command(build(words))
     try:
-        app(words)
+        program(plain_flags(words, _flags(program, words)), prog_name="navarch")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
     except KeyboardInterrupt:
@@ -74,6 +75,32 @@ def options_behind_verb(arguments: Sequence[str]) -> list[str]:
         del rest[:taken]
     depth = 2 if rest[:1] and rest[0] in FAMILIES else 1
     return [*rest[:depth], *leading, *rest[depth:]]
+
+
+def plain_flags(words: Sequence[str], flags: Mapping[str, str]) -> list[str]:
+    """``--wait=false`` as ``--no-wait``, ``--all=true`` as ``--all``. ``flags``: each with its opposite, or ""."""
+    end = words.index("--") if "--" in words else len(words)
+    plain = []
+    for word in words[:end]:
+        flag, _, value = word.partition("=")
+        if flag in flags and value in ("true", "false"):
+            plain += filter(None, [flag if value == "true" else flags[flag]])
+        else:
+            plain.append(word)
+    return [*plain, *words[end:]]
+
+
+def _flags(program: Any, words: Sequence[str]) -> dict[str, str]:
+    """The flags of the command that is called, with what turns each off."""
+    command = program
+    for word in words[:2]:
+        command = getattr(command, "commands", {}).get(word, command)
+    return {
+        name: (option.secondary_opts or [""])[0]
+        for option in command.params
+        if getattr(option, "is_flag", False)
+        for name in option.opts
+    }
 
 
 if __name__ == "__main__":

@@ -114,6 +114,8 @@ def _resized(queue: Requests) -> None:
 
 
 async def _read_stdin(queue: Requests) -> None:
-    async for data in terminal.stdin_chunks():
-        await queue.put(node_pb2.ExecRequest(stdin=data))
-    await queue.put(node_pb2.ExecRequest(close_stdin=True))
+    try:
+        async for data in terminal.stdin_chunks():
+            await queue.put(node_pb2.ExecRequest(stdin=data))
+    finally:
+        await queue.put(node_pb2.ExecRequest(close_stdin=True))

@@ -155,14 +155,15 @@ def undo(
         current = _revision(deployment)
         number = to_revision or max((one for one in revisions if one < current), default=0)
         if number not in revisions:
-            wanted = f"revision {number}" if number else "a revision before this one"
-            raise UsageError(f"{target} has no {wanted}; it has {', '.join(map(str, sorted(revisions)))}")
+            missing = f"revision {number}" if number else "revision before this one"
+            raise UsageError(f"{target} has no {missing}; it has {', '.join(map(str, sorted(revisions)))}")
         earlier = appsv1.DeploymentSpec(template=revisions[number].spec.template).template
         earlier.metadata.labels.pop(TEMPLATE_HASH, None)
-        if earlier == deployment.spec.template:
+        wanted = codec.to_json(earlier)
+        if wanted == codec.to_json(deployment.spec.template):
             print(f"{target} skipped rollback (current template already matches revision {number})")
             return
-        patch = [{"op": "replace", "path": "/spec/template", "value": codec.to_json(earlier)}]
+        patch = [{"op": "replace", "path": "/spec/template", "value": wanted}]
         await session.client.patch(appsv1.Deployment, target.name, target.namespace, patch, "json")
         print(f"{target} rolled back")
 

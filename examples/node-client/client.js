@@ -29,15 +29,17 @@ const { values: options } = parseArgs({
 const contracts = protoLoader.loadSync(['navarch/objects.proto', 'k8s/core/v1.proto', 'k8s/meta/v1.proto'], {
   includeDirs: [PROTOS],
   longs: Number,
+  enums: String,
 })
 
-// The loader gives each message a serializer and a deserializer; Any needs them by name.
+// The loader gives each message a serializer and a deserializer; Any needs them by name. (The loader brings its own
+// definition of Any, whose fields keep their names in the contract.)
 const pack = (name, object) => ({
-  typeUrl: TYPE_URL + name,
+  type_url: TYPE_URL + name,
   value: contracts[name].serialize(object),
 })
 const unpack = (any) => {
-  const name = any.typeUrl.slice(any.typeUrl.lastIndexOf('/') + 1)
+  const name = any.type_url.slice(any.type_url.lastIndexOf('/') + 1)
   return contracts[name].deserialize(any.value)
 }
 

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 from google.protobuf import any_pb2
 
+from navarch.protos.containerd import task_pb2
 from navarch.protos.containerd.services.containers import v1_pb2 as containersv1
 from navarch.protos.containerd.services.snapshots import v1_pb2 as snapshotsv1
 from navarch.protos.containerd.services.tasks import v1_pb2 as tasksv1
@@ -68,6 +69,8 @@ class Containers:
             container = Container(record, sandbox)
             try:
                 await self._maker.make(container, image)
+                if not sandbox.ready:
+                    raise errors.FailedPrecondition(f"sandbox {sandbox.record.id} was stopped meanwhile")
             except BaseException:
                 await asyncio.shield(asyncio.ensure_future(self.discard(record.id)))
                 raise
@@ -172,7 +175,10 @@ class Containers:
 
     async def kill(self, container: Container) -> None:
         """SIGKILL; returns when it has exited. Idempotent. Raises DeadlineExceeded."""
-        if container.record.phase != ContainerPhase.RUNNING:
+        async with container.lock:
+            # A start that is under way decides first what there is to kill.
+            running = container.record.phase == ContainerPhase.RUNNING
+        if not running:
             return
         # Without a PID namespace of its own, killing the first process leaves the others.
         options = container.record.config.linux.security_context.namespace_options
@@ -198,14 +204,14 @@ class Containers:
         try:
             answer = await self._client.tasks.Get(tasksv1.GetRequest(container_id=container.record.id))
         except errors.NotFound:
-            await self.on_exit(container, UNKNOWN_CODE, self._world.now_ns())
+            await self.on_exit(container, UNKNOWN_CODE, self._world.now_ns(), reason="Unknown")
             return
         process = answer.process
-        if process.status == 3:  # STOPPED
+        if process.status == task_pb2.Status.STOPPED:
             await self.on_exit(container, process.exit_status, process.exited_at.ToNanoseconds())
 
-    async def on_exit(self, container: Container, code: int, finished_at_ns: int) -> None:
-        """The process has ended. Idempotent: events and listings may both say so."""
+    async def on_exit(self, container: Container, code: int, finished_at_ns: int, reason: str = "") -> None:
+        """The process has ended. Idempotent: events and listings may both say so. reason: where the code tells none."""
         async with container.lock:
             record = container.record
             if record.phase != ContainerPhase.RUNNING:
@@ -215,9 +221,9 @@ class Containers:
                     await asyncio.wait_for(container.output.pipes.drained.wait(), DRAIN_TIMEOUT_S)
             if code == SIGKILL_CODE and not container.oom_killed:
                 container.oom_killed = self._cgroups.oom_kills(record.cgroup_path) > 0
-            reason = "OOMKilled" if container.oom_killed else "Completed" if code == 0 else "Error"
+            told = "OOMKilled" if container.oom_killed else "Completed" if code == 0 else "Error"
             self.close_output(container, remove=True)
-            self._finish(container, code, finished_at_ns, "Unknown" if code == UNKNOWN_CODE else reason, "")
+            self._finish(container, code, finished_at_ns, reason or told, "")
             # Within the lock: containerd does not bear two deletions of one task at once.
             try:
                 await self.delete_task(record.id)
@@ -230,7 +236,11 @@ class Containers:
         record.phase, record.pid = ContainerPhase.EXITED, 0
         record.exit_code, record.finished_at_ns = code, max(finished_at_ns, record.started_at_ns)
         record.reason, record.message = reason, message
-        self._world.state.save(record)
+        try:
+            self._world.state.save(record)
+        except OSError as failure:
+            # True all the same; after a restart containerd tells it again.
+            LOG.error("container.not_saved", container=record.id, error=failure)
         container.exited.set()
         self._world.publish(container.sandbox, record.id, criv1.ContainerEventType.CONTAINER_STOPPED_EVENT)
 

@@ -18,6 +18,7 @@ from navarch.protos.cri import v1_pb2 as criv1
 from navarch.runtime_shim.containerd import linux, lookups, sandbox_files, signals, spec, users
 from navarch.runtime_shim.containerd.cgroups import Cgroups
 from navarch.runtime_shim.containerd.client import ContainerdClient
+from navarch.runtime_shim.containerd.images import reference
 from navarch.runtime_shim.containerd.images.catalog import ImageContent
 from navarch.runtime_shim.containerd.records import ContainerPhase, ContainerRecord
 from navarch.runtime_shim.containerd.world import Container, World
@@ -54,7 +55,7 @@ class Maker:
         """From the record on disk to CREATED. Whatever stops it: `Containers.discard` removes what it made."""
         record, config = container.record, container.record.config
         record.image_id = image.image_id
-        record.image_ref = config.image.user_specified_image or config.image.image
+        record.image_ref = _image_reference(config.image, image)
         record.stop_signal = signals.stop_signal(config.stop_signal, image.config.stop_signal)
         parent = container.sandbox.record.config.linux.cgroup_parent.strip("/") or DEFAULT_CGROUP_PARENT
         record.cgroup_path = f"/{parent}/{record.id}"
@@ -131,3 +132,11 @@ class Maker:
             snapshotter=self.snapshotter,
             snapshot_key=record.id,
         )
+
+
+def _image_reference(asked: criv1.ImageSpec, image: ImageContent) -> str:
+    """The image by repository and digest, which is what a Pod's status shows; by id where no name is known."""
+    name = asked.user_specified_image or asked.image
+    if reference.image_id(name):
+        return image.image_id
+    return f"{reference.parse(name).repository}@{image.target_digest}"

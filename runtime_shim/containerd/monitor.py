@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 import grpc
 from google.protobuf import any_pb2
 
-from navarch.protos.containerd import events_pb2, types_pb2
+from navarch.protos.containerd import events_pb2, task_pb2, types_pb2
 from navarch.protos.containerd.services.events import v1_pb2 as eventsv1
 from navarch.protos.containerd.services.tasks import v1_pb2 as tasksv1
 from navarch.runtime_shim import errors
@@ -27,8 +27,7 @@ LOG = get_logger("shim.monitor")
 EXIT_TOPIC, OOM_TOPIC, ECHO_TOPIC = "/tasks/exit", "/tasks/oom", "/navarch/echo"
 ECHO_RETRY_S = 0.1
 RESUBSCRIBE_S = 0.2
-# Task status STOPPED of containerd.
-STOPPED = 3
+STOPPED = task_pb2.Status.STOPPED
 
 
 class Monitor:

@@ -4,8 +4,11 @@ Records lead to everything; containerd is asked only for what they can't know: w
 ours in containerd without a record was being removed, or lost its folder: it goes too.
 """
 
+from collections.abc import Awaitable
+
 import grpc
 
+from navarch.protos.containerd import task_pb2
 from navarch.protos.containerd.services.containers import v1_pb2 as containersv1
 from navarch.protos.containerd.services.snapshots import v1_pb2 as snapshotsv1
 from navarch.protos.containerd.services.tasks import v1_pb2 as tasksv1
@@ -22,8 +25,6 @@ from navarch.runtime_shim.containerd.world import Container, Sandbox, World
 from navarch.services.base.log import get_logger
 
 LOG = get_logger("shim.recovery")
-# Task states of containerd.
-CREATED, RUNNING = 1, 2
 
 
 class Recovery:
@@ -40,19 +41,30 @@ class Recovery:
 
     async def recover(self) -> None:
         """May be repeated after a failure. Raises ShimError where containerd can't be asked."""
+        for container in self._world.containers.values():
+            self._containers.close_output(container, remove=False)
         self._world.sandboxes.clear()
         self._world.containers.clear()
         for sandbox_id, record in list(self._world.state.sandboxes()):
             if record is not None and record.phase != SandboxPhase.CREATING:
                 self._world.sandboxes[sandbox_id] = Sandbox(self._checked(record))
         for container_id, found in list(self._world.state.containers()):
-            await self._restore(container_id, found)
+            await self._attempt(container_id, self._restore(container_id, found))
         for sandbox_id, record in list(self._world.state.sandboxes()):
             if sandbox_id not in self._world.sandboxes:
                 LOG.info("sandbox.leftover", sandbox=sandbox_id)
-                await self._sandboxes.discard(record or _unknown(sandbox_id))
+                await self._attempt(sandbox_id, self._sandboxes.discard(record or _unknown(sandbox_id)))
         await self._remove_strays()
         LOG.info("recovered", sandboxes=len(self._world.sandboxes), containers=len(self._world.containers))
+
+    async def _attempt(self, subject: str, work: Awaitable[None]) -> None:
+        """One that resists must not keep the others from being served; the next start tries again."""
+        try:
+            await work
+        except errors.Unavailable:
+            raise
+        except (errors.ShimError, OSError) as failure:
+            LOG.error("recovery.failed", subject=subject, error=failure)
 
     def _checked(self, record: SandboxRecord) -> SandboxRecord:
         """A sandbox without its namespaces (the host was restarted) is not ready; its network is to be undone."""
@@ -84,13 +96,13 @@ class Recovery:
             if record.phase == ContainerPhase.CREATED:
                 await self._containers.clear(record.id)
             return
-        if record.phase == ContainerPhase.CREATED and process.status == CREATED:
+        if record.phase == ContainerPhase.CREATED and process.status == task_pb2.Status.CREATED:
             # Killed between the task's creation and its start: as if neither had been.
             await self._containers.delete_task(record.id)
             return
-        self._containers.open_output(container)
         if record.phase == ContainerPhase.CREATED:
             self._containers.started(container, process.pid)
+        self._containers.open_output(container)
 
     async def _remove_strays(self) -> None:
         mine = f'labels."{OWNER_LABEL}"=={OWNER}'
@@ -104,8 +116,11 @@ class Recovery:
             raise shim_error(failure) from None
         for stray in strays - self._world.containers.keys():
             LOG.info("container.stray", container=stray)
-            await self._containers.clear(stray)
-            await self._containers.discard(stray)
+            await self._attempt(stray, self._remove_stray(stray))
+
+    async def _remove_stray(self, container_id: str) -> None:
+        await self._containers.clear(container_id)
+        await self._containers.discard(container_id)
 
 
 def _unknown(sandbox_id: str) -> SandboxRecord:

@@ -15,7 +15,7 @@ from navarch.protos.cri import v1_pb2 as criv1
 from navarch.runtime_shim import errors
 from navarch.runtime_shim.containerd import cni, linux, statuses
 from navarch.runtime_shim.containerd.cgroups import Cgroups
-from navarch.runtime_shim.containerd.records import ContainerPhase, SandboxPhase, SandboxRecord
+from navarch.runtime_shim.containerd.records import SandboxPhase, SandboxRecord
 from navarch.runtime_shim.containerd.sandbox_files import (
     PINNED,
     build,
@@ -122,8 +122,8 @@ class Sandboxes:
 
     async def stop(self, sandbox: Sandbox) -> None:
         """NOTREADY from now on. Idempotent; raises what CNI says, and is then to be repeated."""
-        running = [c for c in sandbox.containers.values() if c.record.phase == ContainerPhase.RUNNING]
-        await asyncio.gather(*(self._containers.kill(container) for container in running))
+        sandbox.closing = True
+        await asyncio.gather(*map(self._containers.kill, sandbox.containers.values()))
         async with sandbox.lock:
             if sandbox.record.phase == SandboxPhase.STOPPED:
                 return

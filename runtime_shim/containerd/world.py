@@ -30,16 +30,17 @@ T = TypeVar("T")
 
 @dataclass(eq=False, slots=True)
 class Sandbox:
-    """A sandbox and its containers."""
+    """A sandbox and its containers. closing: it is being stopped, and takes no new processes."""
 
     record: SandboxRecord
     containers: "dict[str, Container]" = field(default_factory=dict)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    closing: bool = False
 
     @property
     def ready(self) -> bool:
-        """Whether containers may be made in it."""
-        return self.record.phase == SandboxPhase.READY
+        """Whether containers may be made and started in it."""
+        return self.record.phase == SandboxPhase.READY and not self.closing
 
 
 @dataclass(eq=False, slots=True)

@@ -223,7 +223,7 @@ class SimulatedRuntime:
             path.parent.mkdir(parents=True, exist_ok=True)
             stamp = datetime.fromtimestamp(self._clock.now(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
             with path.open("a") as log:
-                log.write(f"{stamp} stdout F {container.behavior.log}\n")
+                log.writelines(f"{stamp} stdout F {line}\n" for line in container.behavior.log.splitlines())
 
     def _stats(self, container: Container) -> criv1.ContainerStats:
         now = self._now()

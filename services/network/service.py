@@ -4,8 +4,6 @@ Stopping leaves both, so that Pods keep their network while the service is away;
 """
 
 import asyncio
-import socket
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +14,6 @@ from navarch.services.network import cni_config, masquerade
 from navarch.services.network.masquerade import NftError
 
 CHECK_S = 30.0
-COMMAND_TIMEOUT_S = 10.0
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 
 
@@ -80,7 +77,7 @@ async def tear_down(config: Config) -> None:
     except (NftError, OSError) as failure:
         failures.append(failure)
     try:
-        await _delete_link(config.bridge)
+        await asyncio.to_thread(_delete_link, config.bridge)
     except OSError as failure:
         failures.append(failure)
     await asyncio.to_thread(cni_config.remove, config.cni_conf_dir)
@@ -88,12 +85,14 @@ async def tear_down(config: Config) -> None:
         raise failures[0]
 
 
-async def _delete_link(name: str) -> None:
-    if name not in (known for _, known in socket.if_nameindex()):
-        return
-    process = await asyncio.create_subprocess_exec(
-        "ip", "link", "delete", name, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
-    _, err = await asyncio.wait_for(process.communicate(), COMMAND_TIMEOUT_S)
-    if process.returncode != 0:
-        raise OSError(f"cannot delete link {name}: {err.decode(errors='replace').strip()}")
+def _delete_link(name: str) -> None:
+    # Imported where it is needed: it is large, and a service that runs needs none of it.
+    from pyroute2 import IPRoute
+    from pyroute2.netlink.exceptions import NetlinkError
+
+    with IPRoute() as route:
+        try:
+            for index in route.link_lookup(ifname=name):
+                route.link("del", index=index)
+        except NetlinkError as failure:
+            raise OSError(failure.code, f"cannot delete link {name}: {failure}") from failure

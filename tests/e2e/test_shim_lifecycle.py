@@ -37,6 +37,7 @@ async def test_a_pod_from_start_to_end(shim: Shim) -> None:
     running = await shim.status(container)
     assert running.state == criv1.ContainerState.CONTAINER_RUNNING
     assert running.image_id.startswith("sha256:")
+    assert running.image_ref.startswith("docker.io/library/busybox@sha256:")
     address = await shim.exec(container, "ip", "-4", "addr", "show", "eth0")
     assert status.network.ip in address.stdout.decode()
 
@@ -80,7 +81,7 @@ async def test_what_ignores_sigterm_is_killed_after_the_timeout(shim: Shim) -> N
     assert (await shim.status(container)).exit_code == 137
 
 
-@pytest.mark.parametrize(("script", "code", "reason"), [("true", 0, "Completed"), ("exit 5", 5, "Error")])
+@pytest.mark.parametrize(("script", "code", "reason"), [("true", 0, "Completed"), ("exit 255", 255, "Error")])
 async def test_exit_codes_and_reasons(shim: Shim, script: str, code: int, reason: str) -> None:
     sandbox = await shim.run_pod(shim.pod("exits", host_network=True))
     container = await shim.start(sandbox, shim.container("sh", "-c", script))

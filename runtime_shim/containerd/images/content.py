@@ -24,15 +24,23 @@ LEASE_S = 3600
 
 
 @asynccontextmanager
-async def lease(client: ContainerdClient) -> AsyncIterator[str]:
-    """The id of a lease for the duration of the block; it expires within the hour should we be killed."""
+async def lease(client: ContainerdClient, *, keep_after_failure: bool = False) -> AsyncIterator[str]:
+    """The id of a lease for the duration of the block; it expires within the hour should we be killed.
+
+    keep_after_failure: let it expire also when the block fails, so that another try finds what there is.
+    """
     name = f"navarch-{secrets.token_hex(8)}"
     expiry = (datetime.now(UTC) + timedelta(seconds=LEASE_S)).strftime("%Y-%m-%dT%H:%M:%SZ")
     await client.leases.Create(leasesv1.CreateRequest(id=name, labels={"containerd.io/gc.expire": expiry}))
+    keep = False
     try:
         yield name
+    except BaseException:
+        keep = keep_after_failure
+        raise
     finally:
-        await asyncio.shield(client.leases.Delete(leasesv1.DeleteRequest(id=name)))
+        if not keep:
+            await asyncio.shield(client.leases.Delete(leasesv1.DeleteRequest(id=name)))
 
 
 async def write(

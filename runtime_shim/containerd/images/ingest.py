@@ -40,8 +40,12 @@ async def ingest(client: ContainerdClient, target: Descriptor, source: Source, l
                 )
                 await content.answer(call)
                 offset += len(piece)
-        if offset != target.size:
+                if offset > target.size:
+                    break
+        if offset < target.size:
             raise errors.Unavailable(f"{target.digest} broke off after {offset} of {target.size} bytes")
+        if offset > target.size:
+            raise await _wrong(client, target, ref, f"more than its {target.size} bytes")
         await call.write(
             contentv1.WriteContentRequest(
                 action=contentv1.WriteAction.COMMIT, ref=ref, offset=offset, total=offset, expected=target.digest
@@ -62,7 +66,11 @@ async def _settle(
         await content.hold(client, lease_id, target.digest)
         return
     if failure.code() is grpc.StatusCode.FAILED_PRECONDITION:
-        # Wrong bytes: they must not be gone on from.
-        await client.content.Abort(contentv1.AbortRequest(ref=ref))
-        raise errors.InvalidArgument(f"the registry sent wrong content for {target.digest}: {failure.details()}")
+        raise await _wrong(client, target, ref, failure.details() or "")
     raise shim_error(failure) from failure
+
+
+async def _wrong(client: ContainerdClient, target: Descriptor, ref: str, why: str) -> errors.InvalidArgument:
+    """Drop wrong bytes: they must not be gone on from."""
+    await client.content.Abort(contentv1.AbortRequest(ref=ref))
+    return errors.InvalidArgument(f"the registry sent wrong content for {target.digest}: {why}")

@@ -5,6 +5,9 @@ and what it has fetched is there for the next try until the lease expires.
 """
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from navarch.runtime_shim import errors
 from navarch.runtime_shim.containerd.client import ContainerdClient
@@ -22,13 +25,15 @@ from navarch.runtime_shim.containerd.images.registry import (
 from navarch.runtime_shim.containerd.images.unpack import Unpacker
 
 LAYERS_AT_ONCE = 4
-# A broken download is gone on with this often before the pull is given up; the kubelet tries again later.
-BLOB_TRIES = 4
+# A registry that stumbles or a download that breaks is met this often; then the kubelet tries again later.
+TRIES = 4
 RETRY_S = 0.2
+
+T = TypeVar("T")
 
 
 class Puller:
-    """Pulls images. Two pulls of the same name at once do the work once."""
+    """Pulls images. Pulls at once of the same name, or of images that share a layer, do the work once."""
 
     def __init__(self, client: ContainerdClient, catalog: Catalog, unpacker: Unpacker) -> None:
         self._client = client
@@ -42,26 +47,36 @@ class Puller:
         import aiohttp
 
         image = reference.parse(name)
-        lock = self._locks.setdefault(str(image), asyncio.Lock())
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=READ_TIMEOUT_S)
         # Registries send blobs as they are; "identity" keeps proxies from wrapping them once more.
         session = aiohttp.ClientSession(
             timeout=timeout, trust_env=True, auto_decompress=False, headers={"Accept-Encoding": "identity"}
         )
+        async with (
+            self._alone(str(image)),
+            session,
+            content.lease(self._client, keep_after_failure=True) as lease_id,
+        ):
+            return await self._pull(image, Repository(session, image, credentials), lease_id)
+
+    @asynccontextmanager
+    async def _alone(self, key: str) -> AsyncIterator[None]:
+        """Be the only one here who works on this."""
+        lock = self._locks.setdefault(key, asyncio.Lock())
         try:
-            async with lock, session, content.lease(self._client) as lease_id:
-                return await self._pull(image, Repository(session, image, credentials), lease_id)
+            async with lock:
+                yield
         finally:
             if not lock.locked():
-                self._locks.pop(str(image), None)
+                self._locks.pop(key, None)
 
     async def _pull(self, image: reference.Reference, repository: Repository, lease_id: str) -> str:
-        target, document = await repository.manifest(image.digest or image.tag)
+        target, document = await _persistently(lambda: repository.manifest(image.digest or image.tag))
         top, top_document = target, document
         parsed = model.parse_json(document, f"manifest {target.digest}")
         if "manifests" in parsed:
             chosen = model.choose_platform(map(Descriptor.read, parsed["manifests"]))
-            target, document = await repository.manifest(chosen.digest)
+            target, document = await _persistently(lambda: repository.manifest(chosen.digest))
             parsed = model.parse_json(document, f"manifest {target.digest}")
         manifest = Manifest.read(parsed)
         await self._fetch_all(repository, manifest, lease_id)
@@ -79,8 +94,8 @@ class Puller:
         places = asyncio.Semaphore(LAYERS_AT_ONCE)
 
         async def fetch(target: Descriptor) -> None:
-            async with places:
-                await self._fetch(repository, target, lease_id)
+            async with places, self._alone(target.digest):
+                await _persistently(lambda: ingest(self._client, target, repository.blob, lease_id))
 
         # An image may name the same layer twice.
         wanted = {target.digest: target for target in (manifest.config, *manifest.layers)}
@@ -91,13 +106,12 @@ class Puller:
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from None
 
-    async def _fetch(self, repository: Repository, target: Descriptor, lease_id: str) -> None:
-        for attempt in range(1, BLOB_TRIES + 1):
-            try:
-                await ingest(self._client, target, repository.blob, lease_id)
-            except errors.Unavailable:
-                if attempt == BLOB_TRIES:
-                    raise
-                await asyncio.sleep(RETRY_S * 2**attempt)
-            else:
-                return
+
+async def _persistently(operation: Callable[[], Awaitable[T]]) -> T:
+    """The result of an operation that goes on where it was, or begins again, when the registry is unavailable."""
+    for attempt in range(TRIES - 1):
+        try:
+            return await operation()
+        except errors.Unavailable:
+            await asyncio.sleep(RETRY_S * 2**attempt)
+    return await operation()

@@ -31,7 +31,7 @@ CHUNK_BYTES = 1 << 20
 # Silence this long on an open download means a dead peer.
 READ_TIMEOUT_S = 60.0
 CONNECT_TIMEOUT_S = 15.0
-_PARAMETER = re.compile(r'(\w+)="?([^",]*)"?')
+_PARAMETER = re.compile(r'(\w+)\s*=\s*(?:"([^"]*)"|([^\s,"]+))')
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +120,10 @@ class Repository:
 
     async def _authorize(self, challenge: str) -> str:
         """The Authorization header that answers a challenge. Raises RuntimeFailure."""
-        scheme, _, rest = challenge.partition(" ")
-        if scheme.lower() == "basic" and self._credentials.username:
+        scheme, parameters = parse_challenge(challenge)
+        if scheme == "basic" and self._credentials.username:
             return self._credentials.basic
-        parameters = dict(_PARAMETER.findall(rest))
-        if scheme.lower() != "bearer" or "realm" not in parameters:
+        if scheme != "bearer" or "realm" not in parameters:
             raise self._denied("the registry wants a user name and a password, and no pull secret has them")
         answer = await self._token(parameters)
         token = answer.get("token") or answer.get("access_token")
@@ -169,6 +168,12 @@ def base_url(host: str) -> str:
         return "https://registry-1.docker.io"
     name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
     return f"{'http' if _is_loopback(name.strip('[]')) else 'https'}://{host}"
+
+
+def parse_challenge(header: str) -> tuple[str, dict[str, str]]:
+    """The scheme, in lower case, and the parameters of a WWW-Authenticate header (RFC 9110, 11.6.1)."""
+    scheme, _, rest = header.strip().partition(" ")
+    return scheme.lower(), {name.lower(): quoted or bare for name, quoted, bare in _PARAMETER.findall(rest)}
 
 
 def _is_loopback(name: str) -> bool:

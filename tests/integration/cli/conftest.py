@@ -1,5 +1,6 @@
 """One cluster for all tests of the command line, a namespace for each test, and ways to run commands."""
 
+import asyncio
 import io
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from navarch.cli import session
 from navarch.cli.main import run
 
 SERVE = Path(__file__).with_name("serve_cluster.py")
@@ -63,11 +65,11 @@ class Cli:
         found: dict[str, object] = orjson.loads(self("get", *words, "-o", "json").ok().out)
         return found
 
-    def process(self, *words: str, input: str | None = None) -> Result:
+    def process(self, *words: str, input: str | None = None, environment: dict[str, str] | None = None) -> Result:
         """The same as a process of its own."""
         finished = subprocess.run(
-            [*PROGRAM, "-n", self.namespace, *words],
-            env={"KUBECONFIG": str(self.kubeconfig), "PATH": "/usr/bin:/bin"},
+            [*PROGRAM, *(["-n", self.namespace] if environment is None else []), *words],
+            env={"KUBECONFIG": str(self.kubeconfig), "PATH": "/usr/bin:/bin"} if environment is None else environment,
             input=input,
             stdin=subprocess.DEVNULL if input is None else None,
             capture_output=True,
@@ -127,14 +129,24 @@ def cluster_kubeconfig() -> Iterator[Path]:
             server.communicate("", timeout=30)
 
 
+@pytest.fixture(scope="session")
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """gRPC does not bear it well when each of many commands in one process has its own loop."""
+    made = asyncio.new_event_loop()
+    yield made
+    made.close()
+
+
 @pytest.fixture
 def cli(
     cluster_kubeconfig: Path,
+    loop: asyncio.AbstractEventLoop,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     request: pytest.FixtureRequest,
 ) -> Cli:
+    monkeypatch.setattr(session, "run", loop.run_until_complete)
     name = "".join(c if c.isalnum() else "-" for c in request.node.name.lower())[:50].strip("-")
     made = Cli(cluster_kubeconfig, f"{name}-{time.time_ns() % 10**9}", tmp_path, monkeypatch, capsys)
     namespace = f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: {made.namespace}}}\n"

@@ -1,5 +1,6 @@
 """The verbs around running things: scale, rollout, wait, delete, logs, exec, describe, events, nodes."""
 
+import json
 import re
 
 import pytest
@@ -48,7 +49,7 @@ spec:
 def pod(name: str, grace: int = 0, **annotations: str) -> str:
     quoted = {f"simulated.navarch.dev/{key.replace('_', '-')}": value for key, value in annotations.items()}
     prepared = {"simulated.navarch.dev/exit-after-seconds.prepare": "0", **quoted}
-    return POD.format(name=name, grace=grace, annotations=str(prepared))
+    return POD.format(name=name, grace=grace, annotations=json.dumps(prepared))
 
 
 @pytest.fixture
@@ -117,6 +118,7 @@ def test_pause_resume_restart(web: Cli) -> None:
 
 def test_rollout_status_waits_for_a_change_and_gives_up(cli: Cli) -> None:
     cli.apply(DEPLOYMENT.replace("terminationGrace", "nodeSelector: {no: such}\n      terminationGrace"))
+    cli("wait", "--for=jsonpath={.status.updatedReplicas}=2", "deploy/web").ok()
     assert "0 of 2 updated replicas are available" in cli("rollout", "status", "deploy/web", "--no-watch").ok().out
     late = cli("rollout", "status", "deploy/web", "--timeout=200ms")
     assert late.code == 1
@@ -174,14 +176,14 @@ def test_delete(one: Cli) -> None:
 def test_delete_selected(cli: Cli) -> None:
     maps = "".join(
         f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, labels: {{of: {of}}}}}\n---\n"
-        for name, of in (("a", "x"), ("b", "x"), ("c", "y"), ("d", "z"))
+        for name, of in (("a", "first"), ("b", "first"), ("c", "second"), ("d", "third"))
     )
     cli.apply(maps)
-    assert cli("delete", "cm", "-l", "of=x").ok().out.count("deleted") == 2
+    assert cli("delete", "cm", "-l", "of=first").ok().out.count("deleted") == 2
     assert "which configmaps?" in cli("delete", "cm").err
     assert cli("delete", "cm", "--field-selector", "metadata.name=c").ok().out.count("deleted") == 1
     assert '"d" deleted' in cli("delete", "cm", "--all").ok().out
-    assert cli("delete", "cm", "-l", "of=x").ok().err == "No resources found\n"
+    assert cli("delete", "cm", "-l", "of=first").ok().err == "No resources found\n"
     path = cli.file(maps)
     cli("apply", "-f", path).ok()
     assert cli("delete", "-f", path).ok().out.count("deleted") == 4
@@ -258,7 +260,9 @@ def test_previous_logs(cli: Cli) -> None:
 
 def test_exec(one: Cli) -> None:
     assert one("exec", "one", "-c", "main", "--", "ls", "-l").ok().out == "ls -l\n"
-    assert one("exec", "pod/one", "-it", "-c", "side", "--", "sh", "-c", "echo $X").ok().out == "sh -c 'echo $X'\n"
+    assert (
+        one.process("exec", "pod/one", "-it", "-c", "side", "--", "sh", "-c", "echo $X").ok().out == "sh -c 'echo $X'\n"
+    )
     failed = one("exec", "one", "--", "exit", "3")
     assert failed.code == 3
     assert failed.err.endswith("command terminated with exit code 3\n")
@@ -307,8 +311,8 @@ def test_describe(web: Cli) -> None:
 
 
 def test_describe_tells_why_a_pod_does_not_run(cli: Cli) -> None:
-    cli.apply(pod("lost", **{"pull_error.main": "manifest unknown"}))
-    condition = "jsonpath={.status.containerStatuses[0].state.waiting.reason}=ImagePullBackOff"
+    cli.apply(pod("lost", pull_error="manifest unknown").replace("registry.example/", "lost.example/"))
+    condition = "jsonpath={.status.initContainerStatuses[0].state.waiting.reason}=ImagePullBackOff"
     cli("wait", f"--for={condition}", "pod/lost").ok()
     text = cli("describe", "pod/lost").ok().out
     assert re.search(r"State: +Waiting\n +Reason: +ImagePullBackOff\n", text)
@@ -373,7 +377,7 @@ def test_cordon_and_drain(cli: Cli) -> None:
 
 
 def test_version_and_help(cli: Cli) -> None:
-    assert "Kubernetes API v1.36" in cli("version", namespace="").ok().out
+    assert "Kubernetes API v1.36" in cli.process("version", environment={}).ok().out
     assert "Show objects." in cli("get", "--help", namespace="").ok().out
-    overview = cli.process("--help").out
+    overview = cli.process("--help", environment={}).ok().out
     assert all(verb in overview for verb in ("apply", "rollout", "drain", "image"))
