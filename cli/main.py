@@ -80,7 +80,7 @@ def options_behind_verb(arguments: Sequence[str]) -> list[str]:
 def plain_flags(words: Sequence[str], flags: Mapping[str, str]) -> list[str]:
     """``--wait=false`` as ``--no-wait``, ``--all=true`` as ``--all``. ``flags``: each with its opposite, or ""."""
     end = words.index("--") if "--" in words else len(words)
-    plain = []
+    plain: list[str] = []
     for word in words[:end]:
         flag, _, value = word.partition("=")
         if flag in flags and value in ("true", "false"):

@@ -3,6 +3,7 @@
 Names and groups are those that Kubernetes gives its components, for authorization goes by them.
 """
 
+import socket
 import time
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def ensure_certificates(layout: Layout) -> None:
     now = time.time()
     authority = _authority(layout.pki, now)
     names = ["localhost", layout.node_name, "kubernetes", "kubernetes.default", "kubernetes.default.svc"]
-    addresses = list(dict.fromkeys(["127.0.0.1", *([] if layout.bind_address == "0.0.0.0" else [layout.bind_address])]))
+    addresses = ["127.0.0.1", *_own_addresses(), *([] if layout.bind_address == "0.0.0.0" else [layout.bind_address])]
     for name, (common_name, organizations, serves) in subjects(layout).items():
         if (layout.pki / f"{name}.key").exists():
             continue
@@ -41,7 +42,7 @@ def ensure_certificates(layout: Layout) -> None:
     if not layout.kubeconfig.exists():
         write_kubeconfig(
             layout.kubeconfig,
-            server=f"https://127.0.0.1:{6443 + layout.port_offset}",
+            server=f"https://{layout.host}:{6443 + layout.port_offset}",
             grpc_address=layout.address("apiserver"),
             credentials=credentials(layout, "admin"),
         )
@@ -59,6 +60,15 @@ def flags(layout: Layout, name: str) -> list[str]:
         f"--cert={layout.pki / f'{name}.crt'}",
         f"--key={layout.pki / f'{name}.key'}",
     ]
+
+
+def _own_addresses() -> list[str]:
+    """The addresses that this host's name stands for."""
+    try:
+        found = socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)
+    except OSError:
+        return []
+    return [str(entry[4][0]) for entry in found]
 
 
 def _authority(pki: Path, now: float) -> CertificateAuthority:

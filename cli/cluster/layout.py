@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Self
 
 from navarch.cli.errors import UsageError
+from navarch.services.api.validation.names import dns_subdomain
 
 DEFAULT_POD_CIDR = "10.244.0.0/16"
 DEFAULT_SERVICE_CIDR = "10.96.0.0/16"
@@ -29,6 +30,36 @@ PORTS = {
     "kubelet": 10250,
 }
 SETTINGS_FILE = "cluster.json"
+
+
+# All that a cluster writes below its data directory, which may hold other things too; the settings go last.
+FILES = (
+    "admin.kubeconfig",
+    "cni",
+    "containerd",
+    "kubelet",
+    "logs",
+    "pki",
+    "run",
+    "shim",
+    "store",
+    SETTINGS_FILE,
+)
+RUNTIMES = ("containerd", "simulated")
+NODE_PREFIX = 24
+# What the kernel takes, less the final zero.
+SOCKET_PATH_BYTES = 107
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the user chose; None leaves it to us."""
+
+    runtime: str | None = None
+    bind_address: str | None = None
+    port_offset: int | None = None
+    pod_cidr: str | None = None
+    node_name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,26 +77,57 @@ class Layout:
     @classmethod
     def load(cls, data_dir: Path) -> Self | None:
         """The cluster that lives in ``data_dir``, if one does."""
+        path = data_dir / SETTINGS_FILE
         try:
-            settings = json.loads((data_dir / SETTINGS_FILE).read_text())
-        except FileNotFoundError:
+            settings = json.loads(path.read_text())
+            return cls(**{**settings, "data_dir": data_dir})
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        return cls(**{**settings, "data_dir": data_dir})
+        except (ValueError, TypeError) as error:
+            raise UsageError(f"{path} is damaged ({error}); choose another --data-dir or delete it") from error
 
     @classmethod
-    def decide(
-        cls, data_dir: Path, *, runtime: str, bind_address: str, port_offset: int, pod_cidr: str, node_name: str
-    ) -> Self:
-        """Settings for a new cluster. ``runtime`` and ``pod_cidr`` may be "" for the best choice."""
-        return cls(
+    def decide(cls, data_dir: Path, asked: "Asked") -> Self:
+        """Settings for a new cluster. Raises UsageError for those that cannot be."""
+        layout = cls(
             data_dir=data_dir,
-            node_name=node_name or socket.gethostname().lower(),
-            runtime=runtime or ("containerd" if can_run_containers() else "simulated"),
-            bind_address=bind_address,
-            port_offset=port_offset,
-            pod_cidr=pod_cidr or free_pod_cidr(_subnets_in_use()),
+            node_name=asked.node_name or socket.gethostname().lower(),
+            runtime=asked.runtime or ("containerd" if can_run_containers() else "simulated"),
+            bind_address=asked.bind_address or "127.0.0.1",
+            port_offset=asked.port_offset or 0,
+            pod_cidr=asked.pod_cidr or free_pod_cidr(_subnets_in_use()),
             service_cidr=DEFAULT_SERVICE_CIDR,
         )
+        layout.check()
+        return layout
+
+    def check(self) -> None:
+        """Raise UsageError that names the option at fault."""
+        if self.runtime not in RUNTIMES:
+            raise UsageError(f"--runtime {self.runtime!r}: accepted are {', '.join(RUNTIMES)}")
+        if self.runtime == "containerd" and not can_run_containers():
+            raise UsageError(f"--runtime containerd: {why_simulated()}; --runtime simulated works everywhere")
+        if faults := dns_subdomain(self.node_name):
+            raise UsageError(f"--node-name {self.node_name!r}: {faults[0]}")
+        try:
+            pods = ipaddress.IPv4Network(self.pod_cidr)
+            ipaddress.IPv4Address(self.bind_address)
+        except ValueError as error:
+            raise UsageError(f"--pod-cidr or --bind-address: {error}") from error
+        if pods.prefixlen > NODE_PREFIX:
+            raise UsageError(f"--pod-cidr {self.pod_cidr} has no room for a node, which takes a /{NODE_PREFIX}")
+        if len(os.fsencode(f"{self.containerd_socket}.ttrpc")) > SOCKET_PATH_BYTES:
+            raise UsageError(f"--data-dir {self.data_dir} is too long a path: sockets below it could not be opened")
+
+    def require_same(self, asked: "Asked") -> None:
+        """Raise UsageError where something else is asked for than what this cluster was made with."""
+        for name, value in asdict(asked).items():
+            if value is not None and value != getattr(self, name):
+                option = f"--{name.replace('_', '-')}"
+                raise UsageError(
+                    f"the cluster in {self.data_dir} was made with {option} {getattr(self, name)}, not {value}. "
+                    f"Leave {option} away, choose another --data-dir, or forget it: navarch down --delete-data"
+                )
 
     def save(self) -> None:
         """Write the settings where ``load`` finds them."""
@@ -74,6 +136,17 @@ class Layout:
         staging = self.data_dir / f".{SETTINGS_FILE}"
         staging.write_text(json.dumps(settings, indent=2) + "\n")
         staging.replace(self.data_dir / SETTINGS_FILE)
+
+    def delete_files(self) -> None:
+        """Remove what a cluster writes, and the directory if it holds nothing else."""
+        for name in FILES:
+            path = self.data_dir / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        if not any(self.data_dir.iterdir()):
+            self.data_dir.rmdir()
 
     @property
     def kubeconfig(self) -> Path:
@@ -123,10 +196,19 @@ class Layout:
     @property
     def node_pod_cidr(self) -> str:
         """The share of the first node, as the controller manager allocates it."""
-        return str(next(ipaddress.ip_network(self.pod_cidr).subnets(new_prefix=24)))
+        return str(next(ipaddress.ip_network(self.pod_cidr).subnets(new_prefix=NODE_PREFIX)))
+
+    @property
+    def host(self) -> str:
+        """Where processes of this host reach the services."""
+        return "127.0.0.1" if self.bind_address == "0.0.0.0" else self.bind_address
 
     def address(self, service: str) -> str:
-        """host:port of a service."""
+        """host:port at which a service is reached."""
+        return f"{self.host}:{PORTS[service] + self.port_offset}"
+
+    def listen(self, service: str) -> str:
+        """host:port at which a service listens."""
         return f"{self.bind_address}:{PORTS[service] + self.port_offset}"
 
     def require_free_ports(self) -> None:
@@ -138,7 +220,7 @@ class Layout:
                     probe.bind((self.bind_address, port + self.port_offset))
                 except OSError as error:
                     raise UsageError(
-                        f"{service} cannot listen on {self.address(service)}: {error.strerror}. "
+                        f"{service} cannot listen on {self.listen(service)}: {error.strerror}. "
                         "Another cluster? --port-offset N moves all ports"
                     ) from error
 

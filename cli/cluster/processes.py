@@ -57,15 +57,15 @@ def arguments(layout: Layout, service: str) -> list[str]:
         case "store":
             return [
                 f"--data-dir={layout.data_dir / 'store'}",
-                f"--listen-client={layout.address('store')}",
+                f"--listen-client={layout.listen('store')}",
                 *flags(layout, "store"),
             ]
         case "apiserver":
             return [
                 f"--store-endpoints={layout.address('store')}",
-                f"--listen={layout.address('apiserver')}",
+                f"--listen={layout.listen('apiserver')}",
                 f"--service-cidr={layout.service_cidr}",
-                f"--advertise-address={'127.0.0.1' if layout.bind_address == '0.0.0.0' else layout.bind_address}",
+                f"--advertise-address={layout.host}",
                 *flags(layout, "apiserver"),
             ]
         case "runtime-shim":
@@ -85,15 +85,15 @@ def arguments(layout: Layout, service: str) -> list[str]:
                 f"--runtime-endpoint=unix://{layout.shim_socket}",
                 f"--root-dir={layout.data_dir / 'kubelet'}",
                 f"--cgroup-root={layout.cgroup_root}",
-                f"--listen={layout.address('kubelet')}",
-                f"--node-ip={'127.0.0.1' if layout.bind_address == '0.0.0.0' else layout.bind_address}",
+                f"--listen={layout.listen('kubelet')}",
+                f"--node-ip={layout.host}",
                 *flags(layout, "kubelet"),
             ]
         case "controller-manager":
             # One process holds this name's lease; a fixed identity lets its successor go on at once.
             return [
                 api_server,
-                f"--listen={layout.address('controller-manager')}",
+                f"--listen={layout.listen('controller-manager')}",
                 f"--cluster-cidr={layout.pod_cidr}",
                 f"--identity={layout.node_name}",
                 *flags(layout, "controller-manager"),
@@ -101,7 +101,7 @@ def arguments(layout: Layout, service: str) -> list[str]:
         case "scheduler":
             return [
                 api_server,
-                f"--listen={layout.address('scheduler')}",
+                f"--listen={layout.listen('scheduler')}",
                 f"--identity={layout.node_name}",
                 *flags(layout, "scheduler"),
             ]

@@ -38,7 +38,7 @@ async def wait_ready(layout: Layout, timeout_s: float, tell: Callable[[str], Non
             guard.cancel()
     except TimeoutError as error:
         raise UsageError(
-            f"the cluster is not ready after {timeout_s:.0f} s: still waiting for {waiting_for[0]}. "
+            f"the cluster is not ready after {timeout_s:g} s: still waiting for {waiting_for[0]}. "
             f"Logs: {layout.data_dir / 'logs'}"
         ) from error
     except ExceptionGroup as failures:

@@ -1,9 +1,9 @@
 """``navarch up``, ``down``, ``status``: the life of a cluster on this host."""
 
-import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Annotated
@@ -13,14 +13,19 @@ import typer
 from navarch.cli import durations, options
 from navarch.cli.cluster import processes
 from navarch.cli.cluster.certificates import ensure_certificates
-from navarch.cli.cluster.layout import Layout, default_data_dir, why_simulated
+from navarch.cli.cluster.layout import Asked, Layout, default_data_dir, why_simulated
 from navarch.cli.cluster.readiness import wait_ready
 from navarch.cli.errors import UsageError
 from navarch.cli.output.table import print_rows
 from navarch.cli.session import run
 from navarch.services.base import supervisor
 
-PortOffset = Annotated[int, typer.Option("--port-offset", help="Move every port by this much.")]
+PortOffset = Annotated[
+    int | None, typer.Option("--port-offset", min=0, max=50_000, help="Move every port by this much.")
+]
+
+# How often a cluster in the foreground looks whether it still is there.
+LOOK_S = 2.0
 
 
 def register(app: typer.Typer) -> None:
@@ -31,43 +36,52 @@ def register(app: typer.Typer) -> None:
 
 def up(
     data_dir: options.DataDir = None,
-    port_offset: PortOffset = 0,
-    bind_address: Annotated[str, typer.Option(help="Where the services listen.")] = "127.0.0.1",
-    runtime: Annotated[str, typer.Option(help="containerd or simulated. Default: containerd where it works.")] = "",
-    pod_cidr: Annotated[str, typer.Option(help="Addresses of Pods. Default: 10.244.0.0/16, or one that is free.")] = "",
-    node_name: Annotated[str, typer.Option(help="Default: the name of this host.")] = "",
+    port_offset: PortOffset = None,
+    bind_address: Annotated[str | None, typer.Option(help="Where the services listen. Default: 127.0.0.1.")] = None,
+    runtime: Annotated[
+        str | None, typer.Option(metavar="containerd|simulated", help="Default: containerd where it works.")
+    ] = None,
+    pod_cidr: Annotated[
+        str | None, typer.Option(help="Addresses of Pods. Default: 10.244.0.0/16, or one that is free.")
+    ] = None,
+    node_name: Annotated[str | None, typer.Option(help="Default: the name of this host.")] = None,
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay until interrupted, then stop.")] = False,
     timeout: options.Timeout = "60s",
 ) -> None:
     """Start a cluster on this host; return when its node is Ready."""
     began = time.monotonic()
-    if runtime not in ("", "containerd", "simulated"):
-        raise UsageError(f"--runtime {runtime!r}: accepted are containerd, simulated")
+    timeout_s = durations.seconds(timeout)
     directory = (data_dir or default_data_dir()).resolve()
-    directory.mkdir(parents=True, exist_ok=True)
-    layout = Layout.load(directory) or Layout.decide(
-        directory,
-        runtime=runtime,
-        bind_address=bind_address,
-        port_offset=port_offset,
-        pod_cidr=pod_cidr,
-        node_name=node_name,
-    )
-    if supervisor.status(directory).running:
+    asked = Asked(runtime, bind_address, port_offset, pod_cidr, node_name)
+    layout = Layout.load(directory)
+    if layout is None:
+        layout = Layout.decide(directory, asked)
+    else:
+        layout.require_same(asked)
+    was_running = supervisor.status(directory).running
+    if was_running:
         print(f"The cluster in {directory} is already running.")
     else:
         _start(layout)
     if layout.runtime == "simulated":
-        print(f"Containers are simulated: {why_simulated()}.")
-    run(wait_ready(layout, durations.seconds(timeout), lambda what: print(f"Waiting for {what}", flush=True)))
+        print(f"Containers are simulated: {why_simulated()}.", flush=True)
+    try:
+        run(wait_ready(layout, timeout_s, lambda what: print(f"Waiting for {what}", flush=True)))
+    except BaseException:
+        if not was_running:
+            _stop(layout)
+        raise
     print(f"Node {layout.node_name} is Ready after {time.monotonic() - began:.1f} s. Credentials: {layout.kubeconfig}")
+    if directory != default_data_dir():
+        print(f"To use it: export KUBECONFIG={layout.kubeconfig}")
+    sys.stdout.flush()
     if foreground:
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
-        _stop(layout)
+        _stay(layout)
 
 
 def _start(layout: Layout) -> None:
     layout.require_free_ports()
+    layout.data_dir.mkdir(parents=True, exist_ok=True)
     layout.save()
     ensure_certificates(layout)
     try:
@@ -76,10 +90,22 @@ def _start(layout: Layout) -> None:
         raise UsageError(str(error)) from error
 
 
+def _stay(layout: Layout) -> None:
+    """Until a signal, or until somebody else stops the cluster."""
+    interrupted = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: interrupted.set())
+    print("Ctrl-C stops the cluster.", flush=True)
+    while not interrupted.wait(LOOK_S):
+        if not supervisor.status(layout.data_dir).running:
+            raise UsageError(f"the cluster was stopped; its log: {layout.data_dir / 'logs' / 'supervisor.log'}")
+    _stop(layout)
+
+
 def down(
     data_dir: options.DataDir = None,
     delete_data: Annotated[bool, typer.Option("--delete-data", help="Forget the objects and images too.")] = False,
-    port_offset: PortOffset = 0,
+    port_offset: PortOffset = None,
 ) -> None:
     """Stop the cluster and every container of it. Its objects are kept for the next ``up``."""
     directory = (data_dir or default_data_dir()).resolve()
@@ -87,9 +113,10 @@ def down(
     if layout is None:
         print(f"No cluster in {directory}.")
         return
+    layout.require_same(Asked(port_offset=port_offset))
     _stop(layout)
     if delete_data:
-        shutil.rmtree(directory)
+        layout.delete_files()
     print(f"Stopped.{' Its data is deleted.' if delete_data else f' Its objects are kept in {directory}.'}")
 
 

@@ -19,6 +19,7 @@ from navarch.services.api.codec.errors import DecodeError, EncodeError, StrictEr
 from navarch.services.api.codec.plan import plan_of
 from navarch.services.api.codec.reading import Reading
 from navarch.services.api.codec.text import parse_json
+from navarch.services.api.codec.vetting import check_text
 from navarch.services.api.errors import BadRequest
 from navarch.services.api.kinds import Kind, message_class, type_of
 
@@ -36,17 +37,6 @@ __all__ = [
 ]
 
 _META_PACKAGE = "k8s.io.apimachinery.pkg.apis.meta.v1"
-
-
-def check_text(message: Message) -> None:
-    """Refuse a message from outside that holds strings which are no UTF-8. Raises BadRequest.
-
-    The protobuf library lets them in and hands them out as bytes, which no reader expects.
-    """
-    try:
-        orjson.dumps(to_json(message))
-    except (EncodeError, orjson.JSONEncodeError) as error:
-        raise BadRequest(f"the object holds text that is not UTF-8, or cannot be written as JSON: {error}") from None
 
 
 def to_json(message: Message, kind: Kind | None = None) -> dict[str, Any]:

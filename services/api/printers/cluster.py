@@ -1,11 +1,15 @@
 """Namespaces, Nodes, configuration, accounts, Leases and Events."""
 
-from typing import Any
+from __future__ import annotations
 
-from navarch.protos.k8s.coordination import v1_pb2 as coordinationv1
-from navarch.protos.k8s.core import v1_pb2 as corev1
+from typing import TYPE_CHECKING, Any
+
 from navarch.services.api.meta import age, find_condition
 from navarch.services.api.printers.table import NONE, UNKNOWN, Cell, Column, Table, age_of, columns, or_none
+
+if TYPE_CHECKING:
+    from navarch.protos.k8s.coordination import v1_pb2 as coordinationv1
+    from navarch.protos.k8s.core import v1_pb2 as corev1
 
 _ROLE_PREFIX = "node-role.kubernetes.io/"
 _ROLE_LABEL = "kubernetes.io/role"

@@ -1,9 +1,15 @@
 """Services, Endpoints and EndpointSlices."""
 
-from navarch.protos.k8s.core import v1_pb2 as corev1
-from navarch.protos.k8s.discovery import v1_pb2 as discoveryv1
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from navarch.services.api.labels import format_labels
 from navarch.services.api.printers.table import NONE, UNSET, Cell, Table, age_of, columns, first_of, or_none
+
+if TYPE_CHECKING:
+    from navarch.protos.k8s.core import v1_pb2 as corev1
+    from navarch.protos.k8s.discovery import v1_pb2 as discoveryv1
 
 
 def _service(service: corev1.Service, now: float) -> tuple[Cell, ...]:

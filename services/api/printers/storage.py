@@ -1,10 +1,15 @@
 """PersistentVolumes, their claims, and StorageClasses."""
 
-from collections.abc import Iterable
+from __future__ import annotations
 
-from navarch.protos.k8s.core import v1_pb2 as corev1
-from navarch.protos.k8s.storage import v1_pb2 as storagev1
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 from navarch.services.api.printers.table import UNSET, Cell, Table, age_of, columns
+
+if TYPE_CHECKING:
+    from navarch.protos.k8s.core import v1_pb2 as corev1
+    from navarch.protos.k8s.storage import v1_pb2 as storagev1
 
 _MODES = {"ReadWriteOnce": "RWO", "ReadOnlyMany": "ROX", "ReadWriteMany": "RWX", "ReadWriteOncePod": "RWOP"}
 

@@ -1,9 +1,9 @@
 """Deployments, ReplicaSets, StatefulSets, DaemonSets, ReplicationControllers, Jobs."""
 
-from typing import Any
+from __future__ import annotations
 
-from navarch.protos.k8s.apps import v1_pb2 as appsv1
-from navarch.protos.k8s.batch import v1_pb2 as batchv1
+from typing import TYPE_CHECKING, Any
+
 from navarch.services.api.labels import format_labels
 from navarch.services.api.meta import condition_is, human_duration, unix
 from navarch.services.api.printers.table import (
@@ -14,6 +14,10 @@ from navarch.services.api.printers.table import (
     container_cells,
     selector_cell,
 )
+
+if TYPE_CHECKING:
+    from navarch.protos.k8s.apps import v1_pb2 as appsv1
+    from navarch.protos.k8s.batch import v1_pb2 as batchv1
 
 _WIDE = ("Containers", "Images", "Selector")
 

@@ -19,6 +19,9 @@ from navarch.services.apiserver.stored import StoredObject
 
 IMMORTAL_NAMESPACES = frozenset({"default", "kube-system", "kube-public"})
 POLICIES = frozenset({"Orphan", "Background", "Foreground"})
+DEFAULT_GRACE_S = 30
+# 68 years: beyond, the end of the period would soon be no date any more.
+MAX_GRACE_S = 2**31 - 1
 
 
 async def delete(core: Core, user: User, target: Target, options: metav1.DeleteOptions) -> Modified:
@@ -40,8 +43,8 @@ async def delete_object(
 
 def check_options(options: metav1.DeleteOptions) -> None:
     """Raise BadRequest for options that contradict themselves or mean nothing."""
-    if options.HasField("grace_period_seconds") and options.grace_period_seconds < 0:
-        raise BadRequest("gracePeriodSeconds: Invalid value: must be greater than or equal to 0")
+    if unknown := set(options.dry_run) - {"All"}:
+        raise BadRequest(f'dryRun: Unsupported value: "{min(unknown)}": supported: All')
     policy = options.propagation_policy
     if policy and policy not in POLICIES:
         raise BadRequest(f'propagationPolicy: Unsupported value: "{policy}": supported: {", ".join(sorted(POLICIES))}')
@@ -86,9 +89,8 @@ def plan(obj: Any, options: metav1.DeleteOptions, now: float) -> Order:
         mark_deleted(obj, now, grace_period(obj, options))
         return Remove() if is_over(obj) else Write(obj)
     pending = metadata.deletion_grace_period_seconds
-    if pending and options.HasField("grace_period_seconds") and options.grace_period_seconds < pending:
+    if options.HasField("grace_period_seconds") and (grace := in_range(options.grace_period_seconds)) < pending:
         # A later request can only shorten the time that is left.
-        grace = options.grace_period_seconds
         metadata.deletion_timestamp.seconds += grace - pending
         metadata.deletion_grace_period_seconds = grace
         is_changed = True
@@ -115,7 +117,12 @@ def grace_period(obj: Any, options: metav1.DeleteOptions) -> int:
     if not obj.spec.node_name or obj.status.phase in ("Succeeded", "Failed"):
         return 0
     if options.HasField("grace_period_seconds"):
-        return int(options.grace_period_seconds)
+        return in_range(options.grace_period_seconds)
     if obj.spec.HasField("termination_grace_period_seconds"):
-        return max(1, int(obj.spec.termination_grace_period_seconds))
-    return 30
+        return in_range(obj.spec.termination_grace_period_seconds)
+    return DEFAULT_GRACE_S
+
+
+def in_range(grace_s: int) -> int:
+    """A grace period that a timestamp can hold. A negative one means the shortest, as in Kubernetes."""
+    return 1 if grace_s < 0 else min(grace_s, MAX_GRACE_S)

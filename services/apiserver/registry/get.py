@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from navarch.services.api.errors import Timeout
+from navarch.services.api.errors import MethodNotSupported, Timeout
 from navarch.services.api.scale import get_scale
 from navarch.services.apiserver.auth.user import User
 from navarch.services.apiserver.cacher.cacher import Cacher
@@ -12,11 +12,15 @@ from navarch.services.apiserver.stored import StoredObject
 
 # How long a read waits for a revision that this server has not seen yet.
 FUTURE_S = 3.0
+# Parts that are read as the whole object or its scale; logs and the like are streams of `navarch.v1.Node`.
+OBJECT_PARTS = frozenset({"", "status", "scale", "approval", "ephemeralcontainers", "resize"})
 
 
 async def get(core: Core, user: User, target: Target, resource_version: str = "") -> StoredObject | Any:
     """The object, or its scale. resource_version: "" newest, "0" maybe stale, else at least that new."""
     core.admit_user(user, "get", target.named())
+    if target.subresource not in OBJECT_PARTS:
+        raise MethodNotSupported(target.kind, "get")
     stored = await _read(core, target, parse_resource_version(resource_version))
     if stored is None:
         raise target.not_found()

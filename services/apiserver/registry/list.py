@@ -18,7 +18,7 @@ from navarch.services.apiserver.auth.user import User
 from navarch.services.apiserver.cacher.selection import Selection
 from navarch.services.apiserver.registry.core import Core, Target
 from navarch.services.apiserver.registry.get import at_least, is_current
-from navarch.services.apiserver.registry.versions import parse_resource_version
+from navarch.services.apiserver.registry.versions import MAX_REVISION, parse_resource_version
 from navarch.services.apiserver.storage.etcd import Compacted, FutureRevision
 from navarch.services.apiserver.stored import StoredObject
 
@@ -162,7 +162,8 @@ def decode_token(token: str) -> tuple[int, str]:
         version, revision, start = content["v"], content["rv"], content["start"]
     except (ValueError, KeyError, TypeError) as failure:
         raise BadRequest("continue key is not valid: it is not a token of this server") from failure
-    if version != TOKEN_VERSION or not isinstance(revision, int) or revision <= 0 or not isinstance(start, str):
+    is_revision = type(revision) is int and 0 < revision <= MAX_REVISION
+    if version != TOKEN_VERSION or not is_revision or not isinstance(start, str):
         raise BadRequest("continue key is not valid: incorrect encoded values")
     if ".." in start.split("/") or start.startswith("/"):
         raise BadRequest("continue key is not valid: illegal start")

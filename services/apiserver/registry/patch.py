@@ -55,7 +55,11 @@ async def patch(
     async def decide(current: StoredObject) -> Order:
         document = codec.to_json(get_scale(current.message) if is_scale else current.message)
         current.forget()
-        new = _decoded(engine(document), message_class, strict, ignored)
+        try:
+            changed = engine(document)
+        except RecursionError:
+            raise BadRequest("error decoding patch: it is nested too deeply") from None
+        new = _decoded(changed, message_class, strict, ignored)
         if is_scale:
             return await rescale(core, target, current, new)
         named(target, new)

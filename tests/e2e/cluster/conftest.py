@@ -128,6 +128,11 @@ class RealCluster:
                 victim.kill()
         psutil.wait_procs(victims, timeout=10)
 
+    def print_logs(self) -> None:
+        """The end of each service's log, for whoever reads of a failed test."""
+        for log in sorted((self.data_dir / "logs").iterdir()):
+            print(f"--- {log.name}", *log.read_text(errors="replace").splitlines()[-20:], sep="\n")
+
     def note_sockets(self) -> None:
         """Remember the sockets of containerd's shims: they are not in the data directory."""
         for address in (self.data_dir / "containerd" / "state").glob("io.containerd.runtime.v2.task/*/*/address"):
@@ -202,9 +207,19 @@ def _a_cluster(images: Sequence[Path]) -> Iterator[RealCluster]:
         shutil.rmtree(home)
 
 
+def _remove_abandoned() -> None:
+    """End the clusters of test runs that were killed."""
+    for home in Path("/tmp").glob("nv[0-9]*-*"):
+        owner = re.match(r"nv(\d+)-", home.name)
+        if owner and not psutil.pid_exists(int(owner[1])):
+            subprocess.run([NAVARCH, "down", f"--data-dir={home / 'd'}", "--delete-data"], check=True, timeout=120)
+            shutil.rmtree(home)
+
+
 @pytest.fixture(scope="session")
 def image_archives(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """The same small image under two names."""
+    _remove_abandoned()
     folder = tmp_path_factory.mktemp("images")
     builder = ROOT / "k8s-lab" / "images" / "busybox_image.py"
     for number, name in enumerate(IMAGES):
@@ -357,13 +372,16 @@ async def default_space(cluster: RealCluster) -> AsyncIterator[Space]:
 
 
 @pytest.fixture
-async def space(cluster: RealCluster) -> AsyncIterator[Space]:
+async def space(cluster: RealCluster, request: pytest.FixtureRequest) -> AsyncIterator[Space]:
     """A namespace of its own; it goes with all that is in it when the test ends."""
     client = cluster.connect()
+    failed_before = request.session.testsfailed
     name = f"test-{random.randrange(1 << 32):08x}"
     await client.create(codec.from_json({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}))
     try:
         yield Space(cluster, client, name)
     finally:
+        if request.session.testsfailed > failed_before:
+            cluster.print_logs()
         await client.delete(corev1.Namespace, name)
         await client.close()

@@ -6,6 +6,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import DecodeError, Message
 
 from navarch.protos.navarch import objects_pb2
+from navarch.services.api.codec import check_text
 from navarch.services.api.errors import BadRequest, RequestEntityTooLarge, UnknownKind
 from navarch.services.api.kinds import KINDS, Kind, message_class
 from navarch.services.apiserver.registry.core import Target, WriteOptions
@@ -74,9 +75,13 @@ def object_of(target: Target, packed: AnyMessage) -> Any:
     if name != expected.DESCRIPTOR.full_name:
         raise BadRequest(f"the request holds a {name}; {expected.DESCRIPTOR.full_name} was expected")
     try:
-        return expected.FromString(packed.value)
+        message = expected.FromString(packed.value)
     except DecodeError as failure:
         raise BadRequest(f"the {name} cannot be decoded: {failure}") from failure
+    # As in Kubernetes, fields of contracts that this server does not know are not kept.
+    message.DiscardUnknownFields()
+    check_text(message)
+    return message
 
 
 def _expected_class(target: Target) -> type[Message]:

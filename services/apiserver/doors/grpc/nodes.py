@@ -4,10 +4,11 @@ Clients need one address only. The messages go through as bytes; just the first 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
+from google.protobuf.message import Message
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.navarch import node_pb2
@@ -88,12 +89,11 @@ class NodeServicer:
         requests: AsyncIterator[bytes],
         context: Context,
         method: str,
-        request_class: Callable[[], Any],
+        request_class: type[Message],
         subresource: str,
     ) -> AsyncIterator[bytes]:
         first = await anext(aiter(requests), b"")
-        message = request_class()
-        message.ParseFromString(first)
+        message = checked(deserializer(request_class, REQUEST_LIMIT_BYTES)(first))
         if message.WhichOneof("request") != "start":
             raise BadRequest("the first message has to be the start")
         start = message.start

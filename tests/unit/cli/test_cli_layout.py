@@ -1,0 +1,91 @@
+import ipaddress
+from pathlib import Path
+
+import pytest
+
+from navarch.cli.cluster import processes
+from navarch.cli.cluster.layout import Asked, Layout, free_pod_cidr
+from navarch.cli.errors import UsageError
+
+SIMULATED = Asked(runtime="simulated", pod_cidr="10.50.0.0/16", node_name="node-1")
+
+
+@pytest.mark.parametrize(
+    ("in_use", "expected"),
+    [
+        ([], "10.244.0.0/16"),
+        (["10.244.0.0/24"], "10.243.0.0/16"),
+        (["10.244.128.0/17", "10.243.0.0/16", "192.168.0.0/16"], "10.242.0.0/16"),
+        (["10.192.0.0/10"], "10.191.0.0/16"),
+    ],
+)
+def test_pods_get_a_network_of_their_own(in_use: list[str], expected: str) -> None:
+    assert free_pod_cidr(ipaddress.IPv4Network(network) for network in in_use) == expected
+
+
+def test_no_network_is_free() -> None:
+    with pytest.raises(UsageError, match="--pod-cidr"):
+        free_pod_cidr([ipaddress.IPv4Network("10.0.0.0/8")])
+
+
+def test_what_was_decided_is_kept(tmp_path: Path) -> None:
+    assert Layout.load(tmp_path) is None
+    layout = Layout.decide(tmp_path, SIMULATED)
+    layout.save()
+    assert Layout.load(tmp_path) == layout
+    layout.require_same(Asked())
+    layout.require_same(SIMULATED)
+    with pytest.raises(UsageError, match="--port-offset 0, not 7"):
+        layout.require_same(Asked(port_offset=7))
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"unknown": 1}'])
+def test_damaged_settings(tmp_path: Path, content: str) -> None:
+    (tmp_path / "cluster.json").write_text(content)
+    with pytest.raises(UsageError, match="cluster.json is damaged"):
+        Layout.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("asked", "option"),
+    [
+        (Asked(runtime="docker"), "--runtime"),
+        (Asked(runtime="simulated", node_name="Node_1"), "--node-name"),
+        (Asked(runtime="simulated", pod_cidr="10.0.0.1/16"), "--pod-cidr"),
+        (Asked(runtime="simulated", pod_cidr="10.0.0.0/25"), "no room for a node"),
+        (Asked(runtime="simulated", bind_address="host"), "--bind-address"),
+    ],
+)
+def test_what_cannot_be_asked(tmp_path: Path, asked: Asked, option: str) -> None:
+    with pytest.raises(UsageError, match=option):
+        Layout.decide(tmp_path, asked)
+
+
+def test_all_addresses(tmp_path: Path) -> None:
+    layout = Layout.decide(tmp_path, Asked("simulated", "0.0.0.0", 5, "10.50.0.0/16", "node-1"))
+    assert layout.listen("apiserver") == "0.0.0.0:7448"
+    assert layout.address("apiserver") == "127.0.0.1:7448"
+    assert layout.node_pod_cidr == "10.50.0.0/24"
+    kubelet = processes.arguments(layout, "kubelet")
+    assert "--api-server=127.0.0.1:7448" in kubelet
+    assert "--listen=0.0.0.0:10255" in kubelet
+
+
+def test_clusters_side_by_side_share_no_name(tmp_path: Path) -> None:
+    one, two = (Layout.decide(tmp_path / name, SIMULATED) for name in ("one", "two"))
+    assert one.bridge != two.bridge
+    assert one.nft_table != two.nft_table
+    assert len(one.bridge) <= 15
+
+
+def test_only_own_files_are_deleted(tmp_path: Path) -> None:
+    layout = Layout.decide(tmp_path / "data", SIMULATED)
+    layout.pki.mkdir(parents=True)
+    layout.save()
+    other = tmp_path / "data" / "notes.txt"
+    other.write_text("mine")
+    layout.delete_files()
+    assert list((tmp_path / "data").iterdir()) == [other]
+    other.unlink()
+    layout.delete_files()
+    assert not (tmp_path / "data").exists()
