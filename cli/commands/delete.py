@@ -91,7 +91,7 @@ async def _all_gone(client: Client, pending: list[tuple[Target, str]], limit_s: 
                 group.create_task(wait_gone(client, target, uid))
     except TimeoutError:
         raise UsageError(
-            f"timed out after {limit_s:g} s: objects are still being deleted. Finalizers? navarch get ... -o yaml"
+            f"timed out after {limit_s:g} s: still being deleted; finalizers hold them? navarch get TYPE NAME -o yaml"
         ) from None
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -46,9 +47,7 @@ def get(
 ) -> None:
     """Show objects."""
     name, template = parse_output(output)
-    query = Query(
-        words or (), filename or (), recursive, namespace, all_namespaces, selector, field_selector, every=False
-    )
+    query = Query(words or (), filename or (), recursive, namespace, all_namespaces, selector, field_selector)
     view = Format(
         name,
         template,
@@ -61,7 +60,7 @@ def get(
     async def work(session: Session) -> int:
         targets = query.targets(session)
         several = len({target.kind for target in targets}) > 1
-        shown = _View(session, query, Printer(_with_kind(view, show_kind or several)), view.is_table)
+        shown = _View(session, query, Printer(replace(view, with_kind=show_kind or several)), view.is_table)
         for target in targets:
             await shown.read(target, ignore_not_found)
         if not watch_only:
@@ -76,12 +75,6 @@ def get(
 
     if with_session(kubeconfig, work):
         raise typer.Exit(1)
-
-
-def _with_kind(view: Format, wanted: bool) -> Format:
-    from dataclasses import replace
-
-    return replace(view, with_kind=wanted)
 
 
 class _View:

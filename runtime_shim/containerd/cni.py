@@ -131,7 +131,7 @@ class Executor:
     ) -> dict[str, Any]:
         """Attach; returns the last plugin's result. Raises RuntimeFailure; the caller then runs `delete`."""
         result: dict[str, Any] | None = None
-        for plugin in config.plugins:
+        for plugin in _with_work(config, capabilities):
             answer = await self._run(plugin, "ADD", attachment, config.stdin(plugin, capabilities, result))
             result = answer or result or {}
         return result or {}
@@ -143,9 +143,9 @@ class Executor:
         capabilities: Mapping[str, object],
         result: Mapping[str, Any] | None,
     ) -> None:
-        """Detach. Every plugin is asked, also after a failure; then the first failure is raised."""
+        """Detach. Every plugin of `add` is asked, also after a failure; then the first failure is raised."""
         failures: list[errors.ShimError] = []
-        for plugin in reversed(config.plugins):
+        for plugin in reversed(_with_work(config, capabilities)):
             try:
                 await self._run(plugin, "DEL", attachment, config.stdin(plugin, capabilities, result))
             except errors.ShimError as failure:
@@ -181,6 +181,12 @@ class Executor:
                 return directory / name
         searched = ", ".join(map(str, self._bin_dirs))
         raise errors.RuntimeFailure(f"CNI plugin {name} is not installed: looked in {searched}")
+
+
+def _with_work(config: NetworkConfig, capabilities: Mapping[str, object]) -> list[dict[str, Any]]:
+    """The plugins to run: all but portmap for a Pod without host ports, which would only cost a process."""
+    ports = capabilities.get("portMappings")
+    return [plugin for plugin in config.plugins if ports or plugin["type"] != "portmap"]
 
 
 def _reason(outcome: programs.Outcome) -> str:

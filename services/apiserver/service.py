@@ -1,13 +1,13 @@
 """The API server as an object: parts put together, started, stopped. No global state."""
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from navarch.services.api import rpc_status
 from navarch.services.api.errors import ApiError
 from navarch.services.apiserver.allocation.services import ServiceAllocator
-from navarch.services.apiserver.auth.authorizer import Authorizer
 from navarch.services.apiserver.auth.certificates import CertificateAuthenticator
+from navarch.services.apiserver.auth.references import POD, PodReferences
 from navarch.services.apiserver.auth.rules import ComponentRules
 from navarch.services.apiserver.bootstrap import advertise, make_defaults
 from navarch.services.apiserver.cacher.cachers import Cachers
@@ -20,7 +20,7 @@ from navarch.services.apiserver.storage.objects import ObjectStorage
 from navarch.services.apiserver.storage.revision import RevisionReader
 from navarch.services.base.clock import Clock, SystemClock
 from navarch.services.base.log import get_logger
-from navarch.services.base.serving import GrpcServer, RpcStatus
+from navarch.services.base.serving import GrpcServer
 from navarch.services.base.tasks import TaskOwner
 from navarch.services.base.tls import Credentials
 
@@ -45,7 +45,6 @@ class Config:
     node_ports: range = range(30000, 32768)
     # Overwritten revisions are kept at least this long; 0 keeps them for ever.
     history_s: float = 300.0
-    authorizer: Authorizer = field(default_factory=ComponentRules)
 
 
 class ApiServer:
@@ -67,10 +66,13 @@ class ApiServer:
         self._etcd = Etcd(config.store_endpoints, config.store_credentials)
         await self._await_store(self._etcd)
         core = self._assemble(self._etcd)
+        # What a node may read follows from its Pods, so they are known before anybody is let in.
+        pods = core.cachers.of(POD)
         await make_defaults(core)
+        await pods.ready()
         authenticator = CertificateAuthenticator()
         self._nodes = NodeServicer(core, authenticator, config.store_credentials or config.credentials)
-        self._server = GrpcServer(config.credentials, translate=_translate, component="apiserver")
+        self._server = GrpcServer(config.credentials, translate=rpc_status.translate, component="apiserver")
         self._server.add(add_objects_to_server, ObjectsServicer(core, authenticator))
         self._server.add(add_node_to_server, self._nodes)
         self.port = await self._server.start(config.listen)
@@ -97,7 +99,7 @@ class ApiServer:
             storage=storage,
             cachers=cachers,
             revisions=RevisionReader(etcd.revision, self._tasks),
-            authorizer=config.authorizer,
+            authorizer=ComponentRules(PodReferences(cachers)),
             services=ServiceAllocator(storage, cachers, config.service_cidr, config.node_ports, self._clock, self._rng),
             clock=self._clock,
             rng=self._rng,
@@ -111,7 +113,3 @@ class ApiServer:
             except ApiError as failure:
                 LOG.warning("store.not_available", endpoints=self._config.store_endpoints, error=failure.message)
                 await self._clock.sleep(STORE_RETRY_S)
-
-
-def _translate(failure: Exception) -> RpcStatus | None:
-    return rpc_status.to_rpc(failure) if isinstance(failure, ApiError) else None

@@ -12,7 +12,7 @@ from navarch.services.base.clock import Clock
 from navarch.services.base.log import get_logger
 from navarch.services.base.tasks import TaskOwner
 from navarch.services.kubelet.core.machine import PodMachine
-from navarch.services.kubelet.core.observed import CREATED, Container
+from navarch.services.kubelet.core.observed import CREATED, RUNNING, Container
 from navarch.services.kubelet.core.orders import Done, Emit, Event, Failed, Order, Probed, Seen, StartContainer, Tick
 from navarch.services.kubelet.core.references import ConfigError
 from navarch.services.kubelet.core.stages import Stage
@@ -88,7 +88,7 @@ class PodWorker:
                 self._tasks.spawn(self._carry_out(order), f"order-{order.key[0]}")
         self._set_timer()
         self._prober.sync(self.view)
-        self._on_change(self, _is_urgent(event) or self.machine.runs_nothing)
+        self._on_change(self, self._is_urgent(event) or self.machine.runs_nothing)
 
     async def _carry_out(self, order: Order) -> None:
         answer = await self._executor.carry_out(self, order)
@@ -122,11 +122,17 @@ class PodWorker:
         await self._prober.stop()
         await self._tasks.close()
 
+    def _is_urgent(self, event: Event) -> bool:
+        """Whether somebody waits to hear of this: a container has started or ended, a probe has spoken.
 
-def _is_urgent(event: Event) -> bool:
-    """Whether somebody waits to hear of this: a container runs or has ended, a probe has spoken."""
-    if isinstance(event, Seen):
-        return any(isinstance(fact, Container) and fact.state != CREATED for fact in event.facts)
-    if isinstance(event, Done | Failed):
-        return isinstance(event.order, StartContainer)
-    return isinstance(event, Probed)
+        That a container runs is seen a moment before the order to start it is done: one report tells both.
+        """
+        if isinstance(event, Seen):
+            containers = (fact for fact in event.facts if isinstance(fact, Container))
+            return any(
+                one.state != CREATED and not (one.state == RUNNING and one.name in self.view.starting)
+                for one in containers
+            )
+        if isinstance(event, Done | Failed):
+            return isinstance(event.order, StartContainer)
+        return isinstance(event, Probed)

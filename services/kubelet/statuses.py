@@ -21,7 +21,7 @@ from navarch.services.kubelet.core.stages import Stage
 from navarch.services.kubelet.core.status import NodeFacts, pod_status
 from navarch.services.kubelet.pod_worker import PodWorker
 
-COMPANY_S = 0.1
+COMPANY_S = 0.25
 BATCH = 100
 RETRY_S = 0.2
 LONGEST_RETRY_S = 5.0

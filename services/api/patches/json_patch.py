@@ -60,10 +60,9 @@ def _parse(patch: Any) -> list[dict[str, Any]]:
 
 
 def _refused(index: int, operation: dict[str, Any], error: Exception) -> ApiError:
-    # The library's words quote the document, which may be a Secret and the caller one who may not read it.
-    detail = "testing value failed" if operation["op"] == "test" else "the path does not exist or cannot be changed so"
-    if isinstance(error, jsonpatch.JsonPatchConflict | jsonpatch.InvalidJsonPatch):
-        detail = str(error)
+    # The library quotes the document, which may be a Secret, and the caller one who may not read it.
+    what, is_missing, _ = (str(error).strip() or type(error).__name__).partition(" not found in ")
+    detail = "testing value failed" if operation["op"] == "test" else f"{what} not found" if is_missing else what
     return ApiError(
         "the server rejected our request due to an error in our request: "
         f"operation {index} ({operation['op']} {operation['path']}): {detail}",

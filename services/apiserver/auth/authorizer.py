@@ -4,13 +4,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from navarch.services.api.errors import Forbidden
-from navarch.services.api.kinds import Kind
 from navarch.services.apiserver.auth.user import User
 
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """What a user wants to do: a verb on a resource, or on one object of it."""
+    """What a user wants to do: a verb on a resource, or on one object of it.
+
+    name: also of a list or watch that selects one object. node: of a list or watch that selects one node's.
+    """
 
     verb: str
     group: str
@@ -18,6 +20,7 @@ class Attributes:
     subresource: str = ""
     namespace: str = ""
     name: str = ""
+    node: str = ""
 
     @property
     def path(self) -> str:
@@ -33,20 +36,11 @@ class Authorizer(Protocol):
         ...
 
 
-def authorize(
-    authorizer: Authorizer,
-    user: User,
-    verb: str,
-    kind: Kind,
-    *,
-    namespace: str = "",
-    name: str = "",
-    subresource: str = "",
-) -> None:
+def authorize(authorizer: Authorizer, user: User, wanted: Attributes) -> None:
     """Return if the user may; else raise Forbidden, in the words of Kubernetes."""
-    attributes = Attributes(verb, kind.group, kind.resource, subresource, namespace, name)
-    if authorizer.allows(user, attributes):
+    if authorizer.allows(user, wanted):
         return
-    scope = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"
-    detail = f'User "{user.name}" cannot {verb} resource "{attributes.path}" in API group "{kind.group}" {scope}'
-    raise Forbidden(f"{attributes.path}.{kind.group}" if kind.group else attributes.path, name, detail)
+    scope = f'in the namespace "{wanted.namespace}"' if wanted.namespace else "at the cluster scope"
+    what = f'resource "{wanted.path}" in API group "{wanted.group}" {scope}'
+    detail = f'User "{user.name}" cannot {wanted.verb} {what}'
+    raise Forbidden(f"{wanted.path}.{wanted.group}" if wanted.group else wanted.path, wanted.name, detail)

@@ -4,6 +4,7 @@ Whoever is not named here may do nothing. `system:masters` may do everything, as
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 from navarch.services.apiserver.auth.authorizer import Attributes
 from navarch.services.apiserver.auth.user import MASTERS, User
@@ -11,6 +12,7 @@ from navarch.services.apiserver.auth.user import MASTERS, User
 READ = frozenset({"get", "list", "watch"})
 WRITE = frozenset({"create", "update", "patch", "delete"})
 ANY = frozenset({"*"})
+NODE_LEASES = "kube-node-lease"
 
 # By "group/resource" (with "/subresource"); "*" for all.
 Rules = Mapping[str, frozenset[str]]
@@ -35,7 +37,7 @@ SCHEDULER = rules(
 )
 CONTROLLER_MANAGER = rules(("*", ANY))
 NODE = rules(
-    ("nodes nodes/status", READ | WRITE),
+    ("nodes nodes/status", READ | {"create", "update", "patch"}),
     ("pods", READ | {"create", "delete"}),
     ("pods/status", {"get", "update", "patch"}),
     ("pods/eviction", {"create"}),
@@ -63,8 +65,19 @@ BY_USER: Mapping[str, Rules] = {
 }
 
 
+class References(Protocol):
+    """Knows what the Pods of a node name."""
+
+    def has(self, node: str, resource: str, namespace: str, name: str) -> bool:
+        """Whether a Pod that is bound to the node names this object of "configmaps" or "secrets"."""
+        ...
+
+
 class ComponentRules:
     """An authorizer with the rules above."""
+
+    def __init__(self, references: References) -> None:
+        self._references = references
 
     def allows(self, user: User, attributes: Attributes) -> bool:
         """Whether the user may."""
@@ -83,12 +96,19 @@ class ComponentRules:
                 return True
         return False
 
-    @staticmethod
-    def _is_own(node: str, attributes: Attributes) -> bool:
-        """A kubelet writes its own Node and lease only."""
-        writes = attributes.verb not in READ
-        if writes and attributes.resource == "nodes":
-            return attributes.name == node or attributes.verb == "create"
-        if attributes.resource == "leases" and attributes.verb != "create":
-            return attributes.namespace == "kube-node-lease" and (not writes or attributes.name in ("", node))
+    def _is_own(self, node: str, wanted: Attributes) -> bool:
+        """A kubelet has to do with its own node, and with what the Pods there name.
+
+        What a request shows of the object decides here; where its content does, admission (`admission.nodes`).
+        """
+        is_own = wanted.name == node or wanted.verb == "create"
+        match wanted.resource:
+            case "nodes" | "csinodes":
+                return is_own
+            case "leases":
+                return wanted.namespace == NODE_LEASES and is_own
+            case "pods":
+                return wanted.verb not in ("list", "watch") or wanted.node == node
+            case "secrets" | "configmaps":
+                return self._references.has(node, wanted.resource, wanted.namespace, wanted.name)
         return True

@@ -11,9 +11,9 @@ from operator import attrgetter
 
 from sortedcontainers import SortedDict
 
-from navarch.services.api.errors import ApiError
 from navarch.services.apiserver.cacher.events import Change
-from navarch.services.apiserver.cacher.selection import EVERYTHING, NODE_FIELD, Bucket, Selection
+from navarch.services.apiserver.cacher.nodes import NodeIndex
+from navarch.services.apiserver.cacher.selection import EVERYTHING, Bucket, Selection
 from navarch.services.apiserver.cacher.subscription import Subscription
 from navarch.services.apiserver.stored import StoredObject
 
@@ -30,8 +30,10 @@ class TooOld(Exception):
 class WatchCache:
     """All objects of one resource at `revision`."""
 
-    def __init__(self, *, namespaced: bool, ring_changes: int = RING_CHANGES) -> None:
+    def __init__(self, *, namespaced: bool, on_nodes: bool = False, ring_changes: int = RING_CHANGES) -> None:
+        """namespaced: whether the objects are. on_nodes: whether they are found by the node that they name."""
         self._is_namespaced = namespaced
+        self._nodes = NodeIndex() if on_nodes else None
         self.revision = 0
         self._objects: SortedDict[str, StoredObject] = SortedDict()
         # Changes after `_ring_since`, oldest first, trimmed when it is twice as long as it should be.
@@ -50,6 +52,11 @@ class WatchCache:
             subscription.end("reset")
         self._subscriptions.clear()
         self._objects = SortedDict((stored.key, stored) for stored in objects)
+        if self._nodes is not None:
+            self._nodes = NodeIndex()
+            for stored in self._objects.values():
+                self._nodes.move(stored.key, stored)
+                stored.forget()
         self._ring.clear()
         self._ring_since = self.revision = revision
 
@@ -64,13 +71,12 @@ class WatchCache:
             return
         change = Change(revision, current, previous)
         self._remember(change)
-        for subscription in self._audience(change):
+        nodes = [] if self._nodes is None else self._nodes.move(key, current)
+        for subscription in self._audience(change, nodes):
             subscription.offer(change)
             if subscription.ended:
                 self.unsubscribe(subscription)
-        for version in (current, previous):
-            if version is not None:
-                version.forget()
+        change.forget()
 
     def advance(self, revision: int) -> None:
         """Everything up to this revision has been applied."""
@@ -80,6 +86,11 @@ class WatchCache:
         """The object now."""
         found: StoredObject | None = self._objects.get(key)
         return found
+
+    def on_node(self, node: str) -> Iterator[StoredObject]:
+        """The objects that name a node, in order; of kinds that are found so."""
+        keys = [] if self._nodes is None else self._nodes.keys_on(node)
+        return (self._objects[key] for key in keys)
 
     def select(self, namespace: str, start: str = "") -> Iterator[StoredObject]:
         """Objects in order of their keys, of one namespace or of all."""
@@ -92,15 +103,15 @@ class WatchCache:
         for key in self._objects.irange(begin, end, (True, False)):
             yield self._objects[key]
 
-    def candidates(self, selection: Selection) -> Iterator[StoredObject]:
-        """The objects among which a selection's are: found without a scan where it names one object."""
-        name = selection.name()
-        if name is None or (not selection.namespace and self._is_namespaced):
-            yield from self.select(selection.namespace)
-            return
-        stored = self.get(f"{selection.namespace}/{name}" if selection.namespace else name)
-        if stored is not None:
-            yield stored
+    def selected(self, selection: Selection) -> Iterator[StoredObject]:
+        """The objects of a selection, in order: without a scan where it names one object or one node."""
+        name, node = selection.name(), selection.node()
+        if name is not None and (selection.namespace or not self._is_namespaced):
+            stored = self.get(f"{selection.namespace}/{name}" if selection.namespace else name)
+            return selection.filter([] if stored is None else [stored])
+        if node is not None and self._nodes is not None:
+            return selection.filter(self.on_node(node))
+        return selection.filter(self.select(selection.namespace))
 
     def since(self, revision: int) -> Sequence[Change]:
         """The changes after a revision. Raises TooOld."""
@@ -112,6 +123,7 @@ class WatchCache:
         """Let it see all changes after its revision (up to now out of the ring). Raises TooOld."""
         for change in self.since(subscription.after):
             subscription.offer(change)
+            change.forget()
         if not subscription.ended:
             about, value = subscription.bucket
             self._subscriptions.setdefault(about, {}).setdefault(value, {})[subscription] = None
@@ -138,26 +150,14 @@ class WatchCache:
             self._ring_since = self._ring[cut - 1].revision
             del self._ring[: bisect_right(self._ring, self._ring_since, key=attrgetter("revision"))]
 
-    def _audience(self, change: Change) -> list[Subscription]:
-        """The watchers that a change may concern."""
+    def _audience(self, change: Change, nodes: Iterable[str]) -> list[Subscription]:
+        """The watchers that a change may concern. nodes: where the object is and was."""
         stored = change.any
         buckets: list[Bucket] = [
             EVERYTHING,
             ("namespace", stored.namespace),
             ("name", (stored.namespace, stored.name)),
+            *(("node", node) for node in nodes),
         ]
-        if self._subscriptions.get("node"):
-            nodes = (node_of(version) for version in (change.current, change.previous) if version is not None)
-            buckets.extend(("node", node) for node in dict.fromkeys(nodes))
         none: dict[Subscription, None] = {}
         return [one for about, value in buckets for one in self._subscriptions.get(about, {}).get(value, none)]
-
-
-def node_of(stored: StoredObject) -> str:
-    """The node that a Pod is bound to; "" for none, or where it cannot be known."""
-    try:
-        message = stored.message
-    except ApiError:
-        return ""
-    spec = getattr(message, NODE_FIELD.partition(".")[0], None)
-    return str(getattr(spec, "node_name", ""))

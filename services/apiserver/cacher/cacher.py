@@ -11,8 +11,10 @@ import itertools
 
 from navarch.protos.etcd import kv_pb2
 from navarch.services.api.errors import ApiError, ServiceUnavailable
+from navarch.services.api.fields import supported_fields
 from navarch.services.api.kinds import Kind
 from navarch.services.apiserver.cacher.cache import RING_CHANGES, WatchCache
+from navarch.services.apiserver.cacher.selection import NODE_FIELD
 from navarch.services.apiserver.storage.etcd import Compacted, FutureRevision
 from navarch.services.apiserver.storage.objects import ObjectStorage, readable
 from navarch.services.apiserver.storage.watch import Batch, StoreFeed
@@ -36,7 +38,7 @@ class Cacher:
 
     def __init__(self, kind: Kind, storage: ObjectStorage, clock: Clock, tasks: TaskOwner) -> None:
         self.kind = kind
-        self.cache = WatchCache(namespaced=kind.namespaced)
+        self.cache = WatchCache(namespaced=kind.namespaced, on_nodes=NODE_FIELD in supported_fields(kind))
         self._storage = storage
         self._clock = clock
         self._tasks = tasks

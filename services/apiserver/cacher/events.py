@@ -49,6 +49,12 @@ class Change:
         assert stored is not None
         return stored
 
+    def forget(self) -> None:
+        """Drop what was parsed for watchers to look at."""
+        for version in (self.current, self.previous):
+            if version is not None:
+                version.forget()
+
     def event(self, type: EventType) -> WatchEvent:
         """The shared event of this type. DELETED shows the object as it was last, at this revision."""
         event = self._events.get(type)

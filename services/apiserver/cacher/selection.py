@@ -1,6 +1,6 @@
 """Which objects of a resource a list or watch is about: namespace, label selector, field selector."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 
 from navarch.services.api.fields import FieldSelector
@@ -28,6 +28,17 @@ class Selection:
             return False
         return self.fields is None or self.fields.matches(stored.message, stored.kind)
 
+    def filter(self, objects: Iterable[StoredObject]) -> Iterator[StoredObject]:
+        """Those that are selected. Does not keep what had to be parsed to find out."""
+        if not self.is_filtered:
+            yield from objects
+            return
+        for stored in objects:
+            is_match = self.matches(stored)
+            stored.forget()
+            if is_match:
+                yield stored
+
     @property
     def is_filtered(self) -> bool:
         """Whether objects of the namespace may be left out."""
@@ -37,6 +48,10 @@ class Selection:
         """The one name that is selected, if it is only one."""
         return self.fields.value_of("metadata.name") if self.fields is not None else None
 
+    def node(self) -> str | None:
+        """The one node whose objects are selected, if it is only one."""
+        return self.fields.value_of(NODE_FIELD) if self.fields is not None else None
+
     def bucket(self) -> Bucket:
         """Where a watcher with this selection waits: events of other buckets are of no interest to it.
 
@@ -44,7 +59,7 @@ class Selection:
         comparison with each of them.
         """
         if self.fields is not None:
-            name, node = self.name(), self.fields.value_of(NODE_FIELD)
+            name, node = self.name(), self.node()
             namespace = self.namespace or self.fields.value_of("metadata.namespace")
             if name is not None and namespace is not None:
                 return ("name", (namespace, name))

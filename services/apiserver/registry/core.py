@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from navarch.services.api.errors import BadRequest, MethodNotSupported, NotFound, UnknownKind
 from navarch.services.api.kinds import KINDS, Kind
 from navarch.services.apiserver.allocation.services import ServiceAllocator
-from navarch.services.apiserver.auth.authorizer import Authorizer, authorize
+from navarch.services.apiserver.auth.authorizer import Attributes, Authorizer, authorize
 from navarch.services.apiserver.auth.user import User
 from navarch.services.apiserver.cacher.cachers import Cachers
+from navarch.services.apiserver.cacher.selection import Selection
 from navarch.services.apiserver.storage.objects import ObjectStorage
 from navarch.services.apiserver.storage.revision import RevisionReader
 from navarch.services.apiserver.stored import StoredObject
@@ -77,17 +78,13 @@ class Core:
     clock: Clock
     rng: random.Random
 
-    def admit_user(self, user: User, verb: str, target: Target) -> None:
+    def admit_user(self, user: User, verb: str, target: Target, selection: Selection | None = None) -> None:
         """Raise Forbidden or MethodNotSupported unless the user may and the kind has the verb."""
-        authorize(
-            self.authorizer,
-            user,
-            verb,
-            target.kind,
-            namespace=target.namespace,
-            name=target.name,
-            subresource=target.subresource,
-        )
+        kind, name, node = target.kind, target.name, ""
+        if selection is not None:
+            name, node = selection.name() or "", selection.node() or ""
+        wanted = Attributes(verb, kind.group, kind.resource, target.subresource, target.namespace, name, node)
+        authorize(self.authorizer, user, wanted)
         part = target.kind.subresource(target.subresource) if target.subresource else None
         is_stored = bool(target.kind.key_prefix) or target.kind.kind == "Binding"
         if not is_stored or verb not in (part.verbs if part else target.kind.verbs):

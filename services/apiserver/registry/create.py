@@ -7,6 +7,7 @@ from navarch.services.api import meta
 from navarch.services.api.errors import AlreadyExists, BadRequest, Conflict, Invalid, MethodNotSupported
 from navarch.services.api.strategy import Strategy, strategy_for
 from navarch.services.apiserver.admission import chain
+from navarch.services.apiserver.admission.nodes import restrict_creation
 from navarch.services.apiserver.allocation.services import is_service_kind
 from navarch.services.apiserver.auth.user import User
 from navarch.services.apiserver.registry.binding import bind
@@ -41,6 +42,7 @@ async def create(
     core.admit_user(user, "create", target)
     if target.subresource:
         raise MethodNotSupported(target.kind, "create")
+    restrict_creation(user, target.kind, message)
     return await create_object(core, target, message, options)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from navarch.protos.k8s.meta import v1_pb2 as metav1
 from navarch.services.api import meta
 from navarch.services.api.errors import BadRequest, Conflict, Forbidden
+from navarch.services.apiserver.admission.nodes import restrict_change
 from navarch.services.apiserver.allocation.services import is_service_kind
 from navarch.services.apiserver.auth.user import User
 from navarch.services.apiserver.registry.core import Core, Target
@@ -27,18 +28,18 @@ MAX_GRACE_S = 2**31 - 1
 async def delete(core: Core, user: User, target: Target, options: metav1.DeleteOptions) -> Modified:
     """Delete one object. Returns it as it is now or, when it is gone, as it was last."""
     core.admit_user(user, "delete", target.named())
-    return await delete_object(core, target, options, core.guess(target))
+    return await delete_object(core, user, target, options, core.guess(target))
 
 
 async def delete_object(
-    core: Core, target: Target, options: metav1.DeleteOptions, guess: StoredObject | None = None
+    core: Core, user: User, target: Target, options: metav1.DeleteOptions, guess: StoredObject | None = None
 ) -> Modified:
-    """Delete without asking who wants it."""
+    """Delete for a user who may delete objects of the kind."""
     check_options(options)
     if target.kind.kind == "Namespace" and target.name in IMMORTAL_NAMESPACES:
         raise Forbidden(target.kind, target.name, "this namespace may not be deleted")
     dry_run = "All" in options.dry_run
-    return await modify(core, target, _decide(core, target, options), guess=guess, dry_run=dry_run)
+    return await modify(core, target, _decide(core, user, target, options), guess=guess, dry_run=dry_run)
 
 
 def check_options(options: metav1.DeleteOptions) -> None:
@@ -52,9 +53,10 @@ def check_options(options: metav1.DeleteOptions) -> None:
         raise BadRequest("orphanDependents and deletionPropagation cannot be both set")
 
 
-def _decide(core: Core, target: Target, options: metav1.DeleteOptions) -> Decide:
+def _decide(core: Core, user: User, target: Target, options: metav1.DeleteOptions) -> Decide:
     async def decide(current: StoredObject) -> Order:
         obj = current.decode()
+        restrict_change(user, target.kind, target.subresource, obj)
         check_preconditions(target, options, obj.metadata)
         order = plan(obj, options, core.clock.now())
         if isinstance(order, Remove) and is_service_kind(target.kind):

@@ -20,5 +20,5 @@ async def evict(core: Core, user: User, target: Target, eviction: Any, options: 
     how = eviction.delete_options
     if options.dry_run:
         how.dry_run[:] = ["All"]
-    await delete_object(core, Target(target.kind, target.namespace, target.name), how)
+    await delete_object(core, user, target, how)
     return metav1.Status(status="Success", code=201)

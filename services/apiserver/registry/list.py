@@ -5,7 +5,7 @@ as it was at one moment, for as long as the store keeps that history.
 """
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -28,6 +28,10 @@ PAGE_TOO_OLD = (
     "You can start a new list without the continue parameter."
 )
 LIST_TOO_OLD = "The resourceVersion for the provided list is too old."
+# A page ends here; with the largest object on top it stays below the 4 MiB that gRPC clients take.
+PAGE_BYTES = 2 << 20
+# As good as no limit, and still a number that can be counted up from.
+MAX_LIMIT = 2**31 - 1
 # A filtered page may need many rows of the store to fill; they are read this many at a time.
 SCAN_ROWS = 500
 
@@ -68,24 +72,24 @@ def selection_of(target: Target, label_selector: str, field_selector: str) -> Se
 
 async def list_objects(core: Core, user: User, target: Target, options: ListOptions) -> ObjectList:
     """The objects that a user asks for."""
-    core.admit_user(user, "list", target)
     selection = selection_of(target, options.label_selector, options.field_selector)
-    if options.limit < 0:
+    core.admit_user(user, "list", target, selection)
+    limit = min(options.limit, MAX_LIMIT)
+    if limit < 0:
         raise BadRequest("limit: Invalid value: must be greater than or equal to 0")
     if options.continue_token:
         if options.resource_version not in ("", "0") or options.resource_version_match:
             raise BadRequest("specifying resource version is not allowed when using continue")
         revision, start = decode_token(options.continue_token)
-        return await _from_store(core, target, selection, options.limit, revision, start)
+        return await _from_store(core, target, selection, limit, revision, start)
     wanted = parse_resource_version(options.resource_version)
     if _is_exact(options, wanted):
-        return await _from_store(core, target, selection, options.limit, wanted or 0, "")
+        return await _from_store(core, target, selection, limit, wanted or 0, "")
     cacher = core.cachers.of(target.kind)
     is_there = await is_current(core, cacher) if wanted is None else await at_least(core, cacher, wanted)
     if not is_there:
-        return await _from_store(core, target, selection, options.limit, 0, "")
-    objects = cacher.cache.candidates(selection)
-    return _first_page(objects, selection, options.limit, cacher.cache.revision)
+        return await _from_store(core, target, selection, limit, 0, "")
+    return _first_page(cacher.cache.selected(selection), selection, limit, cacher.cache.revision)
 
 
 def _is_exact(options: ListOptions, revision: int | None) -> bool:
@@ -105,24 +109,13 @@ def _is_exact(options: ListOptions, revision: int | None) -> bool:
 
 
 def _first_page(objects: Iterable[StoredObject], selection: Selection, limit: int, revision: int) -> ObjectList:
-    if not selection.is_filtered:
-        rows = list(objects)
-        if not limit or len(rows) <= limit:
-            return ObjectList(rows, revision)
-        page = rows[:limit]
-        return ObjectList(page, revision, encode_token(revision, page[-1]), len(rows) - limit)
-    chosen = list(islice(_filtered(objects, selection), limit + 1 if limit else None))
-    if not limit or len(chosen) <= limit:
+    enough = limit + 1 if limit and selection.is_filtered else None
+    chosen = list(islice(objects, enough))
+    count = page_length(chosen, limit)
+    if count == len(chosen):
         return ObjectList(chosen, revision)
-    return ObjectList(chosen[:limit], revision, encode_token(revision, chosen[limit - 1]))
-
-
-def _filtered(objects: Iterable[StoredObject], selection: Selection) -> Iterable[StoredObject]:
-    for stored in objects:
-        matches = selection.matches(stored)
-        stored.forget()
-        if matches:
-            yield stored
+    remaining = None if selection.is_filtered else len(chosen) - count
+    return ObjectList(chosen[:count], revision, encode_token(revision, chosen[count - 1]), remaining)
 
 
 async def _from_store(
@@ -131,7 +124,7 @@ async def _from_store(
     """A page out of the store. revision: 0 for the present one."""
     chosen: list[StoredObject] = []
     is_page = bool(start)
-    rows = SCAN_ROWS if selection.is_filtered or not limit else limit
+    rows = SCAN_ROWS if selection.is_filtered or not limit else min(limit, SCAN_ROWS)
     while True:
         try:
             found = await core.storage.page(target.kind, target.namespace, start=start, limit=rows, revision=revision)
@@ -140,13 +133,30 @@ async def _from_store(
         except FutureRevision as failure:
             raise BadRequest(f"resourceVersion: Invalid value: {revision}: is in the future") from failure
         revision, left, start = found.revision, found.left, found.next_start
-        chosen += _filtered(found.objects, selection) if selection.is_filtered else found.objects
-        if limit and (len(chosen) > limit or (len(chosen) == limit and left)):
-            remaining = None if selection.is_filtered else left
-            page = chosen[:limit]
-            return ObjectList(page, revision, encode_token(revision, page[-1]), remaining)
+        chosen += selection.filter(found.objects)
+        count = page_length(chosen, limit)
+        if count < len(chosen) or (count == limit and limit and left):
+            remaining = None if selection.is_filtered else left + len(chosen) - count
+            return ObjectList(chosen[:count], revision, encode_token(revision, chosen[count - 1]), remaining)
         if not left:
             return ObjectList(chosen, revision)
+
+
+def page_length(objects: Sequence[StoredObject], limit: int) -> int:
+    """How many of the objects a page holds: up to `limit` (0: all), and no more than a client takes in one message."""
+    if not limit:
+        return len(objects)
+    return min(limit, fitting(objects, PAGE_BYTES))
+
+
+def fitting(objects: Sequence[StoredObject], limit_bytes: int) -> int:
+    """How many of the objects stay within a size together; at least one."""
+    size = 0
+    for count, stored in enumerate(objects):
+        size += len(stored.raw)
+        if size > limit_bytes and count:
+            return count
+    return len(objects)
 
 
 def encode_token(revision: int, last: StoredObject) -> str:

@@ -16,6 +16,7 @@ from navarch.services.api import codec
 from navarch.services.api.errors import BadRequest, UnsupportedMediaType
 from navarch.services.api.patches import json_patch, merge_patch, strategic
 from navarch.services.api.scale import get_scale
+from navarch.services.apiserver.admission.nodes import restrict_change
 from navarch.services.apiserver.auth.user import User
 from navarch.services.apiserver.registry.core import Core, Target, WriteOptions
 from navarch.services.apiserver.registry.modify import Order, modify
@@ -53,6 +54,7 @@ async def patch(
     ignored = None if options.field_validation == "Ignore" else warnings
 
     async def decide(current: StoredObject) -> Order:
+        restrict_change(user, target.kind, target.subresource, current.message)
         document = codec.to_json(get_scale(current.message) if is_scale else current.message)
         current.forget()
         try:

@@ -6,6 +6,7 @@ from navarch.services.api.equality import same
 from navarch.services.api.errors import BadRequest, Conflict, Invalid, MethodNotSupported, NotFound
 from navarch.services.api.scale import get_scale, set_scale, validate_scale
 from navarch.services.api.strategy import strategy_for
+from navarch.services.apiserver.admission.nodes import restrict_change
 from navarch.services.apiserver.allocation.services import is_service_kind
 from navarch.services.apiserver.auth.user import User
 from navarch.services.apiserver.registry import create as creation
@@ -37,6 +38,7 @@ async def update(
         return await update_scale(core, target, message, options)
 
     async def decide(current: StoredObject) -> Order:
+        restrict_change(user, target.kind, target.subresource, current.message)
         new = type(message)()
         new.CopyFrom(message)
         return await replace(core, target, current, new)

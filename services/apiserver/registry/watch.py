@@ -99,8 +99,8 @@ class Watch:
 
 async def watch(core: Core, user: User, target: Target, options: WatchOptions) -> Watch:
     """Begin a watch. Raises Expired when the history it needs is gone."""
-    core.admit_user(user, "watch", target)
     selection = selection_of(target, options.label_selector, options.field_selector)
+    core.admit_user(user, "watch", target, selection)
     wanted = parse_resource_version(options.resource_version)
     if options.resource_version_match and options.send_initial_events is None:
         raise BadRequest("resourceVersionMatch: Forbidden: may only be set for watch together with sendInitialEvents")
@@ -120,8 +120,7 @@ async def watch(core: Core, user: User, target: Target, options: WatchOptions) -
     after = cache.revision if with_objects or not wanted else wanted
     subscription = Subscription(selection, after, wakeup.set)
     if with_objects:
-        objects = [stored for stored in cache.candidates(selection) if selection.matches(stored)]
-        events = [WatchEvent(EventType.ADDED, stored) for stored in objects]
+        events = [WatchEvent(EventType.ADDED, stored) for stored in cache.selected(selection)]
         if options.send_initial_events and options.allow_bookmarks:
             events.append(bookmark(target.kind, cache.revision, initial_events_end=True))
         subscription.push(events)

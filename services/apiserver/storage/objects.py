@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from navarch.protos.etcd import kv_pb2, rpc_pb2
-from navarch.services.api.errors import ApiError
+from navarch.services.api.errors import ApiError, RequestEntityTooLarge
 from navarch.services.api.kinds import Kind
 from navarch.services.apiserver.storage import conversion
 from navarch.services.apiserver.storage.etcd import Compacted, Etcd
@@ -76,26 +76,36 @@ class ObjectStorage:
         answer = await self.etcd.range(rpc_pb2.RangeRequest(key=kind.key(namespace, name).encode()))
         return StoredObject.of_pair(kind, answer.kvs[0]) if answer.kvs else None
 
-    async def page(self, kind: Kind, namespace: str, *, start: str = "", limit: int = 0, revision: int = 0) -> Page:
-        """Objects in order of their keys.
+    async def page(self, kind: Kind, namespace: str, *, start: str = "", limit: int = PAGE, revision: int = 0) -> Page:
+        """Objects in order of their keys: up to `limit`, fewer where they are large.
 
         start: the first key, "namespace/name" or name. revision: 0 for now; raises Compacted or FutureRevision.
         """
         prefix = f"{kind.key_prefix}{namespace}/".encode() if namespace else kind.key_prefix.encode()
         begin = max(prefix, (kind.key_prefix + start).encode())
         request = rpc_pb2.RangeRequest(key=begin, range_end=prefix_end(prefix), limit=limit, revision=revision)
-        answer = await self.etcd.range(request)
+        answer = await self._range_that_fits(request)
         objects = [stored for pair in answer.kvs if (stored := readable(kind, pair)) is not None]
         left = max(0, answer.count - len(answer.kvs))
         last = answer.kvs[-1].key.decode("utf-8", "replace").removeprefix(kind.key_prefix) if answer.kvs else ""
         return Page(objects, revision or answer.header.revision, left, f"{last}\0")
 
-    async def read_all(self, kind: Kind, revision: int = 0) -> tuple[list[StoredObject], int]:
+    async def _range_that_fits(self, request: rpc_pb2.RangeRequest) -> rpc_pb2.RangeResponse:
+        """Ask for less as long as the answer is more than one message holds."""
+        while True:
+            try:
+                return await self.etcd.range(request)
+            except RequestEntityTooLarge:
+                if request.limit <= 1:
+                    raise
+                request.limit //= 2
+
+    async def read_all(self, kind: Kind, revision: int = 0, *, namespace: str = "") -> tuple[list[StoredObject], int]:
         """All objects of a kind at one revision (0: now), read in pages. Raises Compacted or FutureRevision."""
-        page = await self.page(kind, "", limit=PAGE, revision=revision)
+        page = await self.page(kind, namespace, revision=revision)
         objects = list(page.objects)
         while page.left:
-            page = await self.page(kind, "", start=page.next_start, limit=PAGE, revision=page.revision)
+            page = await self.page(kind, namespace, start=page.next_start, revision=page.revision)
             objects += page.objects
         return objects, page.revision
 

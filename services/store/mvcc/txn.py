@@ -123,7 +123,8 @@ def _execute(store: MvccStore, txn: WriteTxn, request: TxnRequest, branches: Bra
             case "request_range":
                 answer.response_range.CopyFrom(ranges.evaluate(store, op.request_range, txn.revision))
             case "request_txn":
-                answer.response_txn.header.revision = txn.revision
+                # Only the outermost answer names a revision.
+                answer.response_txn.header.SetInParent()
                 _execute(store, txn, op.request_txn, branches, answer.response_txn)
 
 

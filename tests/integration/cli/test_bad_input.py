@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from navarch.cli import session
+from navarch.cli.errors import UsageError
+
 from .conftest import Cli
 
 GOOD = """\
@@ -241,12 +244,10 @@ class TestWithoutCluster:
     """What the command line says when there is no cluster to talk to."""
 
     def test_nothing_configured(self, cli: Cli) -> None:
-        result = bare(cli, "get", "pods", XDG_DATA_HOME=str(cli.directory), HOME=str(cli.directory))
-        if os.path.exists("/var/lib/navarch/admin.kubeconfig"):
-            return
-        assert result[0] == 1
-        assert "no cluster found" in result[1]
-        assert "navarch up" in result[1]
+        cli.monkeypatch.delenv("KUBECONFIG", raising=False)
+        cli.monkeypatch.setattr(session, "default_data_dir", lambda: cli.directory)
+        with pytest.raises(UsageError, match=r"no cluster found: .*/admin\.kubeconfig does not exist.* navarch up$"):
+            session.find_kubeconfig(None)
 
     def test_kubeconfig_that_does_not_exist(self, cli: Cli) -> None:
         code, err = bare(cli, "get", "pods", "--kubeconfig", "/nonexistent/config")

@@ -1,6 +1,7 @@
 """get: tables, formats, selections, watches."""
 
 import re
+import signal
 
 import orjson
 import pytest
@@ -154,6 +155,9 @@ def test_watch_shows_changes_below_the_table(cli: Cli) -> None:
         assert lines[1].split()[0] == "watched"
         assert lines[-1].index("Running") == lines[0].index("STATUS")
         cli("delete", "pod", "watched").ok()
+        following.process.send_signal(signal.SIGINT)
+        _, err = following.process.communicate(timeout=20)
+        assert (following.process.returncode, err) == (130, "")
 
 
 def test_watch_of_one_object(cli: Cli) -> None:

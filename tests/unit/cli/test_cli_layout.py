@@ -42,7 +42,7 @@ def test_what_was_decided_is_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"unknown": 1}'])
 def test_damaged_settings(tmp_path: Path, content: str) -> None:
     (tmp_path / "cluster.json").write_text(content)
-    with pytest.raises(UsageError, match="cluster.json is damaged"):
+    with pytest.raises(UsageError, match=r"cluster\.json is damaged"):
         Layout.load(tmp_path)
 
 

@@ -20,7 +20,7 @@ def test_durations(text: str, expected: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "soon", "5 m", "-1", "5d", "m5", "1h30", "1e3", "٣s"])
 def test_durations_that_are_none(text: str) -> None:
-    with pytest.raises(UsageError, match="--timeout .* is not a duration"):
+    with pytest.raises(UsageError, match=r"--timeout .* is not a duration"):
         durations.seconds(text)
 
 
@@ -115,6 +115,10 @@ def test_flags_with_values(words: str, expected: str) -> None:
 
 
 READY = {"type": "Ready", "status": "True"}
+
+
+def observed(generation: int, of: int) -> dict[str, object]:
+    return {"metadata": {"generation": of}, "status": {"observedGeneration": generation, "conditions": [READY]}}
 
 
 @pytest.mark.parametrize(

@@ -26,10 +26,11 @@ from navarch.services.apiserver.registry.create import create
 from navarch.services.apiserver.registry.delete import delete
 from navarch.services.apiserver.registry.deletecollection import delete_collection
 from navarch.services.apiserver.registry.get import get
-from navarch.services.apiserver.registry.list import ListOptions, list_objects
+from navarch.services.apiserver.registry.list import ListOptions, ObjectList, fitting, list_objects
 from navarch.services.apiserver.registry.patch import patch
 from navarch.services.apiserver.registry.update import update
 from navarch.services.apiserver.registry.watch import WatchOptions, watch
+from navarch.services.base.dialing import MESSAGE_BYTES
 
 SERVICE = "navarch.v1.Objects"
 # A batch is many requests; each of them has the limit of one.
@@ -63,7 +64,12 @@ class ObjectsServicer:
             request.resource_version,
             request.resource_version_match,
         )
-        return wire.list_response(await list_objects(self._core, user, target_of(request), options))
+        answer = wire.list_response(await list_objects(self._core, user, target_of(request), options))
+        if len(answer) > MESSAGE_BYTES:
+            raise BadRequest(
+                f"the list takes {len(answer)} bytes, more than one answer may: ask for pages with a limit"
+            )
+        return answer
 
     async def watch(self, request: Request, context: Context) -> AsyncIterator[bytes]:
         """The changes of a resource."""
@@ -83,7 +89,8 @@ class ObjectsServicer:
             # Tells the client that the watch stands, however long the first event takes.
             await context.send_initial_metadata(())
             async for events in stream.events(options):
-                yield wire.watch_response(events)
+                for response in wire.watch_responses(events):
+                    yield response
         except ApiError as refusal:
             yield wire.error_response(refusal.to_status())
         finally:
@@ -112,7 +119,9 @@ class ObjectsServicer:
         found = await delete_collection(
             self._core, user, target_of(request), request.label_selector, request.field_selector, request.options
         )
-        return wire.list_response(found)
+        # All of them are deleted; those that fit are shown.
+        shown = found.items[: fitting(found.items, MESSAGE_BYTES // 2)]
+        return wire.list_response(ObjectList(shown, found.revision))
 
     async def batch(self, request: Request, context: Context) -> bytes:
         """Many mutations, each answered on its own."""

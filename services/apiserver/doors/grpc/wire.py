@@ -5,7 +5,7 @@ again would copy every object twice; here the few bytes around them are written 
 `protos/navarch/objects.proto`, and a contract test compares the two.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -20,6 +20,8 @@ TYPE_URL_PREFIX = "type.googleapis.com/"
 # Tags of length-delimited fields: number << 3 | 2.
 FIELD_1, FIELD_2, FIELD_4 = b"\x0a", b"\x12", b"\x22"
 FORMAT = "navarch"
+# A watch message ends here; with the largest object on top it stays below the 4 MiB that gRPC clients take.
+RESPONSE_BYTES = 2 << 20
 
 
 def varint(number: int) -> bytes:
@@ -69,10 +71,19 @@ def list_response(page: ObjectList) -> bytes:
     return b"".join(parts)
 
 
-def watch_response(events: Iterable[WatchEvent]) -> bytes:
-    """A WatchResponse; each event's part of it is made once for all watchers."""
-    frames = [event.encodings.get(FORMAT) or _framed(event) for event in events]
-    return frames[0] if len(frames) == 1 else b"".join(frames)
+def watch_responses(events: Iterable[WatchEvent]) -> Iterator[bytes]:
+    """WatchResponses of a size that any client takes; each event's part is made once for all watchers."""
+    frames: list[bytes] = []
+    size = 0
+    for event in events:
+        frame = event.encodings.get(FORMAT) or _framed(event)
+        if frames and size + len(frame) > RESPONSE_BYTES:
+            yield b"".join(frames)
+            frames, size = [], 0
+        frames.append(frame)
+        size += len(frame)
+    if frames:
+        yield b"".join(frames)
 
 
 def error_response(status: metav1.Status) -> bytes:

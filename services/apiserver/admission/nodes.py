@@ -1,0 +1,44 @@
+"""What a kubelet may write, where the content of the object decides: only what belongs to its own node.
+
+Rights by name are the authorizer's. Worded as by the admission plugin NodeRestriction of Kubernetes.
+"""
+
+from typing import Any
+
+from navarch.services.api.errors import Forbidden
+from navarch.services.api.kinds import Kind
+from navarch.services.apiserver.admission.service_accounts import MIRROR
+from navarch.services.apiserver.auth.user import User
+
+VERBS = {"status": "update pod status for", "eviction": "evict", "": "delete"}
+
+
+def restrict_creation(user: User, kind: Kind, obj: Any) -> None:
+    """Raise Forbidden where a kubelet creates what is not its own: its Node, its lease, mirrors of its files."""
+    node = user.node_name
+    if not node:
+        return
+    if kind.kind == "Pod":
+        _restrict_mirror(node, kind, obj)
+    elif kind.kind in ("Node", "Lease", "CSINode") and obj.metadata.name != node:
+        raise Forbidden(kind, obj.metadata.name, f'node "{node}" can only create an object of its own name')
+
+
+def restrict_change(user: User, kind: Kind, subresource: str, obj: Any) -> None:
+    """Raise Forbidden where a kubelet changes or deletes the Pod of another node."""
+    node = user.node_name
+    if node and kind.kind == "Pod" and obj.spec.node_name != node:
+        what = VERBS.get(subresource, "change")
+        raise Forbidden(kind, obj.metadata.name, f'node "{node}" can only {what} pods with spec.nodeName set to itself')
+
+
+def _restrict_mirror(node: str, kind: Kind, pod: Any) -> None:
+    problem = ""
+    if MIRROR not in pod.metadata.annotations:
+        problem = f'pod does not have "{MIRROR}" annotation, node "{node}" can only create mirror pods'
+    elif pod.spec.node_name != node:
+        problem = f'node "{node}" can only create pods with spec.nodeName set to itself'
+    elif pod.spec.service_account_name or pod.spec.service_account:
+        problem = f'node "{node}" can not create pods that reference a service account'
+    if problem:
+        raise Forbidden(kind, pod.metadata.name, problem)
