@@ -4,6 +4,7 @@ The services are bound to the backend by name: RPC `RunPodSandbox` calls `run_po
 protos/ is the only list of RPCs, and one that nobody serves answers UNIMPLEMENTED with its name.
 """
 
+import errno
 import re
 import stat
 from collections.abc import AsyncIterator, Callable
@@ -33,6 +34,10 @@ CODES: dict[type[errors.ShimError], grpc.StatusCode] = {
     errors.ResourceExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.RuntimeFailure: grpc.StatusCode.UNKNOWN,
 }
+# What is the matter with the host, not with us: the caller is told, and no bug is reported.
+HOST_TROUBLE = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
+)
 # Their answers in CRI are URLs of a streaming server; here the streams themselves are on the socket.
 INSTEAD_OF_URLS = {
     name: f"{name} by URL is not served: call /navarch.v1.Streaming/{name} on this socket"
@@ -43,7 +48,9 @@ STREAMED_ITEMS = 100
 
 
 def translate(failure: Exception) -> RpcStatus | None:
-    """A backend's refusal as a gRPC status."""
+    """A backend's refusal, or the host's, as a gRPC status."""
+    if isinstance(failure, OSError) and failure.errno in HOST_TROUBLE:
+        return grpc.StatusCode.RESOURCE_EXHAUSTED, str(failure), ()
     for kind in type(failure).__mro__:
         if kind in CODES:
             return CODES[kind], str(failure), ()

@@ -106,7 +106,7 @@ class Containers:
         """The process runs: remember and tell."""
         record = container.record
         record.phase, record.pid, record.started_at_ns = ContainerPhase.RUNNING, pid, self._world.now_ns()
-        self._world.state.save(record)
+        self._save_fact(record)
         self._world.publish(container.sandbox, record.id, criv1.ContainerEventType.CONTAINER_STARTED_EVENT)
 
     def open_output(self, container: Container) -> Output:
@@ -236,13 +236,16 @@ class Containers:
         record.phase, record.pid = ContainerPhase.EXITED, 0
         record.exit_code, record.finished_at_ns = code, max(finished_at_ns, record.started_at_ns)
         record.reason, record.message = reason, message
+        self._save_fact(record)
+        container.exited.set()
+        self._world.publish(container.sandbox, record.id, criv1.ContainerEventType.CONTAINER_STOPPED_EVENT)
+
+    def _save_fact(self, record: ContainerRecord) -> None:
+        """What has happened is true also where it can't be written; after a restart containerd tells it again."""
         try:
             self._world.state.save(record)
         except OSError as failure:
-            # True all the same; after a restart containerd tells it again.
             LOG.error("container.not_saved", container=record.id, error=failure)
-        container.exited.set()
-        self._world.publish(container.sandbox, record.id, criv1.ContainerEventType.CONTAINER_STOPPED_EVENT)
 
     def close_output(self, container: Container, *, remove: bool) -> None:
         """Stop reading the container's pipes."""

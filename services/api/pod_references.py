@@ -15,8 +15,10 @@ def references(pod: corev1.Pod) -> set[Reference]:
 
 
 def _references(spec: corev1.PodSpec) -> Iterator[Reference]:
-    ephemeral = (container.ephemeral_container_common for container in spec.ephemeral_containers)
-    for container in (*spec.init_containers, *spec.containers, *ephemeral):
+    containers: list[corev1.Container | corev1.EphemeralContainerCommon]
+    containers = [*spec.init_containers, *spec.containers]
+    containers += [container.ephemeral_container_common for container in spec.ephemeral_containers]
+    for container in containers:
         for source in container.env_from:
             yield CONFIG_MAP, source.config_map_ref.local_object_reference.name
             yield SECRET, source.secret_ref.local_object_reference.name

@@ -28,6 +28,11 @@ from navarch.services.api.validation.metadata import validate_metadata, validate
 class Strategy(Protocol):
     """The rules of one kind."""
 
+    @property
+    def needs_version(self) -> bool:
+        """Whether an update has to say which version of the object it was made from."""
+        ...
+
     def default(self, obj: Message) -> None:
         """Fill in what the object leaves open; idempotent."""
 
@@ -65,6 +70,11 @@ class ObjectStrategy:
 
     kind: Kind
     hooks: Hooks
+
+    @property
+    def needs_version(self) -> bool:
+        """Whether an update has to say which version of the object it was made from."""
+        return self.hooks.needs_version
 
     def default(self, obj: Message) -> None:
         """Fill in what the object leaves open; idempotent."""

@@ -222,7 +222,7 @@ def _streaming(behavior: Behavior | None, method: _Method) -> Behavior:
                 return
             try:
                 async for answer in answers:
-                    await context.write(answer)
+                    await _write(context, answer)
             finally:
                 if hasattr(answers, "aclose"):
                     await answers.aclose()
@@ -230,3 +230,11 @@ def _streaming(behavior: Behavior | None, method: _Method) -> Behavior:
         await method.guard(pump, context)
 
     return call
+
+
+async def _write(context: grpc.aio.ServicerContext[Any, Any], answer: Any) -> None:
+    try:
+        await context.write(answer)
+    except grpc.aio.InternalError:
+        # The peer left while we wrote, which is a cancelled call like any other.
+        raise asyncio.CancelledError from None

@@ -27,6 +27,13 @@ class LogEntry:
         return datetime.fromisoformat(f"{whole}.{digits or '0':0<6}{offset}").astimezone(UTC).timestamp()
 
 
+def split_lines(data: bytes) -> list[bytes]:
+    """Lines with their ends. Only a newline ends a line: a carriage return belongs to what the container wrote."""
+    lines = [line + b"\n" for line in data.split(b"\n")]
+    lines[-1] = lines[-1][:-1]
+    return lines if lines[-1] else lines[:-1]
+
+
 def parse_line(line: bytes) -> LogEntry | None:
     """Read one line with its end; None for what is no entry."""
     parts = line.split(b" ", 3)

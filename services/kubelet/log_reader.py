@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from navarch.services.base.clock import Clock
-from navarch.services.kubelet.log_lines import LogEntry, parse_line
+from navarch.services.kubelet.log_lines import LogEntry, parse_line, split_lines
 
 CHUNK_BYTES = 64 * 1024
 LOOK_S = 0.1
@@ -76,7 +76,7 @@ async def _chunks(path: Path, options: LogOptions, is_alive: Callable[[], bool],
 def _split(data: bytes) -> tuple[list[bytes], bytes]:
     """Whole lines, and what is left of the last."""
     end = data.rfind(b"\n") + 1
-    return data[:end].splitlines(keepends=True), data[end:]
+    return split_lines(data[:end]), data[end:]
 
 
 def _select(lines: list[bytes], options: LogOptions) -> Iterator[bytes]:
@@ -116,7 +116,7 @@ def _line_starts(data: bytes, *, whole_file: bool) -> list[int]:
     """Where lines of the container begin in `data`; the first may be torn unless it is the whole file."""
     starts: list[int] = []
     offset, begins = 0, whole_file
-    for line in data.splitlines(keepends=True):
+    for line in split_lines(data):
         entry = parse_line(line)
         if entry is not None:
             if begins:

@@ -12,7 +12,15 @@ import grpc
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.navarch import node_pb2, node_pb2_grpc, streaming_pb2
-from navarch.services.api.errors import BadRequest, Forbidden, NotFound, ServiceUnavailable, Unauthorized
+from navarch.services.api.errors import (
+    ApiError,
+    BadRequest,
+    Forbidden,
+    InternalError,
+    NotFound,
+    ServiceUnavailable,
+    Unauthorized,
+)
 from navarch.services.api.meta import time_from
 from navarch.services.base.clock import Clock
 from navarch.services.base.tls import identity
@@ -122,7 +130,7 @@ class NodeServicer(node_pb2_grpc.NodeServicer):
                 yield answer
         except grpc.aio.AioRpcError as failure:
             if failure.code() is not grpc.StatusCode.UNIMPLEMENTED or start.stdin or start.tty:
-                raise ServiceUnavailable(failure.details() or "the runtime ended the stream") from failure
+                raise _stream_failure(failure) from failure
             async for answer in self._exec_sync(run, list(start.command)):
                 yield answer
 
@@ -239,7 +247,13 @@ async def _translated(call: AsyncIterable[Any]) -> AsyncIterator[Any]:
         async for answer in call:
             yield answer
     except grpc.aio.AioRpcError as failure:
-        raise ServiceUnavailable(failure.details() or "the runtime ended the stream") from failure
+        raise _stream_failure(failure) from failure
+
+
+def _stream_failure(failure: grpc.aio.AioRpcError) -> ApiError:
+    """What the runtime says of a stream; only when it cannot be reached is it worth another try."""
+    words = failure.details() or "the runtime ended the stream"
+    return ServiceUnavailable(words) if failure.code() is grpc.StatusCode.UNAVAILABLE else InternalError(words)
 
 
 def _container_of(worker: PodWorker, name: str) -> str:

@@ -48,12 +48,12 @@ class Runtime:
 
     async def version(self) -> criv1.VersionResponse:
         """Name and version of the runtime."""
-        response: criv1.VersionResponse = await self._call(self._runtime.Version, criv1.VersionRequest(), LIST_S)
+        response: criv1.VersionResponse = await self._read(self._runtime.Version, criv1.VersionRequest(), LIST_S)
         return response
 
     async def status(self) -> criv1.RuntimeStatus:
         """Whether runtime and network are ready."""
-        response = await self._call(self._runtime.Status, criv1.StatusRequest(), LIST_S)
+        response = await self._read(self._runtime.Status, criv1.StatusRequest(), LIST_S)
         status: criv1.RuntimeStatus = response.status
         return status
 
@@ -75,12 +75,12 @@ class Runtime:
     async def sandbox_status(self, id_: str) -> criv1.PodSandboxStatus:
         """A sandbox, with its addresses."""
         request = criv1.PodSandboxStatusRequest(pod_sandbox_id=id_)
-        status: criv1.PodSandboxStatus = (await self._call(self._runtime.PodSandboxStatus, request, LIST_S)).status
+        status: criv1.PodSandboxStatus = (await self._read(self._runtime.PodSandboxStatus, request, LIST_S)).status
         return status
 
     async def list_sandboxes(self) -> list[criv1.PodSandbox]:
         """All sandboxes."""
-        return list((await self._call(self._runtime.ListPodSandbox, criv1.ListPodSandboxRequest(), LIST_S)).items)
+        return list((await self._read(self._runtime.ListPodSandbox, criv1.ListPodSandboxRequest(), LIST_S)).items)
 
     async def create_container(
         self, sandbox_id: str, config: criv1.ContainerConfig, sandbox: criv1.PodSandboxConfig
@@ -106,12 +106,12 @@ class Runtime:
     async def container_status(self, id_: str) -> criv1.ContainerStatus:
         """A container."""
         request = criv1.ContainerStatusRequest(container_id=id_)
-        status: criv1.ContainerStatus = (await self._call(self._runtime.ContainerStatus, request, LIST_S)).status
+        status: criv1.ContainerStatus = (await self._read(self._runtime.ContainerStatus, request, LIST_S)).status
         return status
 
     async def list_containers(self) -> list[criv1.Container]:
         """All containers."""
-        return list((await self._call(self._runtime.ListContainers, criv1.ListContainersRequest(), LIST_S)).containers)
+        return list((await self._read(self._runtime.ListContainers, criv1.ListContainersRequest(), LIST_S)).containers)
 
     def events(self) -> AsyncIterator[criv1.ContainerEventResponse]:
         """What happens to containers and sandboxes, from this call on. Iterating raises RuntimeFailure."""
@@ -127,7 +127,7 @@ class Runtime:
     async def container_stats(self) -> list[criv1.ContainerStats]:
         """Resource use of all containers."""
         request = criv1.ListContainerStatsRequest()
-        return list((await self._call(self._runtime.ListContainerStats, request, LIST_S)).stats)
+        return list((await self._read(self._runtime.ListContainerStats, request, LIST_S)).stats)
 
     async def set_pod_cidr(self, pod_cidr: str) -> None:
         """Tell the runtime the node's Pod network."""
@@ -139,7 +139,7 @@ class Runtime:
     async def image_status(self, image: str) -> criv1.Image | None:
         """An image on the node; None when it is not there."""
         request = criv1.ImageStatusRequest(image=criv1.ImageSpec(image=image))
-        response: criv1.ImageStatusResponse = await self._call(self._images.ImageStatus, request, LIST_S)
+        response: criv1.ImageStatusResponse = await self._read(self._images.ImageStatus, request, LIST_S)
         return response.image if response.HasField("image") and response.image.id else None
 
     async def pull_image(self, image: str, auth: criv1.AuthConfig | None, sandbox: criv1.PodSandboxConfig) -> str:
@@ -149,7 +149,7 @@ class Runtime:
 
     async def list_images(self) -> list[criv1.Image]:
         """All images."""
-        return list((await self._call(self._images.ListImages, criv1.ListImagesRequest(), LIST_S)).images)
+        return list((await self._read(self._images.ListImages, criv1.ListImagesRequest(), LIST_S)).images)
 
     async def _call(
         self, method: "grpc.aio.UnaryUnaryMultiCallable[Any, Any]", request: Message, deadline_s: float
@@ -158,6 +158,17 @@ class Runtime:
             return await method(request, timeout=deadline_s, wait_for_ready=True)
         except grpc.aio.AioRpcError as failure:
             raise _failure(failure) from None
+
+    async def _read(
+        self, method: "grpc.aio.UnaryUnaryMultiCallable[Any, Any]", request: Message, deadline_s: float
+    ) -> Any:
+        """A call that changes nothing: when the runtime goes away in the middle of it, it is asked again."""
+        try:
+            return await self._call(method, request, deadline_s)
+        except RuntimeFailure as failure:
+            if failure.code is not grpc.StatusCode.UNAVAILABLE:
+                raise
+        return await self._call(method, request, deadline_s)
 
     async def _gone_is_fine(
         self, method: "grpc.aio.UnaryUnaryMultiCallable[Any, Any]", request: Message, deadline_s: float

@@ -135,7 +135,10 @@ class Kubelet:
         self._nodes.start()
         self._pods.on_event(self._on_pod)
         self._pods.start()
-        await self._pods.synced()
+        await asyncio.gather(self._pods.synced(), self._nodes.synced())
+        if self._nodes.get(self._config.node_name) is None:
+            # Deleted between its registration and our first look; no event tells of that.
+            self._agent.saw(None)
         self._table.complete = True
         self._table.adopt_orphans()
         known = {worker.uid for worker in self._table.all()}

@@ -13,7 +13,7 @@ from navarch.services.kubelet.core.observed import (
     Container,
 )
 from navarch.services.kubelet.core.paths import Layout
-from navarch.services.kubelet.log_lines import parse_line
+from navarch.services.kubelet.log_lines import parse_line, split_lines
 
 MESSAGE_BYTES = 4096
 LOG_BYTES = 2048
@@ -48,7 +48,7 @@ def _end_of_log(path: Path) -> str:
             size = file.seek(0, os.SEEK_END)
             # Lines carry a time stamp each: read more than is kept.
             file.seek(max(0, size - 4 * LOG_BYTES))
-            lines = file.read().splitlines(keepends=True)
+            lines = split_lines(file.read())
     except OSError:
         return ""
     entries = [entry for line in lines[-LOG_LINES:] if (entry := parse_line(line)) is not None]

@@ -202,19 +202,28 @@ class LmdbBackend:
         """Rewrite the file without its free pages. Blocks, and nothing else may run meanwhile."""
         self.flush()
         staging = self._path.with_suffix(".defragmented")
-        staging.unlink(missing_ok=True)
-        self.copy_to(staging)
-        descriptor = os.open(staging, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
+        try:
+            staging.unlink(missing_ok=True)
+            self.copy_to(staging)
+            _sync(staging)
+        except (OSError, lmdb.Error):
+            # A full disk, most likely: what there is stays in use.
+            staging.unlink(missing_ok=True)
+            raise
         self.close()
         staging.replace(self._path)
-        directory = os.open(self._path.parent, os.O_RDONLY)
-        os.fsync(directory)
-        os.close(directory)
+        _sync(self._path.parent)
         self._open()
 
     def close(self) -> None:
         """Release the file; what was not written stays in the journal. Idempotent."""
         self._reader.abort()
         self._env.close()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -65,9 +65,19 @@ def test_watch_response() -> None:
     expected = objects_pb2.WatchResponse()
     for event in events:
         expected.events.add(type=int(event.type)).object.Pack(event.stored.message)
-    assert same(wire.watch_response(events), expected)
-    first = wire.watch_response(events[:1])
-    assert wire.watch_response(events[:1]) is first
+    (response,) = wire.watch_responses(events)
+    assert same(response, expected)
+    (first,), (again,) = wire.watch_responses(events[:1]), wire.watch_responses(events[:1])
+    assert first is again
+
+
+def test_many_events_come_in_messages_that_any_client_takes() -> None:
+    events = [WatchEvent(EventType.ADDED, stored(f"a{number}", 1_000_000)) for number in range(7)]
+    responses = [objects_pb2.WatchResponse.FromString(response) for response in wire.watch_responses(events)]
+    assert [len(response.events) for response in responses] == [2, 2, 2, 1]
+    assert [event.object.value for response in responses for event in response.events] == [
+        event.stored.raw for event in events
+    ]
 
 
 def test_error_response() -> None:

@@ -309,8 +309,10 @@ async def test_environment_and_working_directory(shim: Shim) -> None:
 
 
 async def test_images_are_listed_found_and_removed(shim: Shim) -> None:
-    listed = (await shim.images.ListImages(criv1.ListImagesRequest())).images
-    assert [list(image.repo_tags) for image in listed] == [[IMAGE]]
+    # Other tests bring images of their own to the same containerd.
+    everything = (await shim.images.ListImages(criv1.ListImagesRequest())).images
+    listed = [image for image in everything if IMAGE in image.repo_tags]
+    assert len(listed) == 1
     for name in (
         IMAGE,
         "busybox:navarch",
@@ -325,7 +327,8 @@ async def test_images_are_listed_found_and_removed(shim: Shim) -> None:
     missing = criv1.ImageStatusRequest(image=criv1.ImageSpec(image="nosuch:1"))
     assert not (await shim.images.ImageStatus(missing)).HasField("image")
     await shim.images.RemoveImage(criv1.RemoveImageRequest(image=criv1.ImageSpec(image="busybox:navarch")))
-    assert not (await shim.images.ListImages(criv1.ListImagesRequest())).images
+    left = (await shim.images.ListImages(criv1.ListImagesRequest())).images
+    assert not [image for image in left if IMAGE in image.repo_tags]
 
 
 async def test_twenty_pods_at_once(shim: Shim) -> None:

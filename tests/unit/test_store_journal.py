@@ -103,27 +103,51 @@ def test_a_leftover_before_a_gap_is_no_damage(tmp_path: Path) -> None:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(cut=st.integers(1, 200), noise=st.binary(max_size=64))
-def test_a_torn_last_frame_is_cut(tmp_path_factory: pytest.TempPathFactory, cut: int, noise: bytes) -> None:
+@given(before=st.integers(1, 40), lost=st.sets(st.integers(0, 4), min_size=1))
+def test_a_torn_last_frame_is_cut(tmp_path_factory: pytest.TempPathFactory, before: int, lost: set[int]) -> None:
     directory = tmp_path_factory.mktemp("journal")
     journal = journal_in(directory, segment_bytes=1 << 16)
-    fill(journal, 10)
-    good = content_end(segments(directory)[0])
-    journal.add(b"torn" * 50, 11, 1)
+    fill(journal, before)
+    (path,) = segments(directory)
+    good = content_end(path)
+    journal.add(b"torn" * 600, before + 1, 1)
     journal.flush()
     journal.close()
-    (path,) = segments(directory)
     data = bytearray(path.read_bytes())
-    # Some of the last frame never reached the disk: old zeros, or noise, are in its place.
-    begin = max(good, content_end(path) - cut)
-    data[begin:] = noise.ljust(len(data) - begin, b"\0")
+    # Some sectors of the last frame never reached the disk: the zeros of before are in their place.
+    begin, end = good + -good % 8, content_end(path)
+    for start in (begin - begin % 512 + sector * 512 for sector in lost):
+        torn = slice(max(begin, start), min(end, start + 512))
+        data[torn] = bytes(torn.stop - torn.start)
     path.write_bytes(data)
     journal = journal_in(directory)
-    assert journal.last_index == 10
+    assert journal.last_index == before
     fill(journal, 3)
     journal = reopened(journal, directory)
-    assert journal.last_index == 13
+    assert journal.last_index == before + 3
     journal.close()
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_no_flipped_bit_loses_an_entry_silently(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    directory = tmp_path_factory.mktemp("journal")
+    journal = journal_in(directory)
+    fill(journal, 25)
+    entries = list(journal.entries)
+    journal.close()
+    path = data.draw(st.sampled_from(segments(directory)))
+    content = bytearray(path.read_bytes())
+    content[data.draw(st.integers(0, content_end(path) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    path.write_bytes(content)
+    try:
+        journal = journal_in(directory)
+    except CorruptionError as refusal:
+        assert path.name in str(refusal)
+    else:
+        # The flipped bit was in the padding between frames.
+        assert journal.entries == entries
+        journal.close()
 
 
 def test_a_file_shorter_than_its_frames_is_torn(tmp_path: Path) -> None:
@@ -186,15 +210,29 @@ def test_a_failed_flush_fails_for_ever(tmp_path: Path) -> None:
     journal.close()
 
 
-def test_a_new_segment_is_named_durably_before_it_counts(tmp_path: Path) -> None:
+def test_the_journal_and_its_segments_are_named_durably_before_they_count(tmp_path: Path) -> None:
     synced: list[int] = []
 
     def sync(descriptor: int) -> None:
         synced.append(os.fstat(descriptor).st_ino)
         os.fsync(descriptor)
 
-    journal = journal_in(tmp_path, sync)
+    journal = journal_in(tmp_path / "journal", sync)
+    assert synced == [tmp_path.stat().st_ino]
     fill(journal, 1)
-    (path,) = segments(tmp_path)
-    assert synced == [path.stat().st_ino, tmp_path.stat().st_ino]
+    (path,) = segments(tmp_path / "journal")
+    assert synced[1:] == [path.stat().st_ino, path.parent.stat().st_ino]
+    journal.close()
+
+
+def test_nothing_is_removed_before_the_journal_is_known_to_be_complete(tmp_path: Path) -> None:
+    journal = journal_in(tmp_path)
+    fill(journal, 60)
+    journal.close()
+    segments(tmp_path)[1].unlink()
+    before = segments(tmp_path)
+    journal = journal_in(tmp_path)
+    assert segments(tmp_path) == before
+    journal.release(30, keep=5)
+    assert segments(tmp_path)[0] != before[0]
     journal.close()

@@ -15,6 +15,7 @@ from navarch.services.store.errors import EtcdError, Refusal
 from navarch.services.store.mvcc import checks, ranges
 from navarch.services.store.mvcc import txn as evaluation
 from navarch.services.store.mvcc.key_index import in_range
+from navarch.services.store.mvcc.revision import TOMBSTONE, last_of, main_of
 from navarch.services.store.replication.log import Entry
 from navarch.services.store.state_machine import StateMachine
 
@@ -169,6 +170,17 @@ class MvccAgainstModel(RuleBasedStateMachine):
     @rule(limit=st.integers(1, 3))
     def collect(self, limit: int) -> None:
         self.sut.mvcc.collect(limit)
+
+    @rule(limit=st.integers(1, 3))
+    def collect_all(self, limit: int) -> None:
+        while self.sut.mvcc.collectable:
+            self.sut.mvcc.collect(limit)
+        for _, history in self.sut.mvcc.index.ordered():
+            old = [packed for packed in history.revisions if main_of(packed) <= self.compacted]
+            assert len(old) <= 1, "an older version is kept"
+            assert all(main_of(packed) == self.compacted for packed in old if packed & TOMBSTONE)
+        kept = {packed for _, history in self.sut.mvcc.index.ordered() for packed in history.revisions}
+        assert {packed for packed, _ in self.sut.backend.scan(0, last_of(self.revision))} == kept
 
     @rule()
     def restart(self) -> None:
@@ -418,3 +430,17 @@ def test_alarms_refuse_growth_until_they_are_lifted() -> None:
     alarm.action = rpc_pb2.AlarmRequest.DEACTIVATE
     assert len(sut.do(alarm).alarms) == 1
     sut.put(b"x")
+
+
+def test_a_compaction_at_a_deletion_is_collected_whole_however_small_the_steps() -> None:
+    sut = filled()
+    sut.delete(b"a", b"d")
+    sut.do(rpc_pb2.CompactionRequest(revision=sut.mvcc.revision))
+    while sut.mvcc.collectable:
+        sut.mvcc.collect(1)
+    assert [packed & TOMBSTONE for packed, _ in sut.backend.scan(0, last_of(99))] == [TOMBSTONE] * 3
+    sut.put(b"z")
+    sut.do(rpc_pb2.CompactionRequest(revision=sut.mvcc.revision))
+    while sut.mvcc.collectable:
+        sut.mvcc.collect(1)
+    assert [main_of(packed) for packed, _ in sut.backend.scan(0, last_of(99))] == [sut.mvcc.revision]

@@ -65,6 +65,11 @@ ENDPOINT_SLICE = Hooks(
     validate=endpoints.validate_endpoint_slice,
     validate_update=endpoints.validate_endpoint_slice_update,
 )
-LEASE = Hooks(validate=cluster.validate_lease, validate_update=lambda new, _: cluster.validate_lease(new))
+# Without a version two candidates could both believe that they hold it.
+LEASE = Hooks(
+    needs_version=True,
+    validate=cluster.validate_lease,
+    validate_update=lambda new, _: cluster.validate_lease(new),
+)
 EVENT = Hooks(validate=cluster.validate_event, validate_update=lambda new, _: cluster.validate_event(new))
 SERVICE_ACCOUNT = Hooks()

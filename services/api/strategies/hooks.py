@@ -30,6 +30,8 @@ class Hooks:
     name_rule: NameRule = dns_subdomain
     generation: Callable[[Any, Any], bool] | None = None
     """Whether an update makes a new generation; None for kinds that do not count them."""
+    needs_version: bool = False
+    """Whether an update has to say which version of the object it was made from."""
     keeps_status_on_create: bool = False
     """Nodes describe themselves when they register; all others start without a status."""
     default: Change | None = None

@@ -9,6 +9,7 @@ from navarch.services.api.errors import Forbidden
 from navarch.services.api.kinds import Kind
 from navarch.services.apiserver.admission.service_accounts import MIRROR
 from navarch.services.apiserver.auth.user import User
+from navarch.services.apiserver.stored import StoredObject
 
 VERBS = {"status": "update pod status for", "eviction": "evict", "": "delete"}
 
@@ -24,12 +25,13 @@ def restrict_creation(user: User, kind: Kind, obj: Any) -> None:
         raise Forbidden(kind, obj.metadata.name, f'node "{node}" can only create an object of its own name')
 
 
-def restrict_change(user: User, kind: Kind, subresource: str, obj: Any) -> None:
+def restrict_change(user: User, subresource: str, current: StoredObject) -> None:
     """Raise Forbidden where a kubelet changes or deletes the Pod of another node."""
     node = user.node_name
-    if node and kind.kind == "Pod" and obj.spec.node_name != node:
+    if node and current.kind.kind == "Pod" and current.message.spec.node_name != node:
         what = VERBS.get(subresource, "change")
-        raise Forbidden(kind, obj.metadata.name, f'node "{node}" can only {what} pods with spec.nodeName set to itself')
+        detail = f'node "{node}" can only {what} pods with spec.nodeName set to itself'
+        raise Forbidden(current.kind, current.name, detail)
 
 
 def _restrict_mirror(node: str, kind: Kind, pod: Any) -> None:

@@ -55,8 +55,8 @@ def check_options(options: metav1.DeleteOptions) -> None:
 
 def _decide(core: Core, user: User, target: Target, options: metav1.DeleteOptions) -> Decide:
     async def decide(current: StoredObject) -> Order:
+        restrict_change(user, target.subresource, current)
         obj = current.decode()
-        restrict_change(user, target.kind, target.subresource, obj)
         check_preconditions(target, options, obj.metadata)
         order = plan(obj, options, core.clock.now())
         if isinstance(order, Remove) and is_service_kind(target.kind):

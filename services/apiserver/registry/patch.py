@@ -54,7 +54,7 @@ async def patch(
     ignored = None if options.field_validation == "Ignore" else warnings
 
     async def decide(current: StoredObject) -> Order:
-        restrict_change(user, target.kind, target.subresource, current.message)
+        restrict_change(user, target.subresource, current)
         document = codec.to_json(get_scale(current.message) if is_scale else current.message)
         current.forget()
         try:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from navarch.services.api.equality import same
-from navarch.services.api.errors import BadRequest, Conflict, Invalid, MethodNotSupported, NotFound
+from navarch.services.api.errors import BadRequest, Conflict, FieldError, Invalid, MethodNotSupported, NotFound
 from navarch.services.api.scale import get_scale, set_scale, validate_scale
 from navarch.services.api.strategy import strategy_for
 from navarch.services.apiserver.admission.nodes import restrict_change
@@ -38,7 +38,7 @@ async def update(
         return await update_scale(core, target, message, options)
 
     async def decide(current: StoredObject) -> Order:
-        restrict_change(user, target.kind, target.subresource, current.message)
+        restrict_change(user, target.subresource, current)
         new = type(message)()
         new.CopyFrom(message)
         return await replace(core, target, current, new)
@@ -103,7 +103,10 @@ async def replace(core: Core, target: Target, current: StoredObject, new: Any) -
 
 
 def check_versions(target: Target, new: Any, old: Any) -> None:
-    """Raise Conflict when the update was made for another object or an older one."""
+    """Raise Conflict when the update was made for another object or an older one, Invalid when it does not say."""
+    if not new.resource_version and strategy_for(target.kind).needs_version:
+        missing = FieldError.invalid("metadata.resourceVersion", 0, "must be specified for an update")
+        raise Invalid(target.kind, target.name, [missing])
     if new.resource_version not in ("", old.resource_version):
         raise Conflict(target.kind, target.name)
     if new.uid not in ("", old.uid):

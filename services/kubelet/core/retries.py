@@ -8,7 +8,7 @@ DELAYS_S: dict[str, tuple[float, float]] = {
     "volumes": (0.5, 122.0),
     "sandbox": (1.0, 60.0),
     "image": (10.0, 300.0),
-    "start": (10.0, 300.0),
+    "start": (2.0, 15.0),
 }
 OTHER_DELAYS_S = (1.0, 30.0)
 

@@ -113,12 +113,13 @@ class NodeAgent:
         """Compare the Node with the host, and write what differs. Returns whether the node is Ready."""
         facts = await self._facts()
         now = self._clock.now()
-        if self.node is None:
-            self.node = await self._register(facts, now)
-        await self._reconcile_labels()
-        status = node_status(facts, self.node.status, now)
-        if not same(status, self.node.status) or now - self._reported_at >= STATUS_AT_LEAST_S:
-            report = corev1.Node(metadata=self.node.metadata, spec=self.node.spec, status=status)
+        # Held on to: the Node may be found deleted during any wait.
+        node = self.node or await self._register(facts, now)
+        self.saw(node)
+        node = await self._reconcile_labels(node)
+        status = node_status(facts, node.status, now)
+        if not same(status, node.status) or now - self._reported_at >= STATUS_AT_LEAST_S:
+            report = corev1.Node(metadata=node.metadata, spec=node.spec, status=status)
             try:
                 self.saw(await self._client.update_status(report))
             except (Conflict, NotFound) as failure:
@@ -195,13 +196,13 @@ class NodeAgent:
         self._log.info("node.registered", node=self._identity.name)
         return created
 
-    async def _reconcile_labels(self) -> None:
-        if self.node is None:
-            return
-        missing = {key: value for key, value in self._labels().items() if self.node.metadata.labels.get(key) != value}
+    async def _reconcile_labels(self, node: corev1.Node) -> corev1.Node:
+        missing = {key: value for key, value in self._labels().items() if node.metadata.labels.get(key) != value}
         if missing:
             patch = {"metadata": {"labels": missing}}
-            self.saw(await self._client.patch(corev1.Node, self._identity.name, "", patch, "merge"))
+            node = await self._client.patch(corev1.Node, self._identity.name, "", patch, "merge")
+            self.saw(node)
+        return node
 
     async def _keep_lease(self) -> None:
         failures = 0

@@ -61,8 +61,10 @@ class KeyIndex:
         self.histories: dict[bytes, KeyHistory] = {}
         self._keys: SortedList[bytes] = SortedList()
         self._live: SortedList[bytes] = SortedList()
-        # (main revision from which on a compaction finds something to drop, key), ascending.
+        # (main revision from which on a compaction finds something to drop, key), each ascending: what was before
+        # a write, and, one revision later, a tombstone itself.
         self._superseded: deque[tuple[int, bytes]] = deque()
+        self._buried: deque[tuple[int, bytes]] = deque()
 
     def put(self, key: bytes, packed: int) -> KeyHistory:
         """Record a put; returns the history with created and version brought up to date."""
@@ -86,14 +88,17 @@ class KeyIndex:
         history.created = history.version = 0
         self._live.remove(key)
         self._superseded.append((main_of(packed), key))
+        self._buried.append((main_of(packed) + 1, key))
 
     def restore(self, key: bytes, packed: int, created: int, version: int) -> None:
         """Record a stored write while loading, in order of revisions. Finish with `restored`."""
         history = self.histories.get(key)
         if history is None:
             history = self.histories[key] = KeyHistory()
-        if history.revisions or packed & TOMBSTONE:
+        if history.revisions:
             self._superseded.append((main_of(packed), key))
+        if packed & TOMBSTONE:
+            self._buried.append((main_of(packed) + 1, key))
         history.revisions.append(packed)
         history.created, history.version = created, version
 
@@ -158,26 +163,24 @@ class KeyIndex:
             yield from keys.irange(start, end, (True, False))
 
     def collect(self, main: int, limit: int) -> list[int]:
-        """Forget up to `limit` superseded writes at a compacted revision; returns what the backend may drop."""
+        """Look after up to `limit` writes that a compaction made superfluous; returns what the backend may drop."""
         dropped: list[int] = []
-        held: list[tuple[int, bytes]] = []
-        while self._superseded and self._superseded[0][0] <= main and len(dropped) < limit:
-            _, key = self._superseded.popleft()
-            history = self.histories.get(key)
-            if history is None:
-                continue
-            dropped += history.compact(main)
-            if not history.revisions:
-                del self.histories[key]
-                self._keys.remove(key)
-            elif history.revisions[0] & TOMBSTONE and main_of(history.revisions[0]) == main:
-                held.append((main + 1, key))
-        self._superseded.extendleft(held)
+        for due in (self._superseded, self._buried):
+            while due and due[0][0] <= main and limit > 0:
+                limit -= 1
+                _, key = due.popleft()
+                history = self.histories.get(key)
+                if history is None:
+                    continue
+                dropped += history.compact(main)
+                if not history.revisions:
+                    del self.histories[key]
+                    self._keys.remove(key)
         return dropped
 
     def collectable(self, main: int) -> bool:
         """Whether a compaction at `main` still has something to drop."""
-        return bool(self._superseded) and self._superseded[0][0] <= main
+        return any(due and due[0][0] <= main for due in (self._superseded, self._buried))
 
     def ordered(self) -> Iterator[tuple[bytes, KeyHistory]]:
         """All keys with their histories, in key order."""

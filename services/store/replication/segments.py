@@ -1,9 +1,10 @@
 """The journal's files: frames of bytes, each durable before the next is written.
 
 A journal is a directory of segments, numbered without gaps. A segment is a row of frames; a frame is one
-group flush: header (magic, length, checksum, sequence number) and payload, padded to 8 bytes. Since a frame
-is only begun when the one before it is on disk, an invalid frame is a torn write, never acknowledged, exactly
-when nothing valid follows; anything else is damage to acknowledged data and refused with its place.
+group flush: header (magic, length, checksum, sequence number, checksum of these) and payload, padded to 8 bytes. Since a frame
+is only begun when the one before it is on disk, only the last one can be torn, which was never acknowledged. A disk
+writes whole sectors, over zeros laid out before: a torn frame lacks its end or a sector of it is still zero.
+Any other invalid frame is damage to acknowledged data and refused with its place.
 
 Opening rewrites the last segment: that cuts a torn tail, and makes sure that what is served from now on is on
 the disk and not merely in a cache whose write-back may once have failed.
@@ -14,13 +15,17 @@ import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from navarch.services.store.errors import CorruptionError
 
-_HEADER = struct.Struct("<4sIIQ")
-_MAGIC = b"nvJ1"
+_FIELDS = struct.Struct("<4sIIQ")
+_CHECKSUM = struct.Struct("<I")
+_HEADER_BYTES = _FIELDS.size + _CHECKSUM.size
+_MAGIC = b"nvJ2"
 _ALIGN = 8
+_SECTOR_BYTES = 512
 _SUFFIX = ".journal"
 SEGMENT_BYTES = 4 << 20
 # Named so that tests can make it fail.
@@ -37,24 +42,43 @@ class Segment:
 
 
 def _frame(sequence: int, payload: bytes) -> bytes:
-    checksum = zlib.crc32(payload, zlib.crc32(struct.pack("<IQ", len(payload), sequence)))
-    frame = _HEADER.pack(_MAGIC, len(payload), checksum, sequence) + payload
+    fields = _FIELDS.pack(_MAGIC, len(payload), zlib.crc32(payload), sequence)
+    frame = fields + _CHECKSUM.pack(zlib.crc32(fields)) + payload
     return frame + bytes(-len(frame) % _ALIGN)
+
+
+def _read_header(data: bytes, offset: int) -> tuple[int, int, int] | None:
+    """(length, checksum, sequence) of the frame at an offset, or None when its header is not intact."""
+    header = data[offset : offset + _HEADER_BYTES]
+    if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
+        return None
+    if (zlib.crc32(header[: _FIELDS.size]),) != _CHECKSUM.unpack_from(header, _FIELDS.size):
+        return None
+    _, length, checksum, sequence = _FIELDS.unpack_from(header)
+    return length, checksum, sequence
 
 
 def _read_frame(data: bytes, offset: int) -> tuple[int, bytes, int] | None:
     """(sequence, payload, end) of the frame at an offset, or None when there is no intact one."""
-    if offset + _HEADER.size > len(data):
+    header = _read_header(data, offset)
+    if header is None:
         return None
-    magic, length, checksum, sequence = _HEADER.unpack_from(data, offset)
-    begin = offset + _HEADER.size
-    if magic != _MAGIC or begin + length > len(data):
+    length, checksum, sequence = header
+    end = offset + _HEADER_BYTES + length
+    payload = data[offset + _HEADER_BYTES : end]
+    if len(payload) < length or zlib.crc32(payload) != checksum:
         return None
-    payload = data[begin : begin + length]
-    if zlib.crc32(payload, zlib.crc32(struct.pack("<IQ", length, sequence))) != checksum:
-        return None
-    end = begin + length
     return sequence, payload, end + -end % _ALIGN
+
+
+def _is_torn(data: bytes, offset: int) -> bool:
+    """Whether what stands in the place of a frame was written in part, or not at all; if not, it is damaged."""
+    header = _read_header(data, offset)
+    end = offset + _HEADER_BYTES + (header[0] if header else 0)
+    if end > len(data):
+        return True
+    bounds = [offset, *range(offset - offset % _SECTOR_BYTES + _SECTOR_BYTES, end, _SECTOR_BYTES), end]
+    return any(not data[begin:stop].strip(b"\0") for begin, stop in pairwise(bounds))
 
 
 def _later_frame(data: bytes, offset: int, sequence: int) -> int:
@@ -88,10 +112,12 @@ class SegmentWriter:
         self._offset = 0
         self._sequence = 0
         self.segments: list[Segment] = []
+        self._leftovers: list[Segment] = []
 
     def open(self, visit: Callable[[Segment, bytes], None]) -> None:
         """Recover: hand every payload to `visit`, oldest first. Raises CorruptionError, OSError."""
         self._directory.mkdir(parents=True, exist_ok=True)
+        sync_directory(self._directory.parent, self._sync)
         for leftover in self._directory.glob("*.tmp"):
             leftover.unlink()
         self.segments = self._list()
@@ -107,11 +133,10 @@ class SegmentWriter:
             key=lambda segment: segment.number,
         )
         # Deletions of old segments need not reach the disk in order: what lies before a gap is such a leftover.
-        # Whether anything needed is missing shows when the log is matched with the applied index.
+        # Whether anything needed is missing shows when the log is matched with the applied index; until then it stays.
         for position in range(len(segments) - 1, 0, -1):
             if segments[position - 1].number != segments[position].number - 1:
-                for leftover in segments[:position]:
-                    leftover.path.unlink()
+                self._leftovers = segments[:position]
                 return segments[position:]
         return segments
 
@@ -130,6 +155,8 @@ class SegmentWriter:
             raise CorruptionError(f"{segment.path}: damaged at byte {offset}, intact again at byte {follower}")
         if not last and data[offset:].strip(b"\0"):
             raise CorruptionError(f"{segment.path}: damaged at byte {offset}, and a later segment exists")
+        if not _is_torn(data, offset):
+            raise CorruptionError(f"{segment.path}: damaged at byte {offset}, in the last frame")
         return offset
 
     def _rewrite(self, segment: Segment, data: bytes) -> None:
@@ -178,9 +205,10 @@ class SegmentWriter:
 
     def drop_before(self, index: int) -> None:
         """Remove segments that hold only entries below an index. The current one always stays."""
+        while self._leftovers:
+            self._leftovers.pop().path.unlink()
         while len(self.segments) > 1 and self.segments[0].last_index < index:
-            self.segments[0].path.unlink()
-            self.segments.pop(0)
+            self.segments.pop(0).path.unlink()
 
     def close(self) -> None:
         """Release the file. Idempotent."""

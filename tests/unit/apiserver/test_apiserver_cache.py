@@ -37,7 +37,7 @@ def remove(cache: WatchCache, revision: int, name: str) -> None:
 
 
 def new_cache(ring_changes: int = 100) -> WatchCache:
-    cache = WatchCache(namespaced=True, ring_changes=ring_changes)
+    cache = WatchCache(namespaced=True, on_nodes=True, ring_changes=ring_changes)
     cache.reset([], 1)
     return cache
 
@@ -171,5 +171,6 @@ def test_following_events_gives_the_same_objects_as_listing(writes: list[tuple[s
                 else:
                     assert (event.stored.key in mine) == (event.type.name == "MODIFIED")
                     mine[event.stored.key] = event.stored.revision
-            listed = {found.key: found.revision for found in cache.candidates(selection) if selection.matches(found)}
-            assert mine == listed
+            found = list(cache.selected(selection))
+            assert mine == {one.key: one.revision for one in found}
+            assert [one.key for one in found] == sorted(one.key for one in found)

@@ -6,7 +6,7 @@ import pytest
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.k8s.meta import v1_pb2 as metav1
-from navarch.services.apiserver.registry.delete import plan
+from navarch.services.apiserver.registry.delete import MAX_GRACE_S, plan
 from navarch.services.apiserver.registry.modify import Keep, Remove, Write
 
 NOW = 1000.0
@@ -61,6 +61,10 @@ def namespace(*held_by: str) -> corev1.Namespace:
         pytest.param(pod(grace=5), options(), Write, 1005, 5, id="pod, its own grace"),
         pytest.param(pod(grace=5), options(7), Write, 1007, 7, id="pod, the caller's grace"),
         pytest.param(pod(), options(0), Remove, 1000, 0, id="pod, by force"),
+        pytest.param(pod(grace=0), options(), Remove, 1000, 0, id="pod that wants no grace"),
+        pytest.param(pod(), options(-9), Write, 1001, 1, id="pod, less than nothing"),
+        pytest.param(pod(grace=1 << 62), options(), Write, 1000 + MAX_GRACE_S, MAX_GRACE_S, id="pod, for ever"),
+        pytest.param(deleted(pod(), 1030, 30), options(-9), Write, 1001, 1, id="pod on its way, less than nothing"),
         pytest.param(pod(node=""), options(), Remove, 1000, 0, id="pod without node"),
         pytest.param(pod(phase="Succeeded"), options(9), Remove, 1000, 0, id="pod that has ended"),
         pytest.param(pod(finalizers=("f",)), options(0), Write, 1000, 0, id="forced, but held"),

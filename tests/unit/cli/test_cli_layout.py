@@ -1,5 +1,7 @@
 import ipaddress
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -26,6 +28,13 @@ def test_pods_get_a_network_of_their_own(in_use: list[str], expected: str) -> No
 def test_no_network_is_free() -> None:
     with pytest.raises(UsageError, match="--pod-cidr"):
         free_pod_cidr([ipaddress.IPv4Network("10.0.0.0/8")])
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A short path, as sockets below it must be; pytest's own grow with the name of the test."""
+    with TemporaryDirectory(prefix="nv-") as directory:
+        yield Path(directory)
 
 
 def test_what_was_decided_is_kept(tmp_path: Path) -> None:

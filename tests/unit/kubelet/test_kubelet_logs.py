@@ -54,6 +54,14 @@ async def test_parts_of_a_log(log: Path, options: LogOptions, expected: bytes) -
     assert await read(log, options) == expected
 
 
+@pytest.mark.parametrize("options", [LogOptions(), LogOptions(tail_lines=2)], ids=["all", "tail"])
+async def test_only_a_newline_ends_a_line(tmp_path: Path, options: LogOptions) -> None:
+    path = tmp_path / "0.log"
+    stamp = b"2026-01-31T12:00:00Z stdout F "
+    path.write_bytes(stamp + b"10%\r20%\r\n" + stamp + b"\x0b\x0c\x1c\x85\xff\r\n")
+    assert await read(path, options) == b"10%\r20%\r\n\x0b\x0c\x1c\x85\xff\r\n"
+
+
 async def test_no_log_is_an_empty_log(tmp_path: Path) -> None:
     assert await read(tmp_path / "none") == b""
 

@@ -66,9 +66,7 @@ class ObjectsServicer:
         )
         answer = wire.list_response(await list_objects(self._core, user, target_of(request), options))
         if len(answer) > MESSAGE_BYTES:
-            raise BadRequest(
-                f"the list takes {len(answer)} bytes, more than one answer may: ask for pages with a limit"
-            )
+            raise BadRequest(f"the list takes {len(answer)} bytes, more than one answer may: read it in pages (limit)")
         return answer
 
     async def watch(self, request: Request, context: Context) -> AsyncIterator[bytes]:
