@@ -24,7 +24,6 @@ _TAIL: Final = b"\x1a\x00\x22\x00"
 _RAW_TAG: Final = b"\x12"
 _METADATA_TAG: Final = 0x0A
 _RESOURCE_VERSION_TAG: Final = 0x32
-TYPE_URL_PREFIX: Final = "type.googleapis.com/"
 
 
 class EnvelopeError(BadRequest):
@@ -35,7 +34,7 @@ def encode(message: Message, kind: Kind | None = None) -> bytes:
     """The envelope around a message. ``kind`` overrides the type that is written."""
     raw = message.SerializeToString(deterministic=True)
     head = _head(*kind.gvk) if kind else _head(*(type_of(message.DESCRIPTOR.full_name) or ("", "")))
-    return b"".join((head, _varint(len(raw)), raw, _TAIL))
+    return b"".join((head, varint(len(raw)), raw, _TAIL))
 
 
 def unwrap(data: bytes) -> tuple[str, str, bytes]:
@@ -73,7 +72,7 @@ def to_stored(message: Message, kind: Kind) -> bytes:
     if message_class(kind.stored_as, kind.kind).DESCRIPTOR is not message.DESCRIPTOR:
         raise InternalError(f"{kind.api_version} {kind.kind} has to be converted to {kind.stored_as} to be stored")
     raw = message.SerializeToString(deterministic=True)
-    return b"".join((_head(kind.stored_as, kind.kind), _varint(len(raw)), raw, _TAIL))
+    return b"".join((_head(kind.stored_as, kind.kind), varint(len(raw)), raw, _TAIL))
 
 
 def from_stored(data: bytes, kind: Kind) -> Message:
@@ -86,10 +85,10 @@ def from_stored(data: bytes, kind: Kind) -> Message:
 def with_resource_version(raw: bytes, resource_version: str) -> bytes:
     """Object bytes (not an envelope) with metadata.resourceVersion set, by splicing. Raises EnvelopeError."""
     version = resource_version.encode()
-    field = bytes((_RESOURCE_VERSION_TAG,)) + _varint(len(version)) + version
+    field = bytes((_RESOURCE_VERSION_TAG,)) + varint(len(version)) + version
     try:
         if not raw or raw[0] != _METADATA_TAG:
-            return bytes((_METADATA_TAG,)) + _varint(len(field)) + field + raw
+            return bytes((_METADATA_TAG,)) + varint(len(field)) + field + raw
         size, start = _read_varint(raw, 1)
         end = start + size
         if end > len(raw):
@@ -98,7 +97,7 @@ def with_resource_version(raw: bytes, resource_version: str) -> bytes:
     except IndexError:
         raise EnvelopeError("the object is cut off within its metadata") from None
     metadata = b"".join((raw[start:before], field, raw[after:end]))
-    return b"".join((raw[:1], _varint(len(metadata)), metadata, raw[end:]))
+    return b"".join((raw[:1], varint(len(metadata)), metadata, raw[end:]))
 
 
 def _place(raw: bytes, start: int, end: int) -> tuple[int, int]:
@@ -115,19 +114,15 @@ def _place(raw: bytes, start: int, end: int) -> tuple[int, int]:
     return position, position
 
 
-def type_url(message: Message | type[Message]) -> str:
-    """The type URL under which a message travels in google.protobuf.Any."""
-    return TYPE_URL_PREFIX + message.DESCRIPTOR.full_name
-
-
 @cache
 def _head(api_version: str, kind: str) -> bytes:
     """Everything before the length of the object."""
     meta = runtime_pb2.TypeMeta(api_version=api_version, kind=kind).SerializeToString(deterministic=True)
-    return MAGIC + b"\x0a" + _varint(len(meta)) + meta + _RAW_TAG
+    return MAGIC + b"\x0a" + varint(len(meta)) + meta + _RAW_TAG
 
 
-def _varint(number: int) -> bytes:
+def varint(number: int) -> bytes:
+    """Base 128, as protobuf writes lengths."""
     out = bytearray()
     while number > 0x7F:
         out.append(number & 0x7F | 0x80)

@@ -68,11 +68,6 @@ class FieldError:
         detail = f"must have at most {limit} item{'' if limit == 1 else 's'}" if limit >= 0 else "has too many items"
         return cls("FieldValueTooMany", path, count, detail)
 
-    @classmethod
-    def type_invalid(cls, path: str, value: object, detail: str) -> Self:
-        """Report a value of the wrong type."""
-        return cls("FieldValueTypeInvalid", path, value, detail)
-
     @property
     def body(self) -> str:
         """The message without the field's path."""
@@ -94,7 +89,6 @@ _TITLES = {
     "FieldValueForbidden": "Forbidden",
     "FieldValueTooLong": "Too long",
     "FieldValueTooMany": "Too many",
-    "FieldValueTypeInvalid": "Invalid value",
     "InternalError": "Internal error",
 }
 _WITHOUT_VALUE = frozenset({"FieldValueRequired", "FieldValueForbidden", "FieldValueTooLong", "InternalError"})

@@ -19,8 +19,20 @@ from navarch.services.api.errors import UnknownKind
 from navarch.services.api.kind import ALL_VERBS, Kind, Subresource, load_message
 from navarch.services.api.kind_rows import all_rows
 
-__all__ = ["ALL_VERBS", "KINDS", "Kind", "KindTable", "Subresource", "message_class", "named_types", "type_of"]
+__all__ = [
+    "ALL_VERBS",
+    "KINDS",
+    "TYPE_URL_PREFIX",
+    "Kind",
+    "KindTable",
+    "Subresource",
+    "message_class",
+    "named_types",
+    "type_of",
+    "type_url",
+]
 
+TYPE_URL_PREFIX: Final = "type.googleapis.com/"
 _META: Final = "k8s.io.apimachinery.pkg.apis.meta.v1"
 
 
@@ -137,6 +149,11 @@ def named_types() -> Iterator[tuple[str, str, type[Message]]]:
 def type_of(full_name: str) -> tuple[str, str] | None:
     """(apiVersion, kind) that JSON shows for the message of a protobuf name; None where it shows none."""
     return _TYPE_OF.get(full_name)
+
+
+def type_url(message: Message | type[Message]) -> str:
+    """The type URL under which a message travels in google.protobuf.Any."""
+    return TYPE_URL_PREFIX + message.DESCRIPTOR.full_name
 
 
 def message_class(api_version: str, kind: str) -> type[Message]:

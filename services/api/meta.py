@@ -15,13 +15,6 @@ from navarch.protos.k8s.meta import v1_pb2 as metav1
 from navarch.services.api.kinds import KINDS
 
 
-class HasMetadata(Protocol):
-    """Any object with ObjectMeta."""
-
-    @property
-    def metadata(self) -> metav1.ObjectMeta: ...  # noqa: D102
-
-
 class ConditionLike(Protocol):
     """The members that conditions of all kinds have."""
 

@@ -11,6 +11,8 @@ from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api.quantity import Quantity
 
 Amounts = dict[str, int]
+# The resources whose requests and limits decide the quality of service.
+_COUNTED = ("cpu", "memory")
 
 
 @lru_cache(maxsize=4096)
@@ -52,6 +54,21 @@ def requests(pod: corev1.Pod) -> Amounts:
     return {resource: value for resource, value in together.items() if value}
 
 
+def qos_class(spec: corev1.PodSpec) -> str:
+    """Return "Guaranteed" (limits = requests everywhere), "BestEffort" (none at all) or "Burstable"."""
+    holders = [spec] if spec.HasField("resources") else [*spec.containers, *spec.init_containers]
+    guaranteed = True
+    mentioned = False
+    for resources in (holder.resources for holder in holders):
+        for name in _COUNTED:
+            request, limit = _exact(resources.requests, name), _exact(resources.limits, name)
+            mentioned = mentioned or bool(request or limit)
+            guaranteed = guaranteed and bool(limit) and (not request or request == limit)
+    if not mentioned:
+        return "BestEffort"
+    return "Guaranteed" if guaranteed else "Burstable"
+
+
 def host_ports(pod: corev1.Pod) -> Iterable[tuple[str, str, int]]:
     """The (host IP, protocol, port) triples that the Pod takes on its node."""
     for container in [*pod.spec.containers, *pod.spec.init_containers]:
@@ -68,3 +85,10 @@ def _add(total: Amounts, other: Mapping[str, int]) -> None:
 def _raise_to(total: Amounts, floor: Mapping[str, int]) -> None:
     for resource, value in floor.items():
         total[resource] = max(total.get(resource, 0), value)
+
+
+def _exact(resources: Mapping[str, quantity_pb2.Quantity], name: str) -> Quantity | None:
+    try:
+        return Quantity.of(resources[name]) if name in resources else None
+    except ValueError:
+        return None

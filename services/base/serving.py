@@ -51,14 +51,11 @@ class GrpcServer:
         credentials: Credentials | None,
         *,
         translate: Translate | None = None,
-        interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
-        metrics: Metrics | None = None,
         component: str = "grpc",
     ) -> None:
-        self.metrics = metrics or Metrics()
+        self.metrics = Metrics()
         self._credentials = credentials
         self._translate = translate
-        self._interceptors = interceptors
         self._log = get_logger(component)
         self._services: dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]] = {}
         self._health: HealthServicer | None = None
@@ -82,7 +79,7 @@ class GrpcServer:
         """
         health = HealthServicer()
         self.add(health_pb2_grpc.add_HealthServicer_to_server, health)
-        server = grpc.aio.server(interceptors=self._interceptors, options=_SERVER_OPTIONS)
+        server = grpc.aio.server(options=_SERVER_OPTIONS)
         for service, handlers in self._services.items():
             server.add_registered_method_handlers(service, handlers)
             server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))

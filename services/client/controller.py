@@ -25,7 +25,6 @@ class Result:
     requeue_after_s: float | None = None
 
 
-DONE = Result()
 Reconcile = Callable[[str], Awaitable[Result | None]]
 
 

@@ -12,7 +12,6 @@ import asyncio
 import itertools
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Literal
 
 from google.protobuf.message import Message
@@ -21,6 +20,7 @@ from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.k8s.meta import v1_pb2 as metav1
 from navarch.protos.navarch import objects_pb2
 from navarch.services.api import errors
+from navarch.services.api.codec.times import format_seconds
 from navarch.services.api.kinds import KINDS
 from navarch.services.api.meta import metadata_of, time_from
 from navarch.services.base.clock import Clock
@@ -97,8 +97,7 @@ class Correlator:
         event = known.event
         if not known.stored:
             return requests.mutation(requests.create_request(event))
-        moment = datetime.fromtimestamp(event.last_timestamp.seconds, UTC)
-        patch = {"count": event.count, "lastTimestamp": moment.strftime("%Y-%m-%dT%H:%M:%SZ")}
+        patch = {"count": event.count, "lastTimestamp": format_seconds(event.last_timestamp.seconds)}
         metadata = event.metadata
         return requests.mutation(
             requests.patch_request(corev1.Event, metadata.name, metadata.namespace, patch, "strategic")

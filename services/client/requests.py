@@ -15,14 +15,13 @@ from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.k8s.meta import v1_pb2 as metav1
 from navarch.protos.k8s.policy import v1_pb2 as policyv1
 from navarch.protos.navarch import objects_pb2
-from navarch.services.api.kinds import KINDS
+from navarch.services.api.kinds import KINDS, type_url
 from navarch.services.api.meta import metadata_of
 
 M = TypeVar("M", bound=Message)
 PatchType = Literal["strategic", "merge", "json", "apply"]
 Patch = Mapping[str, Any] | Sequence[Any] | bytes
 
-TYPE_URL = "type.googleapis.com/"
 PATCH_TYPES = {
     "strategic": objects_pb2.PatchRequest.STRATEGIC_MERGE,
     "merge": objects_pb2.PatchRequest.MERGE,
@@ -39,7 +38,7 @@ def resource_of(cls: type[Message] | Message) -> objects_pb2.Resource:
 
 def pack(obj: Message) -> any_pb2.Any:
     """An object as it travels."""
-    return any_pb2.Any(type_url=TYPE_URL + obj.DESCRIPTOR.full_name, value=obj.SerializeToString())
+    return any_pb2.Any(type_url=type_url(obj), value=obj.SerializeToString())
 
 
 def unpack(packed: any_pb2.Any) -> Message:

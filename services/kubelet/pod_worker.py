@@ -75,10 +75,10 @@ class PodWorker:
         """Whether nothing is left to do."""
         return self.machine.stage == Stage.GONE and not self.machine.in_flight
 
-    def tell(self, event: Event, not_before: float = 0.0) -> None:
-        """Take in an event. not_before: a moment that is known to have come, whatever the clock was set back to."""
+    def tell(self, event: Event) -> None:
+        """Take in an event."""
         before = self.machine.stage
-        orders = self.machine.handle(event, max(self._clock.now(), not_before))
+        orders = self.machine.handle(event, self._clock.now())
         if self.machine.stage != before:
             self._log.info("pod.stage", stage=self.machine.stage.value)
         for order in orders:
@@ -109,7 +109,7 @@ class PodWorker:
     async def _wake(self, at: float) -> None:
         await self._clock.sleep(at - self._clock.now())
         self._timer, self._timer_at = None, None
-        self.tell(Tick(), at)
+        self.tell(Tick())
 
     def container(self, name: str) -> corev1.Container:
         """A container of the Pod's spec. Raises ConfigError when it has none of this name."""

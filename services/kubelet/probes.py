@@ -88,7 +88,7 @@ class Prober:
         state = ProbeState.of(subject.probe)
         period_s = float(subject.probe.period_seconds or DEFAULT_PERIOD_S)
         age_s = self._clock.now() - subject.run.started_at
-        await self._clock.sleep(max(0.0, subject.probe.initial_delay_seconds - age_s))
+        await self._clock.sleep(max(0.0, subject.probe.initial_delay_seconds - max(0.0, age_s)))
         while True:
             failure = await self._probe(subject)
             if failure is not None:

@@ -5,6 +5,7 @@ placed is *assumed* on its node until the watch confirms it, so that the next Po
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
@@ -127,7 +128,7 @@ class Cluster:
 
     def remove_node(self, name: str) -> None:
         """Forget a node; Pods on it are kept until they are deleted themselves."""
-        if gone := self._nodes.pop(name, None):
+        if (gone := self._nodes.pop(name, None)) and gone.pods:
             self._waiting[name] = set(gone.pods)
 
     def assume(self, info: PodInfo, node_name: str) -> None:
@@ -139,35 +140,44 @@ class Cluster:
         """Whether the Pod was placed and the API has not confirmed it."""
         return key in self._assumed
 
-    def forget(self, key: str) -> None:
-        """Take an assumption back: the binding failed."""
-        if key in self._assumed:
-            self.remove_pod(key)
+    def forget(self, info: PodInfo) -> bool:
+        """Take an assumption back: the binding failed. Returns whether this very Pod was still assumed."""
+        return info.key in self._assumed and self._placed[info.key][1] is info and self.remove_pod(info.key)
 
     def set_pod(self, pod: corev1.Pod) -> None:
         """A Pod that the API shows on a node."""
-        info = PodInfo.of(pod)
-        self._assumed.discard(info.key)
-        self._place(info, pod.spec.node_name)
+        self._place(PodInfo.of(pod), pod.spec.node_name)
 
-    def remove_pod(self, key: str) -> None:
-        """A Pod that is gone or has finished."""
+    def remove_pod(self, key: str) -> bool:
+        """A Pod that is gone or has finished. Returns whether it counted anywhere."""
         self._assumed.discard(key)
         placed = self._placed.pop(key, None)
         if placed is None:
-            return
+            return False
         if node := self._nodes.get(placed[0]):
             node.remove(key)
         elif waiting := self._waiting.get(placed[0]):
             waiting.discard(key)
             if not waiting:
                 del self._waiting[placed[0]]
+        return True
+
+    @contextmanager
+    def without(self, key: str) -> Iterator[None]:
+        """The cluster as if this Pod had no place. Nothing may be awaited or changed inside."""
+        node_name, info = self._placed.get(key, ("", None))
+        node = self._nodes.get(node_name)
+        if node is None or info is None:
+            yield
+            return
+        node.remove(key)
+        try:
+            yield
+        finally:
+            node.add(info)
 
     def _place(self, info: PodInfo, node_name: str) -> None:
-        assumed = info.key in self._assumed
         self.remove_pod(info.key)
-        if assumed:
-            self._assumed.add(info.key)
         self._placed[info.key] = (node_name, info)
         if node := self._nodes.get(node_name):
             node.add(info)

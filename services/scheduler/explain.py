@@ -1,26 +1,35 @@
 """navarch.v1.Scheduler: the scheduler says what it thinks, without doing it."""
 
+from collections.abc import Callable
+
 import grpc
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.navarch import scheduler_pb2, scheduler_pb2_grpc
+from navarch.services.api.errors import ServiceUnavailable
+from navarch.services.api.meta import key_of
 from navarch.services.client.client import Client
-from navarch.services.scheduler.cluster import Cluster, PodInfo
+from navarch.services.scheduler.cluster import PodInfo
 from navarch.services.scheduler.cycle import Cycle
 from navarch.services.scheduler.framework import Placement
-from navarch.services.scheduler.queue import SchedulingQueue
+from navarch.services.scheduler.scheduling import Scheduling
 
 Context = grpc.aio.ServicerContext[object, object]
 
 
 class SchedulerServicer(scheduler_pb2_grpc.SchedulerServicer):
-    """Answers from the cluster as the scheduler sees it now."""
+    """Answers from the cluster as the scheduler sees it now. One that does not lead sees nothing and says so."""
 
-    def __init__(self, cluster: Cluster, queue: SchedulingQueue, cycle: Cycle, client: Client) -> None:
-        self._cluster = cluster
-        self._queue = queue
+    def __init__(self, current: Callable[[], Scheduling | None], cycle: Cycle, client: Client) -> None:
+        self._current = current
         self._cycle = cycle
         self._client = client
+
+    @property
+    def _scheduling(self) -> Scheduling:
+        if (scheduling := self._current()) is None:
+            raise ServiceUnavailable("this scheduler does not lead: another one does, or is about to")
+        return scheduling
 
     async def Explain(self, request: scheduler_pb2.ExplainRequest, context: Context) -> scheduler_pb2.Placement:
         """Place a Pod of the cluster again, as if it had no node."""
@@ -28,11 +37,13 @@ class SchedulerServicer(scheduler_pb2_grpc.SchedulerServicer):
         stripped = corev1.Pod()
         stripped.CopyFrom(pod)
         stripped.spec.ClearField("node_name")
-        return _answer(self._cycle.place(PodInfo.of(stripped), self._cluster))
+        cluster = self._scheduling.cluster
+        with cluster.without(key_of(pod)):
+            return _answer(self._cycle.place(PodInfo.of(stripped), cluster))
 
     async def WhatIf(self, request: scheduler_pb2.WhatIfRequest, context: Context) -> scheduler_pb2.Placement:
         """Place a Pod that does not exist."""
-        return _answer(self._cycle.place(PodInfo.of(request.pod), self._cluster))
+        return _answer(self._cycle.place(PodInfo.of(request.pod), self._scheduling.cluster))
 
     async def Queue(self, request: scheduler_pb2.QueueRequest, context: Context) -> scheduler_pb2.QueueResponse:
         """The Pods that wait, and why."""
@@ -45,7 +56,7 @@ class SchedulerServicer(scheduler_pb2_grpc.SchedulerServicer):
                     attempts=queued.attempts,
                     message=queued.message,
                 )
-                for queued in self._queue
+                for queued in self._scheduling.queue
             ]
         )
 

@@ -2,8 +2,10 @@
 
 A Pod is in one of three places: *active* (to be tried now, by priority, then age), *backoff* (tried,
 worth another try after a pause) or *unschedulable* (no node fits until the cluster changes). A change
-moves exactly those Pods back whose refusing filters it may satisfy. A change that arrives while a Pod is
-being tried counts for it too: it is then not parked. Source: kube-scheduler's scheduling queue (KEP-4247).
+moves exactly those Pods back whose refusing filters it may satisfy. A Pod that was placed stays *in flight*
+until its binding is written. Source: kube-scheduler's scheduling queue (KEP-4247).
+
+An attempt is a single step between ``pop`` and ``park``: no change can come in between.
 """
 
 import heapq
@@ -26,6 +28,7 @@ class Change(Enum):
 
     NODE_ADDED = auto()
     NODE_UPDATED = auto()
+    NODE_REMOVED = auto()
     POD_PLACED = auto()
     POD_REMOVED = auto()
 
@@ -71,12 +74,14 @@ class SchedulingQueue:
         self._active: list[tuple[int, int, int, str]] = []
         self._backoff: list[tuple[float, int, str]] = []
         self._parked: dict[str, QueuedPod] = {}
-        self._changes_in_flight: dict[str, set[Change]] = {}
         self._order = count()
         self._tickets = count(1)
 
     def __len__(self) -> int:
         return len(self._pods)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._pods
 
     def __iter__(self) -> Iterator[QueuedPod]:
         return iter(list(self._pods.values()))
@@ -99,7 +104,11 @@ class SchedulingQueue:
         """The Pod is gone, or has a node."""
         self._pods.pop(key, None)
         self._parked.pop(key, None)
-        self._changes_in_flight.pop(key, None)
+
+    def done(self, queued: QueuedPod) -> None:
+        """The Pod is bound; another one that has taken its name meanwhile stays."""
+        if self._pods.get(queued.key) is queued:
+            self.remove(queued.key)
 
     def pop(self, now: float) -> QueuedPod | None:
         """The next Pod to try; it stays in flight until ``done``, ``park`` or ``retry``."""
@@ -112,33 +121,25 @@ class SchedulingQueue:
             queued.place = Place.IN_FLIGHT
             queued.attempts += 1
             queued.attempted_at = now
-            self._changes_in_flight[key] = set()
             return queued
         return None
 
     def park(self, queued: QueuedPod, refused_by: Iterable[str], message: str, now: float) -> None:
-        """No node fits: wait for a change that may help, unless one has come meanwhile."""
+        """No node fits: wait for a change that may help."""
         if self._pods.get(queued.key) is not queued:
             return
         queued.refused_by, queued.message = frozenset(refused_by), message
-        changes = self._changes_in_flight.pop(queued.key, set())
-        if any(self._wakes(name, change) for name in queued.refused_by for change in changes):
-            self._back_off(queued, now)
-            return
         queued.place, queued.due, queued.ticket = Place.UNSCHEDULABLE, now + UNSCHEDULABLE_FLUSH_S, next(self._tickets)
         self._parked[queued.key] = queued
 
     def retry(self, queued: QueuedPod, message: str, now: float) -> None:
         """The attempt failed for a reason that is not the cluster's: try again after a pause."""
         if self._pods.get(queued.key) is queued:
-            self._changes_in_flight.pop(queued.key, None)
             queued.message = message
             self._back_off(queued, now)
 
     def change(self, change: Change, now: float) -> None:
         """Something happened in the cluster: wake whom it may help."""
-        for changes in self._changes_in_flight.values():
-            changes.add(change)
         woken = [
             queued
             for queued in self._parked.values()
@@ -151,7 +152,8 @@ class SchedulingQueue:
     def next_due(self) -> float | None:
         """When ``pop`` may have something that it has not now; None if only a change can tell."""
         due = [self._backoff[0][0]] if self._backoff else []
-        due += [queued.due for queued in self._parked.values()][:1]
+        if self._parked:
+            due.append(next(iter(self._parked.values())).due)
         return min(due, default=None)
 
     def _activate(self, queued: QueuedPod) -> None:

@@ -6,7 +6,7 @@ fsync order is left on, so its file is intact after any crash, as of its last tr
 goes the applied index, and what came after is in the journal, which is shortened only up to an index that such
 a transaction has carried. Nothing acknowledged is ever in memory alone, and no commit of LMDB delays a write.
 
-Each stored value ends with its checksum, which LMDB lacks.
+Each stored value ends with a checksum over its key and itself, which LMDB lacks.
 """
 
 import os
@@ -19,7 +19,7 @@ from pathlib import Path
 import lmdb
 
 from navarch.services.store.errors import CorruptionError
-from navarch.services.store.mvcc.revision import from_bytes, to_bytes
+from navarch.services.store.mvcc.revision import from_bytes, main_of, to_bytes
 
 _CHECKSUM_BYTES = 4
 # Room above the quota for what a refused write may already have taken and for LMDB's copies of pages.
@@ -81,15 +81,21 @@ class LmdbBackend:
             record = layer.records.get(packed)
             if record is not None:
                 return record
-        return self._verified(packed, self._reader.get(to_bytes(packed), db=self._records))
+        return self._record(packed, self._reader.get(to_bytes(packed), db=self._records))
 
-    def _verified(self, packed: int, stored: bytes | None) -> bytes:
+    def _record(self, packed: int, stored: bytes | None) -> bytes:
         if stored is None:
-            raise CorruptionError(f"{self._path}: the record of revision {packed >> 32} is missing")
-        record = stored[:-_CHECKSUM_BYTES]
-        if zlib.crc32(record).to_bytes(_CHECKSUM_BYTES, "big") != stored[-_CHECKSUM_BYTES:]:
-            raise CorruptionError(f"{self._path}: the record of revision {packed >> 32} is damaged")
-        return record
+            raise CorruptionError(f"{self._path}: the record of revision {main_of(packed)} is missing")
+        payload = _unsealed(to_bytes(packed), stored)
+        if payload is None:
+            raise CorruptionError(f"{self._path}: the record of revision {main_of(packed)} is damaged")
+        return payload
+
+    def _value(self, name: bytes, stored: bytes) -> bytes:
+        payload = _unsealed(name, stored)
+        if payload is None:
+            raise CorruptionError(f"{self._path}: the value {name!r} is damaged")
+        return payload
 
     def put(self, packed: int, record: bytes) -> None:
         """See Backend."""
@@ -111,7 +117,7 @@ class LmdbBackend:
                 if packed > last:
                     break
                 if packed not in self._frozen.records and packed not in self._active.records:
-                    yield packed, self._verified(packed, stored)
+                    yield packed, self._record(packed, stored)
         for layer in (self._frozen, self._active):
             for packed in layer.puts[bisect_left(layer.puts, first) :]:
                 if packed > last:
@@ -125,8 +131,8 @@ class LmdbBackend:
         for layer in (self._active, self._frozen):
             if name in layer.values:
                 return layer.values[name]
-        value: bytes | None = self._reader.get(name, db=self._values)
-        return value
+        stored = self._reader.get(name, db=self._values)
+        return None if stored is None else self._value(name, stored)
 
     def put_value(self, name: bytes, value: bytes) -> None:
         """See Backend."""
@@ -144,7 +150,7 @@ class LmdbBackend:
             for name, value in cursor:
                 if not name.startswith(prefix):
                     break
-                found[name] = value
+                found[name] = self._value(name, value)
         for layer in (self._frozen, self._active):
             found.update((name, value) for name, value in layer.values.items() if name.startswith(prefix))
         return sorted((name, value) for name, value in found.items() if value is not None)
@@ -170,8 +176,8 @@ class LmdbBackend:
             for packed in layer.puts:
                 record = layer.records[packed]
                 if record is not None:
-                    stored = record + zlib.crc32(record).to_bytes(_CHECKSUM_BYTES, "big")
-                    txn.put(to_bytes(packed), stored, append=True, db=self._records)
+                    key = to_bytes(packed)
+                    txn.put(key, _sealed(key, record), append=True, db=self._records)
             for packed, record in layer.records.items():
                 if record is None:
                     txn.delete(to_bytes(packed), db=self._records)
@@ -179,7 +185,7 @@ class LmdbBackend:
                 if value is None:
                     txn.delete(name, db=self._values)
                 else:
-                    txn.put(name, value, db=self._values)
+                    txn.put(name, _sealed(name, value), db=self._values)
 
     def thaw(self) -> None:
         """After `write`: read what it wrote from LMDB."""
@@ -219,6 +225,16 @@ class LmdbBackend:
         """Release the file; what was not written stays in the journal. Idempotent."""
         self._reader.abort()
         self._env.close()
+
+
+def _sealed(key: bytes, payload: bytes) -> bytes:
+    return payload + zlib.crc32(payload, zlib.crc32(key)).to_bytes(_CHECKSUM_BYTES, "big")
+
+
+def _unsealed(key: bytes, stored: bytes) -> bytes | None:
+    """What was sealed under the key, or None when either is damaged."""
+    payload = stored[:-_CHECKSUM_BYTES]
+    return payload if _sealed(key, payload) == stored else None
 
 
 def _sync(path: Path) -> None:

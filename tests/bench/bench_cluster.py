@@ -113,7 +113,7 @@ class Cluster:
     async def client(self) -> AsyncIterator[Client]:
         """The administrator, as soon as the cluster has made his certificate."""
         async with asyncio.timeout(PATIENCE_S):
-            while not (kubeconfig := self.data_dir / "admin.kubeconfig").exists():  # noqa: ASYNC110 another's file
+            while not (kubeconfig := self.data_dir / "admin.kubeconfig").exists():
                 await asyncio.sleep(0.005)
         found = load_kubeconfig(kubeconfig)
         client = Client.connect(found.address, found.credentials, "bench")

@@ -45,7 +45,7 @@ REPOSITORY = Path(__file__).parents[2]
 async def until(condition: Callable[[], Awaitable[bool]], timeout_s: float = 30) -> None:
     """Return when the condition holds."""
     async with asyncio.timeout(timeout_s):
-        while not await condition():  # noqa: ASYNC110 - what we wait for is outside of this process
+        while not await condition():
             await asyncio.sleep(0.02)
 
 

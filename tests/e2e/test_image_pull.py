@@ -484,7 +484,7 @@ async def test_a_pull_that_failed_is_gone_on_with_by_the_next(
     stub.cuts[layer], stub.before_cut = [1_000_000], stored(client)
     name = f"{stub.host}/team/web:v1"
     seen = asyncio.create_task(pull(images, name))
-    while not stub.sent[layer]:  # noqa: ASYNC110 the stub's
+    while not stub.sent[layer]:
         await asyncio.sleep(0.01)
     await stored(client)(layer, 1_000_000)
     seen.cancel()

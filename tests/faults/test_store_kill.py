@@ -184,7 +184,7 @@ async def test_kill_9_under_load_loses_nothing_acknowledged(store: Store) -> Non
         ]
         watching = asyncio.create_task(watcher.run())
         # The moment is random; that there was load by then is not.
-        while len(acknowledged.history) < before + 50:  # noqa: ASYNC110
+        while len(acknowledged.history) < before + 50:
             await asyncio.sleep(0.001)
         await asyncio.sleep(rng.random() * 0.15)
         await store.kill()

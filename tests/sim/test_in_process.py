@@ -64,7 +64,7 @@ async def until(cluster: InProcessCluster, cls: type[M], name: str, namespace: s
 
 async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(PATIENCE_S):
-        while not await holds():  # noqa: ASYNC110 the state is the server's
+        while not await holds():
             await asyncio.sleep(0.02)
 
 

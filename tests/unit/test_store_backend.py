@@ -136,6 +136,41 @@ def test_a_damaged_record_is_refused(tmp_path: Path) -> None:
     backend.close()
 
 
+@pytest.mark.parametrize("flipped", range(7))
+def test_a_damaged_value_or_name_is_refused(tmp_path: Path, flipped: int) -> None:
+    path = tmp_path / "data.mdb"
+    backend = LmdbBackend(path, QUOTA)
+    backend.put_value(b"app", b"1234")
+    backend.flush()
+    backend.close()
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"app1234") + flipped] ^= 1
+    path.write_bytes(content)
+    backend = LmdbBackend(path, QUOTA)
+    with pytest.raises(CorruptionError, match="data.mdb: the value .* is damaged"):
+        backend.values(b"")
+    backend.close()
+
+
+def test_a_defragmentation_without_room_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = LmdbBackend(tmp_path / "data.mdb", QUOTA)
+    backend.put(pack(1, 0), b"one")
+
+    def full(path: Path) -> None:
+        path.write_bytes(b"as much as there was room for")
+        raise lmdb.DiskError("No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(backend, "copy_to", full)
+        with pytest.raises(lmdb.DiskError):
+            backend.defragment()
+    assert [path.name for path in tmp_path.glob("*.defragmented")] == []
+    backend.put(pack(2, 0), b"two")
+    backend.defragment()
+    assert [record for _, record in backend.scan(0, 1 << 90)] == [b"one", b"two"]
+    backend.close()
+
+
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data.mdb").write_bytes(b"not LMDB" * 1000)
     with pytest.raises(CorruptionError, match="data"):

@@ -1,17 +1,15 @@
 """Which kind is shown by which table."""
 
-from datetime import UTC, datetime
 from typing import Any
 
+from navarch.services.api.codec.times import format_seconds
 from navarch.services.api.kinds import Kind
-from navarch.services.api.meta import unix
 from navarch.services.api.printers import cluster, network, pods, storage, workloads
 from navarch.services.api.printers.table import Cell, Column, Table
 
 
 def _created_at(obj: Any, now: float) -> tuple[Cell, ...]:
-    created = datetime.fromtimestamp(unix(obj.metadata.creation_timestamp), UTC)
-    return (obj.metadata.name, created.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    return (obj.metadata.name, format_seconds(obj.metadata.creation_timestamp.seconds))
 
 
 _DEFAULT = Table((Column("Name", format="name"), Column("Created At", "date")), _created_at)

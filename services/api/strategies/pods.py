@@ -1,38 +1,13 @@
 """Pods: they start Pending, with a quality of service that follows from their resources."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from navarch.protos.k8s import quantity_pb2
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api.defaults.pods import default_pod
-from navarch.services.api.quantity import Quantity
+from navarch.services.api.pod_resources import qos_class
 from navarch.services.api.strategies.hooks import Hooks, spec_changed
 from navarch.services.api.validation.pod_updates import validate_pod_status_update, validate_pod_update
 from navarch.services.api.validation.pods import validate_pod
-
-_COUNTED = ("cpu", "memory")
-
-
-def qos_class(spec: corev1.PodSpec) -> str:
-    """Return "Guaranteed" (limits = requests everywhere), "BestEffort" (none at all) or "Burstable"."""
-    holders = [spec] if spec.HasField("resources") else [*spec.containers, *spec.init_containers]
-    guaranteed = True
-    mentioned = False
-    for resources in (holder.resources for holder in holders):
-        for name in _COUNTED:
-            request, limit = _amount(resources.requests, name), _amount(resources.limits, name)
-            mentioned = mentioned or bool(request or limit)
-            guaranteed = guaranteed and bool(limit) and (not request or request == limit)
-    if not mentioned:
-        return "BestEffort"
-    return "Guaranteed" if guaranteed else "Burstable"
-
-
-def _amount(resources: Mapping[str, quantity_pb2.Quantity], name: str) -> Quantity | None:
-    try:
-        return Quantity.of(resources[name]) if name in resources else None
-    except ValueError:
-        return None
 
 
 def _prepare_create(pod: corev1.Pod) -> None:

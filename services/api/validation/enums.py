@@ -5,7 +5,7 @@ An empty word is left to whoever requires one.
 
 from functools import cache
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from navarch.services.api.errors import FieldError
@@ -15,28 +15,35 @@ from navarch.services.api.validation.values import Errors
 
 def validate_enums(message: Message, path: str) -> Errors:
     """Check every enumerated field of a message and of the messages in it; the path of an object is empty."""
-    for field, accepted, inline in _fields(message.DESCRIPTOR):
-        value = getattr(message, field.name)
-        if not field.is_repeated and field.message_type and not message.HasField(field.name):
+    checks = _checks(message.DESCRIPTOR)
+    for field, value in message.ListFields():
+        if (found := checks.get(field.number)) is None:
             continue
-        here = path if inline else f"{path}.{field.json_name}".lstrip(".")
-        for place, item in [(f"{here}[{i}]", v) for i, v in enumerate(value)] if field.is_repeated else [(here, value)]:
-            if isinstance(item, Message):
-                yield from validate_enums(item, place)
+        name, accepted, is_repeated = found
+        here = f"{path}.{name}".strip(".")
+        for place, item in enumerate(value) if is_repeated else ((None, value),):
+            if accepted is None:
+                yield from validate_enums(item, here if place is None else f"{here}[{place}]")
             elif item and item not in accepted:
-                yield FieldError.not_supported(place, item, [word for word in accepted if word])
+                where = here if place is None else f"{here}[{place}]"
+                yield FieldError.not_supported(where, item, [word for word in accepted if word])
 
 
 @cache
-def _fields(descriptor: Descriptor) -> tuple[tuple[FieldDescriptor, frozenset[str], bool], ...]:
-    """The fields that have something to check, themselves or further down."""
-    found = []
+def _checks(descriptor: Descriptor) -> dict[int, tuple[str, frozenset[str] | None, bool]]:
+    """By number, the fields that have something to check, themselves or (no words of their own) further down.
+
+    Of each its name in paths, "" where it is inline, the words that it accepts, and whether it is repeated.
+    """
+    found: dict[int, tuple[str, frozenset[str] | None, bool]] = {}
     for field in descriptor.fields:
-        traits = traits_of(field)
-        child = field.message_type
-        if traits.enum or (child is not None and not child.GetOptions().map_entry and _has_enums(child)):
-            found.append((field, frozenset(traits.enum), traits.inline))
-    return tuple(found)
+        traits, child = traits_of(field), field.message_type
+        name = "" if traits.inline else field.json_name
+        if traits.enum:
+            found[field.number] = name, frozenset(traits.enum), field.is_repeated
+        elif child is not None and not child.GetOptions().map_entry and _has_enums(child):
+            found[field.number] = name, None, field.is_repeated
+    return found
 
 
 @cache

@@ -6,6 +6,7 @@ Formats and limits are those of RFC 1123, RFC 1035 and the Kubernetes API conven
 import ipaddress
 import re
 from collections.abc import Callable
+from functools import cache
 
 NameRule = Callable[[str, bool], list[str]]
 """Checks a name; with True, a prefix that a generated suffix will follow."""
@@ -22,6 +23,7 @@ _LABEL_VALUE = rf"({_QUALIFIED})?"
 _CONFIG_KEY = r"[-._a-zA-Z0-9]+"
 _HTTP_HEADER = r"[-A-Za-z0-9]+"
 _PERCENT = r"[0-9]+%"
+_ENV_NAME = r"[ -<>-~]+"
 
 
 def max_length(limit: int) -> str:
@@ -40,7 +42,10 @@ def _format(text: str, pattern: str, *examples: str) -> str:
 
 
 def _matches(pattern: str, value: str) -> bool:
-    return re.fullmatch(pattern, value) is not None
+    return _compiled(pattern).fullmatch(value) is not None
+
+
+_compiled = cache(re.compile)
 
 
 def _too_long(value: str, limit: int) -> bool:
@@ -154,7 +159,7 @@ def env_name(value: str) -> list[str]:
     """Names of environment variables: printable ASCII without "="."""
     if not value:
         return ["environment variable name must be non-empty"]
-    if all(" " <= char <= "~" and char != "=" for char in value):
+    if _matches(_ENV_NAME, value):
         return []
     return ["a valid environment variable name must consist only of printable ASCII characters other than '='"]
 

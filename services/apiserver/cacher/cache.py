@@ -46,6 +46,10 @@ class WatchCache:
     def __len__(self) -> int:
         return len(self._objects)
 
+    def __iter__(self) -> Iterator[str]:
+        """The keys of all objects."""
+        return iter(self._objects)
+
     def reset(self, objects: Iterable[StoredObject], revision: int) -> None:
         """Begin anew with a list of the store. Watchers are ended: what lies between is unknown."""
         for subscription in list(self.subscriptions()):
@@ -92,16 +96,13 @@ class WatchCache:
         keys = [] if self._nodes is None else self._nodes.keys_on(node)
         return (self._objects[key] for key in keys)
 
-    def select(self, namespace: str, start: str = "") -> Iterator[StoredObject]:
+    def select(self, namespace: str) -> Iterator[StoredObject]:
         """Objects in order of their keys, of one namespace or of all."""
-        if not namespace and not start:
-            yield from self._objects.values()
-            return
-        begin = max(start, f"{namespace}/") if namespace else start
+        objects = self._objects
+        if not namespace:
+            return iter(objects.values())
         # "0" is the character after "/".
-        end = f"{namespace}0" if namespace else None
-        for key in self._objects.irange(begin, end, (True, False)):
-            yield self._objects[key]
+        return (objects[key] for key in objects.irange(f"{namespace}/", f"{namespace}0", (True, False)))
 
     def selected(self, selection: Selection) -> Iterator[StoredObject]:
         """The objects of a selection, in order: without a scan where it names one object or one node."""

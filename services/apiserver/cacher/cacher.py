@@ -30,7 +30,6 @@ CATCH_UP_S = 1.0
 PROGRESS_RETRY_S = 0.1
 BEHIND_RETRY_S = 0.005
 LIST_RETRY_S = 0.2
-UNPROVEN_S = 0.05
 
 
 class Cacher:
@@ -65,6 +64,34 @@ class Cacher:
         """Wait until the cache is at least at this revision; False when that takes too long."""
         await self.ready()
         return await self._arrive(revision, patience_s)
+
+    async def catch_up(self, revision: int) -> None:
+        """Bring the cache to a revision that the store has. Raises ServiceUnavailable when it stays behind."""
+        await self.ready()
+        if not await self._follow_to(revision, READY_S):
+            raise ServiceUnavailable(f"the cache of {self.kind.qualified_resource} is behind the store")
+
+    async def _follow_to(self, revision: int, patience_s: float) -> bool:
+        return await (self._arrive(revision, patience_s) if self.precise else self._compare(revision, patience_s))
+
+    async def _compare(self, revision: int, patience_s: float) -> bool:
+        """Find out that nothing up to this revision is missing, from a store that does not say how far its feed is.
+
+        Events come in order. So it is all there once the last write of a key that was left at that revision is,
+        and no key is there that was not.
+        """
+        try:
+            keys, last = await self._storage.keys(self.kind, revision)
+            async with asyncio.timeout(patience_s):
+                while self.cache.revision < revision:
+                    if self.cache.revision >= last and all(key in keys for key in self.cache):
+                        self.cache.advance(revision)
+                        break
+                    self._moved.clear()
+                    await self._moved.wait()
+        except (ApiError, Compacted, TimeoutError):
+            return False
+        return True
 
     async def _arrive(self, revision: int, patience_s: float) -> bool:
         if self.cache.revision >= revision:
@@ -150,8 +177,10 @@ class Cacher:
             return await self._storage.read_all(self.kind, await self._storage.oldest_revision(self.kind, past))
 
     async def _become_ready(self, present: int) -> None:
-        """Let readers in once the past has been made up for; a store that cannot say so is given a moment."""
-        await self._arrive(present, CATCH_UP_S if self.precise else UNPROVEN_S)
+        """Let readers in once the past has been made up for."""
+        while not await self._follow_to(present, READY_S):
+            LOG.warning("cacher.is_behind", resource=self.kind.qualified_resource, revision=present)
+            await self._clock.sleep(LIST_RETRY_S)
         self._ready.set()
 
     def _apply(self, batch: Batch) -> None:

@@ -29,15 +29,13 @@ class Selection:
         return self.fields is None or self.fields.matches(stored.message, stored.kind)
 
     def filter(self, objects: Iterable[StoredObject]) -> Iterator[StoredObject]:
-        """Those that are selected. Does not keep what had to be parsed to find out."""
-        if not self.is_filtered:
-            yield from objects
-            return
-        for stored in objects:
-            is_match = self.matches(stored)
-            stored.forget()
-            if is_match:
-                yield stored
+        """Those of a namespace's objects that are selected. Does not keep what had to be parsed to find out."""
+        return filter(self._matches_once, objects) if self.is_filtered else iter(objects)
+
+    def _matches_once(self, stored: StoredObject) -> bool:
+        is_match = self.matches(stored)
+        stored.forget()
+        return is_match
 
     @property
     def is_filtered(self) -> bool:

@@ -66,6 +66,9 @@ class WriteOptions:
     field_validation: str = ""
 
 
+AS_ALWAYS = WriteOptions()
+
+
 @dataclass(frozen=True, slots=True)
 class Core:
     """The server's parts. Verbs are functions of it."""

@@ -11,7 +11,7 @@ from navarch.services.apiserver.admission.nodes import restrict_creation
 from navarch.services.apiserver.allocation.services import is_service_kind
 from navarch.services.apiserver.auth.user import User
 from navarch.services.apiserver.registry.binding import bind
-from navarch.services.apiserver.registry.core import Core, Target, WriteOptions
+from navarch.services.apiserver.registry.core import AS_ALWAYS, Core, Target, WriteOptions
 from navarch.services.apiserver.registry.eviction import evict
 from navarch.services.apiserver.storage.objects import ExtraOutdated, Outdated
 from navarch.services.apiserver.stored import StoredObject
@@ -29,7 +29,7 @@ async def create(
     user: User,
     target: Target,
     message: Any,
-    options: WriteOptions = WriteOptions(),  # noqa: B008
+    options: WriteOptions,
 ) -> StoredObject | Any:
     """Store a new object; or act on one by its subresource. message: changed, and owned from here on."""
     match target.kind.kind, target.subresource:
@@ -46,12 +46,7 @@ async def create(
     return await create_object(core, target, message, options)
 
 
-async def create_object(
-    core: Core,
-    target: Target,
-    message: Any,
-    options: WriteOptions = WriteOptions(),  # noqa: B008
-) -> StoredObject:
+async def create_object(core: Core, target: Target, message: Any, options: WriteOptions = AS_ALWAYS) -> StoredObject:
     """Create without asking who wants it."""
     kind, metadata = target.kind, message.metadata
     settle_namespace(target, message)

@@ -10,11 +10,12 @@ from typing import Any
 from navarch.protos.k8s.meta import v1_pb2 as metav1
 from navarch.services.api import meta
 from navarch.services.api.errors import BadRequest, Conflict, Forbidden
+from navarch.services.api.validation.metadata import FOREGROUND, ORPHAN
 from navarch.services.apiserver.admission.nodes import restrict_change
 from navarch.services.apiserver.allocation.services import is_service_kind
 from navarch.services.apiserver.auth.user import User
 from navarch.services.apiserver.registry.core import Core, Target
-from navarch.services.apiserver.registry.lifecycle import FOREGROUND, ORPHAN, is_namespace, is_over, mark_deleted
+from navarch.services.apiserver.registry.lifecycle import is_namespace, is_over, mark_deleted
 from navarch.services.apiserver.registry.modify import Decide, Keep, Modified, Order, Remove, Write, modify
 from navarch.services.apiserver.stored import StoredObject
 

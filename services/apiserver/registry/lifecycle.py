@@ -4,9 +4,6 @@ from typing import Any
 
 from navarch.services.api import meta
 
-ORPHAN = "orphan"
-FOREGROUND = "foregroundDeletion"
-
 
 def is_over(obj: Any) -> bool:
     """Whether an object that is being deleted has nothing left to wait for."""

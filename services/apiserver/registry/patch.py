@@ -42,8 +42,8 @@ async def patch(
     target: Target,
     patch_type: PatchType,
     body: bytes,
-    options: WriteOptions = WriteOptions(),  # noqa: B008
-    warnings: list[str] | None = None,
+    options: WriteOptions,
+    warnings: list[str],
 ) -> StoredObject | Any:
     """Apply a patch to the object, its status or its scale. warnings: where to put what was ignored."""
     core.admit_user(user, "patch", target.named())

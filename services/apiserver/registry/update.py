@@ -29,7 +29,7 @@ async def update(
     user: User,
     target: Target,
     message: Any,
-    options: WriteOptions = WriteOptions(),  # noqa: B008
+    options: WriteOptions,
 ) -> StoredObject | Any:
     """Replace the stored object by `message`, if it is still the one that its resource version says."""
     target = named(target, message)

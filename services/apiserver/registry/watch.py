@@ -112,7 +112,7 @@ async def watch(core: Core, user: User, target: Target, options: WatchOptions) -
     if with_objects is None:
         with_objects = not wanted
     if wanted is None:
-        await _catch_up(core, cacher)
+        await cacher.catch_up(await core.revisions.read())
     elif with_objects and wanted:
         await at_least(core, cacher, wanted)
     # From here to the subscription nothing waits, so no change is missed or seen twice.
@@ -129,12 +129,6 @@ async def watch(core: Core, user: User, target: Target, options: WatchOptions) -
     except TooOld as failure:
         raise Expired(str(failure)) from failure
     return Watch(core, cacher, subscription, wakeup)
-
-
-async def _catch_up(core: Core, cacher: Cacher) -> None:
-    """Make the cache as new as the store. Where that cannot be proven, as new as it gets in a moment."""
-    revision = await core.revisions.read()
-    await cacher.reach(revision, patience_s=1.0 if cacher.precise else 0.1)
 
 
 def bookmark(kind: Kind, revision: int, *, initial_events_end: bool = False) -> WatchEvent:

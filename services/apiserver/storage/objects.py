@@ -109,6 +109,14 @@ class ObjectStorage:
             objects += page.objects
         return objects, page.revision
 
+    async def keys(self, kind: Kind, revision: int) -> tuple[frozenset[str], int]:
+        """The keys ("namespace/name" or name) at a revision, and when the last was written. Raises Compacted."""
+        prefix = kind.key_prefix.encode()
+        request = rpc_pb2.RangeRequest(key=prefix, range_end=prefix_end(prefix), revision=revision, keys_only=True)
+        pairs = (await self.etcd.range(request)).kvs
+        last = max((pair.mod_revision for pair in pairs), default=0)
+        return frozenset(pair.key.decode("utf-8", "replace").removeprefix(kind.key_prefix) for pair in pairs), last
+
     def follow(self, kind: Kind, start_revision: int) -> StoreFeed:
         """All changes of a kind from a revision on."""
         return StoreFeed(self.etcd, kind.key_prefix.encode(), start_revision, self._clock)

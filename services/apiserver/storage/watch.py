@@ -60,10 +60,12 @@ class StoreFeed:
             retry_s = min(2 * retry_s, RETRY_MAX_S)
 
     async def _read(self, stream: Any) -> AsyncIterator[Batch]:
+        # A long history is more than one message holds, so the store may cut an answer into pieces.
         create = rpc_pb2.WatchCreateRequest(
-            key=self._prefix, range_end=prefix_end(self._prefix), start_revision=self._next_revision
+            key=self._prefix, range_end=prefix_end(self._prefix), start_revision=self._next_revision, fragment=True
         )
         await stream.write(rpc_pb2.WatchRequest(create_request=create))
+        events: list[kv_pb2.Event] = []
         async for response in stream:
             if response.compact_revision:
                 raise Compacted(f"history before {response.compact_revision} is gone", response.compact_revision)
@@ -74,9 +76,13 @@ class StoreFeed:
                     raise Compacted(f"the store is back at revision {response.header.revision}")
                 self._stream = stream
                 continue
-            revision = max((event.kv.mod_revision for event in response.events), default=response.header.revision)
+            events += response.events
+            if response.fragment:
+                continue
+            revision = max((event.kv.mod_revision for event in events), default=response.header.revision)
             self._next_revision = max(self._next_revision, revision + 1)
-            yield Batch(response.events, revision)
+            yield Batch(events, revision)
+            events = []
 
     async def request_progress(self) -> None:
         """Ask how far the feed is; the answer is a batch without events. Lost when the connection breaks."""

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from navarch.protos.k8s.apps import v1_pb2 as appsv1
+from navarch.services.api.equality import same
 from navarch.services.controller_manager.deployment import revision, status, strategy
 from navarch.services.controller_manager.deployment.limits import wanted
 from navarch.services.controller_manager.deployment.rollout import REVISION, Rollout
-from navarch.services.controller_manager.equality import same
 
 
 @dataclass(frozen=True, slots=True)

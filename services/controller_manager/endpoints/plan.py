@@ -7,6 +7,7 @@ address family is shown, Pods being deleted are not, and beyond `LIMIT` addresse
 from collections.abc import Iterable, Sequence
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.services.api.equality import same
 from navarch.services.controller_manager.backends import (
     HEADLESS,
     Backend,
@@ -16,7 +17,6 @@ from navarch.services.controller_manager.backends import (
     hostname,
     is_headless,
 )
-from navarch.services.controller_manager.equality import same
 
 LIMIT = 1000
 MANAGED_BY = "endpoints.kubernetes.io/managed-by"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.k8s.discovery import v1_pb2 as discoveryv1
+from navarch.services.api.equality import same
 from navarch.services.api.meta import owner_reference
 from navarch.services.controller_manager.backends import (
     HEADLESS,
@@ -20,7 +21,6 @@ from navarch.services.controller_manager.backends import (
     hostname,
     is_headless,
 )
-from navarch.services.controller_manager.equality import same
 
 SERVICE_NAME = "kubernetes.io/service-name"
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"

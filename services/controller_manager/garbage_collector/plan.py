@@ -64,11 +64,39 @@ def plan(graph: Graph, uid: str) -> list[Action]:
         drops: list[Action] = [DropOwners(each, (uid,)) for each in graph.dependents(uid)]
         return [*drops, RemoveFinalizer(node, ORPHAN)]
     if node.waits_for_dependents:
-        blocked = any(owner.uid == uid and owner.blocks for each in graph.dependents(uid) for owner in each.owners)
-        return [] if blocked else [RemoveFinalizer(node, FOREGROUND)]
+        if not _blockers(graph, uid):
+            return [RemoveFinalizer(node, FOREGROUND)]
+        return [Unblock(node)] if _blocks(node) and _waits_for_itself(graph, uid) else []
     if node.deleting or not node.owners:
         return []
     return _judge_owned(graph, node)
+
+
+def _blocks(node: Node) -> bool:
+    return any(owner.blocks for owner in node.owners)
+
+
+def _blockers(graph: Graph, uid: str) -> list[Node]:
+    """The dependents that an object waits for when deleted in the foreground. It never waits for itself."""
+    return [
+        each
+        for each in graph.dependents(uid)
+        if each.uid != uid and any(owner.uid == uid and owner.blocks for owner in each.owners)
+    ]
+
+
+def _waits_for_itself(graph: Graph, uid: str) -> bool:
+    """Whether some of those that it waits for wait, perhaps by way of others, for it."""
+    seen, todo = {uid}, [uid]
+    while todo:
+        current = todo.pop()
+        for each in _blockers(graph, current):
+            if each.uid == uid:
+                return True
+            if each.waits_for_dependents and each.uid not in seen:
+                seen.add(each.uid)
+                todo.append(each.uid)
+    return False
 
 
 def _judge_owned(graph: Graph, node: Node) -> list[Action]:
@@ -91,8 +119,9 @@ def _judge_owned(graph: Graph, node: Node) -> list[Action]:
         return [DropOwners(node, gone)] if gone else []
     dependents = graph.dependents(node.uid)
     if waiting and dependents:
-        circle: list[Action] = [Unblock(node)] if any(each.waits_for_dependents for each in dependents) else []
-        return [*circle, Delete(node, "Foreground")]
+        circle = _blocks(node) and any(each.waits_for_dependents for each in dependents)
+        unblock: list[Action] = [Unblock(node)] if circle else []
+        return [*unblock, Delete(node, "Foreground")]
     return [Delete(node, _policy(node))]
 
 

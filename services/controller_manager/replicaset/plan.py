@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from navarch.protos.k8s.apps import v1_pb2 as appsv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.services.api.equality import same
 from navarch.services.api.meta import is_being_deleted, owner_reference, time_from
 from navarch.services.controller_manager import pods
-from navarch.services.controller_manager.equality import same
 from navarch.services.controller_manager.replicaset import ranking
 
 # At most this many Pods are created or deleted in one go, so that others get a turn.

@@ -19,6 +19,8 @@ from navarch.services.kubelet.core.view import View, Waiting
 
 # For how long ErrImagePull is shown before it becomes ImagePullBackOff.
 PULL_ERROR_SHOWN_S = 2.0
+# An end that lies further in the future than this shows that the clock was set back: nothing waits for it.
+CLOCK_SLACK_S = 1.0
 # The newest run and the one before it, for lastState and its log.
 RUNS_KEPT = 2
 
@@ -81,7 +83,7 @@ class Containers:
     def _has_rested(self, name: str, run: Container, now: float) -> bool:
         """Whether a crashed container has waited long enough."""
         due = self._memory.crashes.due(name, run.ended_at)
-        if now >= due:
+        if now >= due or now < run.ended_at - CLOCK_SLACK_S:
             return True
         pod, notes = self._view.pod, self._memory.notes
         notes.wake(due)
@@ -95,7 +97,7 @@ class Containers:
         if image_ref is not None:
             return [StartContainer(container.name, attempt, box, image_ref)]
         pull = EnsureImage(container.name)
-        if self._memory.retries.due(pull) > now:
+        if self._memory.retries.due(pull, now) > now:
             self._show_pull_backoff(container, now)
         return [pull]
 

@@ -37,7 +37,7 @@ class Memory:
 
     def is_free(self, order: Order, now: float) -> bool:
         """Whether an order may be given: not under way, not held back."""
-        due = self.retries.due(order)
+        due = self.retries.due(order, now)
         if due > now:
             self.notes.wake(due)
             return False

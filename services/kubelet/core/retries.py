@@ -19,32 +19,34 @@ class Retries:
     def __init__(self) -> None:
         self._backoffs = {kind: Backoff(*delays) for kind, delays in DELAYS_S.items()}
         self._others = Backoff(*OTHER_DELAYS_S)
-        self._due: dict[Key, float] = {}
+        # When it failed, and from when on it may be given again.
+        self._held: dict[Key, tuple[float, float]] = {}
 
-    def due(self, order: Order) -> float:
-        """From when on it may be given; 0 for at once."""
-        return self._due.get(order.key, 0.0)
+    def due(self, order: Order, now: float) -> float:
+        """From when on it may be given; 0 for at once. A failure yet to come (the clock was set back) holds nothing."""
+        failed_at, due = self._held.get(order.key, (0.0, 0.0))
+        return due if failed_at <= now else 0.0
 
     def failed(self, order: Order, now: float) -> None:
         """It failed: the next time later."""
         backoff, key = self._of(order)
         backoff.retried(key, now, now)
-        self._due[order.key] = now + backoff.delay_s(key)
+        self._held[order.key] = now, now + backoff.delay_s(key)
 
     def succeeded(self, order: Order) -> None:
         """It succeeded: its failures are forgotten."""
         backoff, key = self._of(order)
         backoff.reset(key)
-        self._due.pop(order.key, None)
+        self._held.pop(order.key, None)
 
     def allow(self, order: Order) -> None:
         """Something else holds it back from now on."""
-        self._due.pop(order.key, None)
+        self._held.pop(order.key, None)
 
     def allow_kinds(self, *kinds: str) -> None:
         """What these orders lacked may be there now."""
-        for key in [key for key in self._due if key[0] in kinds]:
-            del self._due[key]
+        for key in [key for key in self._held if key[0] in kinds]:
+            del self._held[key]
 
     def _of(self, order: Order) -> tuple[Backoff, str]:
         # A stop with a nearer deadline is the same deed.

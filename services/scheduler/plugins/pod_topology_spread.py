@@ -23,7 +23,8 @@ class PodTopologySpread:
     """Refuses nodes whose domain would get more than maxSkew Pods above the emptiest domain."""
 
     name = "PodTopologySpread"
-    wakes_on = frozenset({Change.NODE_ADDED, Change.NODE_UPDATED, Change.POD_PLACED, Change.POD_REMOVED})
+    # Anything: a domain that is gone, or a Pod more elsewhere, lowers the skew as well.
+    wakes_on = frozenset(Change)
 
     def prepare(self, info: PodInfo, cluster: Cluster) -> FilterCheck | None:
         """Count the Pods of each domain once, over the nodes that the Pod could use."""

@@ -1,8 +1,8 @@
 """The journal's files: frames of bytes, each durable before the next is written.
 
 A journal is a directory of segments, numbered without gaps. A segment is a row of frames; a frame is one
-group flush: header (magic, length, checksum, sequence number, checksum of these) and payload, padded to 8 bytes. Since a frame
-is only begun when the one before it is on disk, only the last one can be torn, which was never acknowledged. A disk
+group flush: header (magic, length, checksum, sequence number, checksum of these) and payload, padded to 8 bytes.
+Since a frame is only begun when the one before it is on disk, only the last one can be torn, which was never acknowledged. A disk
 writes whole sectors, over zeros laid out before: a torn frame lacks its end or a sector of it is still zero.
 Any other invalid frame is damage to acknowledged data and refused with its place.
 
@@ -166,13 +166,13 @@ class SegmentWriter:
             sync_directory(self._directory, self._sync)
             return
         staging = segment.path.with_suffix(".tmp")
-        descriptor = os.open(staging, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        _write_all(descriptor, data, 0)
-        os.posix_fallocate(descriptor, 0, max(self._segment_bytes, len(data)))
-        self._sync(descriptor)
+        self._descriptor = _create(staging)
+        _write_all(self._descriptor, data, 0)
+        os.posix_fallocate(self._descriptor, 0, max(self._segment_bytes, len(data)))
+        self._sync(self._descriptor)
         staging.replace(segment.path)
         sync_directory(self._directory, self._sync)
-        self._descriptor, self._offset = descriptor, len(data)
+        self._offset = len(data)
 
     @property
     def needs_segment(self) -> bool:
@@ -197,7 +197,7 @@ class SegmentWriter:
         self.close()
         number = self.segments[-1].number + 1 if self.segments else 1
         path = self._directory / f"{number:016d}{_SUFFIX}"
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._descriptor = _create(path)
         # Blocks taken beforehand make each flush cheaper: the file's size does not change with it.
         os.posix_fallocate(self._descriptor, 0, self._segment_bytes)
         self._offset = 0
@@ -215,6 +215,10 @@ class SegmentWriter:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def _create(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
 
 def _write_all(descriptor: int, data: bytes, offset: int) -> None:

@@ -267,3 +267,30 @@ async def test_no_finalizer_is_added_to_what_is_being_deleted(client: Client) ->
     # Nor is the deletion taken back.
     kept = await client.patch(corev1.ConfigMap, "a", "default", {"metadata": {"deletionTimestamp": None}}, "merge")
     assert kept.metadata.deletion_timestamp.seconds > 0
+
+
+async def test_what_is_allowed_and_probably_a_mistake_is_said(client: Client) -> None:
+    twice = pod("a")
+    for value in ("1", "2"):
+        twice.spec.containers[0].env.add(name="SAME", value=value)
+    response = await objects_pb2_grpc.ObjectsStub(client.channel).Create(requests.create_request(twice))
+    assert list(response.warnings) == [
+        'spec.containers[0].env[1]: hides previous definition of "SAME", which may be dropped when using apply'
+    ]
+
+
+async def test_a_batch_keeps_going_whatever_is_in_it(client: Client) -> None:
+    good = requests.create_request(config_map("a"))
+    garbled = objects_pb2.CreateRequest()
+    garbled.CopyFrom(good)
+    garbled.object.value = b"\xff\xff"
+    unnamed = requests.patch_request(corev1.ConfigMap, "", "default", {})
+    mutations = [objects_pb2.Mutation(), *map(requests.mutation, (good, garbled, unnamed, good))]
+    empty, made, undecodable, nameless, again = await client.batch(mutations)
+    assert isinstance(made, corev1.ConfigMap)
+    assert [type(one) for one in (empty, undecodable, nameless, again)] == [
+        errors.BadRequest,
+        errors.BadRequest,
+        errors.BadRequest,
+        errors.AlreadyExists,
+    ]

@@ -81,7 +81,7 @@ class Cluster:
     async def until(self, condition: Callable[[], Awaitable[object]]) -> None:
         """Wait until a condition holds. Its last failure is the test's."""
         async with asyncio.timeout(PATIENCE_S):
-            while not await condition():  # noqa: ASYNC110 the condition is the server's
+            while not await condition():
                 await asyncio.sleep(0.01)
 
     async def deployment(self, name: str = "web", namespace: str = "default") -> appsv1.Deployment:

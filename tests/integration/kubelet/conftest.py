@@ -113,7 +113,7 @@ class Lab:
     async def until(self, condition: Callable[[], Any]) -> None:
         """Wait until an asynchronous condition holds."""
         async with asyncio.timeout(PATIENCE_S):
-            while not await condition():  # noqa: ASYNC110
+            while not await condition():
                 await asyncio.sleep(LOOK_S)
 
     async def create(self, name: str, simulated: dict[str, str] | None = None, **spec: Any) -> corev1.Pod:

@@ -11,7 +11,7 @@ from navarch.protos.k8s.meta import v1_pb2 as metav1
 from navarch.services.api import envelope
 from navarch.services.api.envelope import EnvelopeError
 from navarch.services.api.errors import InternalError, UnknownKind
-from navarch.services.api.kinds import KINDS
+from navarch.services.api.kinds import KINDS, type_url
 
 POD = corev1.Pod(metadata=metav1.ObjectMeta(name="a", namespace="b", labels={"k": "v"}))
 
@@ -21,7 +21,7 @@ def test_there_and_back() -> None:
     assert data.startswith(b"k8s\x00\x0a\x09\x0a\x02v1\x12\x03Pod\x12")
     assert envelope.decode(data) == envelope.decode(data, corev1.Pod) == POD
     assert envelope.unwrap(data) == ("v1", "Pod", POD.SerializeToString(deterministic=True))
-    assert envelope.type_url(POD) == "type.googleapis.com/k8s.io.api.core.v1.Pod"
+    assert type_url(POD) == "type.googleapis.com/k8s.io.api.core.v1.Pod"
 
 
 def test_long_objects() -> None:

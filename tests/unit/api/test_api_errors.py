@@ -145,7 +145,6 @@ FIELD_ERRORS = [
     (FieldError.forbidden("f", "why"), "FieldValueForbidden", "f: Forbidden: why"),
     (FieldError.too_long("f", "v", 63), "FieldValueTooLong", "f: Too long: may not be more than 63 bytes"),
     (FieldError.too_many("f", 5, 1), "FieldValueTooMany", "f: Too many: 5: must have at most 1 item"),
-    (FieldError.type_invalid("f", "v", "why"), "FieldValueTypeInvalid", 'f: Invalid value: "v": why'),
 ]
 
 

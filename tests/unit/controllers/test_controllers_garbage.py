@@ -43,6 +43,7 @@ def a_graph(*nodes: Node, gone: tuple[str, ...] = ()) -> Graph:
 foreground = {"finalizers": (FOREGROUND,), "deleting": True}
 orphaning = {"finalizers": (ORPHAN,), "deleting": True}
 child = a_node("child", owner("a"))
+blocking = a_node("child", owner("a", blocks=True))
 
 CASES = {
     "no owners": ((a_node("child"),), (), []),
@@ -80,9 +81,30 @@ CASES = {
         [Delete(child, "Foreground")],
     ),
     "in a circle with a waiting owner": (
+        (a_node("a", owner("child"), **foreground), a_node("child", owner("a", blocks=True))),
+        (),
+        [
+            Unblock(a_node("child", owner("a", blocks=True))),
+            Delete(a_node("child", owner("a", blocks=True)), "Foreground"),
+        ],
+    ),
+    "in a circle, blocking nobody": (
         (a_node("a", owner("child"), **foreground), child),
         (),
-        [Unblock(child), Delete(child, "Foreground")],
+        [Delete(child, "Foreground")],
+    ),
+    "two that wait for each other": (
+        (
+            a_node("a", owner("child", blocks=True), **foreground),
+            a_node("child", owner("a", blocks=True), **foreground),
+        ),
+        (),
+        [Unblock(a_node("child", owner("a", blocks=True), **foreground))],
+    ),
+    "its own owner": (
+        (a_node("child", owner("child", blocks=True), **foreground),),
+        (),
+        [RemoveFinalizer(a_node("child", owner("child", blocks=True), **foreground), FOREGROUND)],
     ),
     "foreground, blocked": ((a_node("child", **foreground), a_node("x", owner("child", blocks=True))), (), []),
     "foreground, dependents that do not block": (

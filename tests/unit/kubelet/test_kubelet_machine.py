@@ -279,6 +279,26 @@ def test_failures_on_the_way_up_are_reported_and_retried_ever_later(
     assert up.stage is Stage.RUNNING
 
 
+def test_a_crashed_container_does_not_wait_for_a_clock_that_was_set_back(node: MakeNode) -> None:
+    up = node()
+    up.exit("main", 1)
+    up.exit("main", 1)
+    up.pass_time(-3600)
+    assert up.started()[-1] == ("main", 2)
+
+
+def test_a_failed_order_does_not_wait_for_a_clock_that_was_set_back(
+    fresh_node: MakeNode, pod: Callable[..., corev1.Pod]
+) -> None:
+    up = fresh_node(pod())
+    up.refuse["image"] = ("ErrImagePull", "no")
+    up.begin()
+    assert len(up.orders(EnsureImage)) == 1
+    up.pass_time(-3600)
+    assert len(up.orders(EnsureImage)) == 2
+    assert up.sleep_until_woken() <= 20
+
+
 def test_a_failed_start_that_left_a_run_is_a_crash(fresh_node: MakeNode, pod: Any) -> None:
     up = fresh_node(pod())
     original = up.carry_out

@@ -59,14 +59,19 @@ def test_woken_within_its_backoff_it_waits_for_the_rest() -> None:
         queued = popped(queue, now)
 
 
-def test_a_change_during_the_attempt_counts() -> None:
+def test_a_binding_that_ends_does_not_touch_another_pod_of_the_same_name() -> None:
     queue = a_queue()
     queue.add(a_pod("web"))
-    queued = popped(queue, 0)
-    queue.change(Change.NODE_ADDED, 0)
-    queue.park(queued, [FIT], "full", 0)
-    assert queued.place is Place.BACKOFF
-    assert queue.pop(1) is queued
+    bound = popped(queue, 0)
+    queue.remove("default/web")
+    queue.add(a_pod("web"))
+    queue.done(bound)
+    queue.retry(bound, "no such Pod", 0)
+    queue.park(bound, [FIT], "full", 0)
+    (waiting,) = queue
+    assert (waiting.place, waiting.attempts) == (Place.ACTIVE, 0)
+    queue.done(popped(queue, 0))
+    assert len(queue) == 0
 
 
 def test_the_pods_own_change_activates_it() -> None:

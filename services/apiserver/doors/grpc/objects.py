@@ -1,12 +1,15 @@
 """`navarch.v1.Objects`: decode, call the registry, encode."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
+from navarch.protos.k8s.meta import v1_pb2 as metav1
 from navarch.protos.navarch import objects_pb2
 from navarch.services.api.errors import ApiError, BadRequest
+from navarch.services.api.strategy import strategy_for
 from navarch.services.apiserver.auth.certificates import CertificateAuthenticator
 from navarch.services.apiserver.auth.user import User
 from navarch.services.apiserver.doors.grpc import wire
@@ -21,7 +24,7 @@ from navarch.services.apiserver.doors.grpc.decode import (
 )
 from navarch.services.apiserver.doors.grpc.peer import user_of
 from navarch.services.apiserver.registry.batch import run_batch
-from navarch.services.apiserver.registry.core import Core
+from navarch.services.apiserver.registry.core import Core, Target
 from navarch.services.apiserver.registry.create import create
 from navarch.services.apiserver.registry.delete import delete
 from navarch.services.apiserver.registry.deletecollection import delete_collection
@@ -148,12 +151,14 @@ class ObjectsServicer:
     async def _create(self, user: User, request: Request) -> bytes:
         target = target_of(request)
         message = object_of(target, request.object)
-        return wire.object_response(await create(self._core, user, target, message, options_of(request)))
+        result = await create(self._core, user, target, message, options_of(request))
+        return wire.object_response(result, _warnings(target, message))
 
     async def _update(self, user: User, request: Request) -> bytes:
         target = target_of(request)
         message = object_of(target, request.object)
-        return wire.object_response(await update(self._core, user, target, message, options_of(request)))
+        result = await update(self._core, user, target, message, options_of(request))
+        return wire.object_response(result, _warnings(target, message))
 
     async def _patch(self, user: User, request: Request) -> bytes:
         if request.type not in PATCH_TYPES:
@@ -179,14 +184,18 @@ async def _refuse_empty() -> bytes:
     raise BadRequest("the mutation is empty")
 
 
-def _name_of(request: Request) -> str:
+def _warnings(target: Target, message: Any) -> Sequence[str]:
+    """What is allowed in the object and still worth telling."""
+    return () if target.subresource else strategy_for(target.kind).warnings(message)
+
+
+def _name_of(request: Request) -> Hashable:
+    """The name in the object of a request; "" for none, or for no object (carrying it out will say what is wrong)."""
     if not hasattr(request, "object"):
         return ""
     try:
-        target = target_of(request)
-        return str(object_of(target, request.object).metadata.name)
-    except ApiError:
-        # Carrying it out will say what is wrong.
+        return metav1.PartialObjectMetadata.FromString(request.object.value).metadata.name
+    except DecodeError:
         return ""
 
 

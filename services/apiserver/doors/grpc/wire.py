@@ -6,17 +6,18 @@ again would copy every object twice; here the few bytes around them are written 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from google.protobuf.message import Message
 
 from navarch.protos.k8s.meta import v1_pb2 as metav1
+from navarch.services.api.envelope import varint
+from navarch.services.api.kinds import TYPE_URL_PREFIX
 from navarch.services.apiserver.cacher.events import WatchEvent
 from navarch.services.apiserver.registry.list import ObjectList
 from navarch.services.apiserver.stored import StoredObject
 
-TYPE_URL_PREFIX = "type.googleapis.com/"
 # Tags of length-delimited fields: number << 3 | 2.
 FIELD_1, FIELD_2, FIELD_4 = b"\x0a", b"\x12", b"\x22"
 FORMAT = "navarch"
@@ -24,27 +25,17 @@ FORMAT = "navarch"
 RESPONSE_BYTES = 2 << 20
 
 
-def varint(number: int) -> bytes:
-    """Base 128, as protobuf writes lengths."""
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-@cache
-def any_head(full_name: str) -> bytes:
-    """The type URL of an Any, and the tag of its value."""
+@lru_cache(maxsize=8192)
+def any_prefix(tag: bytes, full_name: str, size_bytes: int) -> bytes:
+    """Everything before the encoded message in a field that holds an Any; many objects are of one size."""
     url = f"{TYPE_URL_PREFIX}{full_name}".encode()
-    return FIELD_1 + varint(len(url)) + url + FIELD_2
+    head = FIELD_1 + varint(len(url)) + url + FIELD_2 + varint(size_bytes)
+    return tag + varint(len(head) + size_bytes) + head
 
 
 def any_parts(tag: bytes, full_name: str, raw: bytes) -> tuple[bytes, bytes]:
     """A field that holds an Any around encoded bytes: everything before them, and they."""
-    head, size = any_head(full_name), varint(len(raw))
-    return tag + varint(len(head) + len(size) + len(raw)) + head + size, raw
+    return any_prefix(tag, full_name, len(raw)), raw
 
 
 def object_response(result: StoredObject | Message, warnings: Sequence[str] = ()) -> bytes:
@@ -66,8 +57,9 @@ def list_response(page: ObjectList) -> bytes:
         parts += [FIELD_2, varint(len(token)), token]
     if page.remaining is not None:
         parts += [b"\x18", varint(page.remaining)]
+    full_name = page.items[0].kind.full_name if page.items else ""
     for stored in page.items:
-        parts += any_parts(FIELD_4, stored.kind.full_name, stored.raw)
+        parts += any_parts(FIELD_4, full_name, stored.raw)
     return b"".join(parts)
 
 
