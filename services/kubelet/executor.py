@@ -46,7 +46,7 @@ from navarch.services.kubelet.runtime_watch import RuntimeWatch
 from navarch.services.kubelet.statuses import StatusReporter
 from navarch.services.kubelet.volumes.manager import VolumeManager
 
-STARTS_AT_ONCE = 8
+STARTS_AT_ONCE = 2
 # A container that could not be started, or whose hook failed, gets this long to go.
 FAILED_START_GRACE_S = 2
 

@@ -33,8 +33,9 @@ def _selector(pod: corev1.Pod, node: corev1.Node) -> Rejected | None:
 
 
 def _ports(pod: corev1.Pod, others: list[corev1.Pod]) -> Rejected | None:
-    taken = {port for other in others for port in host_ports(other)}
-    for ip, protocol, port in host_ports(pod):
+    wanted = host_ports(pod)
+    taken = {port for other in others for port in host_ports(other)} if wanted else set()
+    for ip, protocol, port in wanted:
         for other_ip, other_protocol, other_port in taken:
             same_address = ip == other_ip or ANY_ADDRESS in (ip, other_ip)
             if same_address and (protocol, port) == (other_protocol, other_port):

@@ -193,8 +193,9 @@ class RaftLog:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
+                await asyncio.sleep(0)
                 while await self._turn(node):
-                    pass
+                    await asyncio.sleep(0)
         except Exception as failure:
             _log.error("store.log_failed", error=failure)
             self._fail()

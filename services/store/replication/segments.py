@@ -1,8 +1,8 @@
 """The journal's files: frames of bytes, each durable before the next is written.
 
-A journal is a directory of segments, numbered without gaps. A segment is a row of frames; a frame is one
-group flush: header (magic, length, checksum, sequence number, checksum of these) and payload, padded to 8 bytes.
-Since a frame is only begun when the one before it is on disk, only the last one can be torn, which was never acknowledged. A disk
+A journal is a directory of segments, numbered without gaps. A segment is a row of frames; a frame is one group flush:
+header (magic, length, checksum, sequence number, checksum of these) and payload, padded to 8 bytes. Since a frame is
+only begun when the one before it is on disk, only the last one can be torn, which was never acknowledged. A disk
 writes whole sectors, over zeros laid out before: a torn frame lacks its end or a sector of it is still zero.
 Any other invalid frame is damage to acknowledged data and refused with its place.
 
