@@ -3,6 +3,8 @@
 import asyncio
 import gc
 import os
+import signal
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -22,6 +24,10 @@ from navarch.services.client.client import Client
 
 # Long enough for a server that restarts, short enough for a person.
 CONNECT_TIMEOUT_S = 3.0
+# How long an interrupted command may take to end.
+INTERRUPT_S = 1.0
+# The exit code of a command that the user interrupted, as shells have it.
+INTERRUPTED = 130
 
 R = TypeVar("R")
 
@@ -95,13 +101,27 @@ async def _why_unreachable(channel: grpc.aio.Channel) -> str:
 
 
 def run(work: Coroutine[Any, Any, R]) -> R:
-    """Run a command's coroutine to its end."""
+    """Run a command's coroutine to its end, or until the user interrupts it."""
     gc.freeze()
     gc.enable()
     try:
-        return asyncio.run(work)
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+        return asyncio.run(_interruptible(work))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise typer.Exit(INTERRUPTED) from None
+
+
+async def _interruptible(work: Coroutine[Any, Any, R]) -> R:
+    """A stream can be lost in the library below at the moment of its cancellation: the user does not wait for it."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+    def interrupt() -> None:
+        if task is not None:
+            task.cancel()
+        loop.call_later(INTERRUPT_S, os._exit, INTERRUPTED)
+
+    if threading.current_thread() is threading.main_thread():
+        loop.add_signal_handler(signal.SIGINT, interrupt)
+    return await work
 
 
 def with_session(kubeconfig: Path | None, work: Callable[[Session], Awaitable[R]]) -> R:

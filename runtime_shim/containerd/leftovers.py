@@ -11,8 +11,8 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-from navarch.runtime_shim.containerd import linux
 from navarch.services.base.clock import Clock
+from navarch.services.base.mounting import mount_points, unmount
 
 SHIM_PROGRAM = "containerd-shim-runc-v2"
 # How long containerd may take to clean up after a containerd-shim that we killed, before we do it.
@@ -34,14 +34,6 @@ def shim_processes(containerd_socket: Path, container_id: str = "") -> Iterator[
             yield int(entry.name)
 
 
-def mount_points(below: str) -> list[Path]:
-    """Where something is mounted, inner ones first, of paths that contain this text."""
-    lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    # The kernel writes blanks and the like in octal.
-    points = (line.split(" ")[4].encode().decode("unicode_escape") for line in lines)
-    return [Path(point) for point in sorted((p for p in points if below in f"{p}/"), key=len, reverse=True)]
-
-
 async def clear(containerd_socket: Path, container_id: str, clock: Clock) -> None:
     """End a task that containerd no longer, or not yet, knows of. Not for one that it lists."""
     for pid in shim_processes(containerd_socket, container_id):
@@ -51,5 +43,5 @@ async def clear(containerd_socket: Path, container_id: str, clock: Clock) -> Non
     while mount_points(f"/{container_id}/rootfs/"):
         if clock.monotonic() > deadline:
             for point in mount_points(f"/{container_id}/rootfs/"):
-                linux.unmount(point)
+                unmount(point)
         await clock.sleep(POLL_S)

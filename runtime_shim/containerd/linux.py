@@ -1,4 +1,4 @@
-"""The few system calls that Python lacks: mount, umount, namespaces; and what this process may do.
+"""The few system calls about namespaces that Python lacks; and what this process may do.
 
 All functions are synchronous and quick. `pin_namespaces` changes the namespaces of the calling thread for good:
 call it through `in_doomed_thread`, whose thread ends right after, so that nothing else ever runs in there.
@@ -16,11 +16,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from navarch.services.base import mounting
+
 T = TypeVar("T")
 
-# Kernel constants: linux/mount.h, linux/sched.h, linux/if.h, linux/sockios.h.
-MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_REC = 1, 2, 4, 8, 32, 4096, 16384
-MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
+# Kernel constants: linux/sched.h, linux/if.h, linux/sockios.h.
 CLONE_FLAGS = {"net": 0x40000000, "ipc": 0x08000000, "uts": 0x04000000}
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 CAP_SYS_RESOURCE = 24
@@ -41,27 +41,6 @@ def _check(result: int, what: str) -> None:
     if result != 0:
         code = ctypes.get_errno()
         raise OSError(code, f"{what}: {os.strerror(code)}")
-
-
-def mount(source: str, target: Path, kind: str = "", flags: int = 0, data: str = "") -> None:
-    """mount(2). Raises OSError."""
-    arguments = (
-        source.encode(),
-        os.fsencode(target),
-        kind.encode() or None,
-        ctypes.c_ulong(flags),
-        data.encode() or None,
-    )
-    _check(_libc.mount(*arguments), f"mount {source} on {target}")
-
-
-def unmount(target: Path) -> None:
-    """Detach whatever is mounted there; nothing mounted, or no such path, is fine. Raises OSError."""
-    while _libc.umount2(os.fsencode(target), MNT_DETACH | UMOUNT_NOFOLLOW) == 0:
-        pass  # Mounts may lie on top of one another.
-    code = ctypes.get_errno()
-    if code not in (errno.EINVAL, errno.ENOENT):
-        raise OSError(code, f"unmount {target}: {os.strerror(code)}")
 
 
 def is_pinned(path: Path) -> bool:
@@ -91,7 +70,7 @@ def pin_namespaces(directory: Path, kinds: tuple[str, ...], hostname: str, sysct
     for name, value in sysctls.items():
         _write_sysctl(name, value)
     for kind in kinds:
-        mount(f"/proc/thread-self/ns/{kind}", directory / kind, flags=MS_BIND)
+        mounting.mount(f"/proc/thread-self/ns/{kind}", directory / kind, flags=mounting.MS_BIND)
 
 
 def socket_in(netns: Path | None, family: socket.AddressFamily) -> socket.socket:
@@ -107,7 +86,7 @@ def socket_in(netns: Path | None, family: socket.AddressFamily) -> socket.socket
 
 def unpin_namespace(path: Path) -> None:
     """Let go of a pinned namespace: it ends with the last process in it. Absent is fine."""
-    unmount(path)
+    mounting.unmount(path)
     path.unlink(missing_ok=True)
 
 

@@ -16,15 +16,15 @@ import orjson
 
 from navarch.protos.containerd import types_pb2 as containerd_types
 from navarch.protos.cri import v1_pb2 as criv1
-from navarch.runtime_shim.containerd import linux
 from navarch.runtime_shim.containerd.spec import Device
 from navarch.runtime_shim.containerd.users import Accounts
 from navarch.runtime_shim.errors import InvalidArgument, RuntimeFailure
+from navarch.services.base import mounting
 
 # No real passwd file comes near; a hostile one shall not fill the memory.
 ACCOUNTS_BYTES = 4 << 20
 LINKS_FOLLOWED = 40
-_FLAGS = {"ro": linux.MS_RDONLY, "rbind": linux.MS_BIND | linux.MS_REC, "bind": linux.MS_BIND}
+_FLAGS = {"ro": mounting.MS_RDONLY, "rbind": mounting.MS_BIND | mounting.MS_REC, "bind": mounting.MS_BIND}
 
 
 def read_accounts(mounts: Iterable[containerd_types.Mount], scratch: Path) -> Accounts:
@@ -82,18 +82,18 @@ def _mounted(mounts: Iterable[containerd_types.Mount], scratch: Path) -> Iterato
     root = Path(tempfile.mkdtemp(prefix="rootfs-", dir=scratch))
     try:
         for mount in mounts:
-            flags, data = linux.MS_RDONLY, []
+            flags, data = mounting.MS_RDONLY, []
             for option in mount.options:
                 if option in _FLAGS:
                     flags |= _FLAGS[option]
                 elif option != "rw":
                     data.append(option)
-            linux.mount(mount.source, root, mount.type, flags, ",".join(data))
+            mounting.mount(mount.source, root, mount.type, flags, ",".join(data))
         yield root
     except OSError as failure:
         raise RuntimeFailure(f"look into the image: {failure}") from None
     finally:
-        linux.unmount(root)
+        mounting.unmount(root)
         root.rmdir()
 
 

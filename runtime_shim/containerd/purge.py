@@ -25,9 +25,10 @@ from navarch.runtime_shim import errors
 from navarch.runtime_shim.containerd import cni, linux
 from navarch.runtime_shim.containerd.cgroups import Cgroups
 from navarch.runtime_shim.containerd.daemon import Layout
-from navarch.runtime_shim.containerd.leftovers import mount_points, shim_processes
+from navarch.runtime_shim.containerd.leftovers import shim_processes
 from navarch.runtime_shim.containerd.records import SandboxPhase, SandboxRecord, StateDir
 from navarch.services.base.log import configure, get_logger
+from navarch.services.base.mounting import mount_points, unmount
 
 LOG = get_logger("shim.purge")
 # What SIGKILL needs to take effect, disks allowing.
@@ -57,7 +58,7 @@ class Purge:
         sockets = list(self._shim_sockets())
         # In all of the data directory: memory volumes of Pods are mounted there too.
         for point in mount_points(f"{self._layout.data_dir}/"):
-            linux.unmount(point)
+            unmount(point)
         for folder in (self._layout.shim_state, self._layout.state):
             shutil.rmtree(folder, ignore_errors=True)
         for path in sockets:

@@ -12,12 +12,13 @@ from navarch.protos.cri import v1_pb2 as criv1
 from navarch.runtime_shim import errors
 from navarch.runtime_shim.containerd import linux
 from navarch.runtime_shim.containerd.records import SandboxRecord
+from navarch.services.base import mounting
 
 HANDLERS = frozenset(("", "runc"))
 # The namespaces that a sandbox may pin, by the names of their files.
 PINNED = ("net", "ipc", "uts")
 SHM_OPTIONS = "mode=1777,size=67108864"
-SHM_FLAGS = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
+SHM_FLAGS = mounting.MS_NOSUID | mounting.MS_NODEV | mounting.MS_NOEXEC
 # What glibc and musl read at most; CRI hands over whatever the Pod asks for.
 HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n"
 
@@ -96,7 +97,7 @@ def build(folder: Path, config: criv1.PodSandboxConfig) -> None:
     if "ipc" in kinds:
         shm = folder / "shm"
         shm.mkdir(exist_ok=True)
-        linux.mount("shm", shm, "tmpfs", SHM_FLAGS, SHM_OPTIONS)
+        mounting.mount("shm", shm, "tmpfs", SHM_FLAGS, SHM_OPTIONS)
     if kinds:
         linux.pin_namespaces(folder, kinds, hostname(config), config.linux.sysctls)
 

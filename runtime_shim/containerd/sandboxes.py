@@ -27,6 +27,7 @@ from navarch.runtime_shim.containerd.sandbox_files import (
     write_files,
 )
 from navarch.runtime_shim.containerd.world import Container, Sandbox, World
+from navarch.services.base import mounting
 from navarch.services.base.log import get_logger
 
 LOG = get_logger("shim.sandboxes")
@@ -180,7 +181,7 @@ class Sandboxes:
                 LOG.warning("sandbox.network_left", sandbox=record.id, error=failure)
         for kind in PINNED:
             linux.unpin_namespace(folder / kind)
-        linux.unmount(folder / "shm")
+        mounting.unmount(folder / "shm")
 
     async def _unmake(self, sandbox: Sandbox, *, best_effort: bool) -> None:
         await self._detach(sandbox, best_effort=best_effort)

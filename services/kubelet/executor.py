@@ -46,7 +46,8 @@ from navarch.services.kubelet.runtime_watch import RuntimeWatch
 from navarch.services.kubelet.statuses import StatusReporter
 from navarch.services.kubelet.volumes.manager import VolumeManager
 
-STARTS_AT_ONCE = 2
+# Making containers keeps the cores busy; more at once only makes each take longer.
+STARTS_PER_CPU = 2
 # A container that could not be started, or whose hook failed, gets this long to go.
 FAILED_START_GRACE_S = 2
 
@@ -79,7 +80,7 @@ class Executor:
         self._clock = clock
         self._layout = layout
         self._node = node
-        self._gate = asyncio.Semaphore(STARTS_AT_ONCE)
+        self._gate = asyncio.Semaphore(STARTS_PER_CPU * max(2, node.cpu_millicores // 1000))
         self._refreshing = asyncio.Lock()
         self._pre_stopped: set[str] = set()
         self._log = get_logger("kubelet.pod")

@@ -1,7 +1,8 @@
 """Reads and follows the log of a container.
 
 Following waits for the kernel to say that the file grew (inotify), so an idle follower costs nothing; where
-inotify is not to be had it looks ten times a second. The end of the container ends the following.
+inotify is not to be had it looks ten times a second. After a rotation it goes on in the new file. The end of the
+container ends the following.
 """
 
 import asyncio
@@ -51,26 +52,40 @@ async def read_log(path: Path, options: LogOptions, is_alive: Callable[[], bool]
 async def _chunks(path: Path, options: LogOptions, is_alive: Callable[[], bool], clock: Clock) -> AsyncIterator[bytes]:
     if options.tail_lines == 0 and not options.follow:
         return
-    try:
-        file = await asyncio.to_thread(path.open, "rb")
-    except FileNotFoundError:
-        return
-    with file:
-        if options.tail_lines is not None:
-            await asyncio.to_thread(_seek_tail, file, options.tail_lines)
-        rest = b""
-        with _growth(path) as grown:
+    tail_lines = options.tail_lines
+    while True:
+        try:
+            file = await asyncio.to_thread(path.open, "rb")
+        except FileNotFoundError:
+            return
+        with file, _growth(path) as grown:
+            if tail_lines is not None:
+                await asyncio.to_thread(_seek_tail, file, tail_lines)
+            rest = b""
             while True:
-                alive = is_alive()
+                # Asked before reading: what came until then is in the file.
+                replaced = options.follow and _is_replaced(file, path)
+                goes_on = options.follow and is_alive() and not replaced
                 data = await asyncio.to_thread(file.read, CHUNK_BYTES)
                 if data:
                     lines, rest = _split(rest + data)
                     if out := b"".join(_select(lines, options)):
                         yield out
-                elif options.follow and alive:
+                elif goes_on:
                     await _wait(grown, clock)
                 else:
-                    return
+                    break
+        if not replaced:
+            return
+        tail_lines = None
+
+
+def _is_replaced(file: BinaryIO, path: Path) -> bool:
+    """Whether another file has the log's name by now; while none has it, the old one may still grow."""
+    try:
+        return not os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _split(data: bytes) -> tuple[list[bytes], bytes]:

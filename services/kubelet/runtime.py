@@ -98,6 +98,11 @@ class Runtime:
         request = criv1.StopContainerRequest(container_id=id_, timeout=grace_s)
         await self._gone_is_fine(self._runtime.StopContainer, request, grace_s + STOP_MARGIN_S)
 
+    async def reopen_log(self, id_: str) -> None:
+        """Have a container's output go to a new file: the old one was renamed."""
+        request = criv1.ReopenContainerLogRequest(container_id=id_)
+        await self._call(self._runtime.ReopenContainerLog, request, LIST_S)
+
     async def remove_container(self, id_: str) -> None:
         """Remove a container. Idempotent."""
         request = criv1.RemoveContainerRequest(container_id=id_)

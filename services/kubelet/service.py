@@ -6,7 +6,7 @@ Pods, so that each is compared with what really runs; then end orphans. Stopping
 
 import asyncio
 import os
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.navarch import node_pb2_grpc
@@ -27,6 +27,7 @@ from navarch.services.kubelet.core.status import NodeFacts, pod_status
 from navarch.services.kubelet.executor import Executor
 from navarch.services.kubelet.happenings import Happenings
 from navarch.services.kubelet.images import Images
+from navarch.services.kubelet.log_rotation import Log, LogRotation
 from navarch.services.kubelet.node.agent import NodeAgent, NodeIdentity
 from navarch.services.kubelet.node.host import default_address, read_dns, read_host, read_load
 from navarch.services.kubelet.node_api import NodeServicer
@@ -123,6 +124,8 @@ class Kubelet:
         self._tasks.spawn(self._agent.run(), "node-agent")
         self._tasks.spawn(self._statuses.run(), "status-reports")
         self._tasks.spawn(self._watch.follow(), "runtime-watch")
+        rotation = LogRotation(self._runtime, clock, lambda: self._running_logs(layout))
+        self._tasks.spawn(rotation.run(), "log-rotation")
         self._tasks.spawn(self._begin(), "begin")
 
     async def _begin(self) -> None:
@@ -219,6 +222,13 @@ class Kubelet:
 
     def _node(self) -> corev1.Node:
         return self._agent.node or corev1.Node()
+
+    def _running_logs(self, layout: Layout) -> list[Log]:
+        return [
+            (run.id, Path(layout.log_file(worker.view.pod, run.name, run.attempt)))
+            for worker in self._table.all()
+            for run in worker.view.runtime.alive()
+        ]
 
     # What the Node service asks
 

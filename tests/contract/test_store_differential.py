@@ -292,7 +292,7 @@ def compared(both: tuple[Server, Server], request: Any) -> Any:
     return ours
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
 @given(program=programs, early=watches, late=watches)
 def test_the_store_answers_as_etcd_does(both: tuple[Server, Server], program: list[Any], early: Any, late: Any) -> None:
     compared(both, pb.DeleteRangeRequest(key=EVERYTHING[0], range_end=EVERYTHING[1]))

@@ -56,6 +56,9 @@ class Servicer(objects_pb2_grpc.ObjectsServicer):
                 yield objects_pb2.WatchResponse()
             if request.resource_version == "refused":
                 raise Refused("mid-stream")
+            while request.resource_version == "pour":
+                # More than the connection takes in at once: the peer leaves in the middle of a message.
+                yield objects_pb2.WatchResponse(events=[{"object": {"value": bytes(1 << 20)}}])
             if request.resource_version == "hang":
                 await asyncio.Event().wait()
         finally:
@@ -167,6 +170,19 @@ async def test_a_deadline_ends_the_work_on_the_server(stub: Any, servicer: Servi
     with pytest.raises(grpc.aio.AioRpcError):
         await stub.Get(named("hang"), timeout=0.05)
     await asyncio.wait_for(servicer.cancelled.wait(), 20)
+
+
+async def test_a_peer_that_leaves_in_the_middle_of_a_message_is_no_bug(
+    stub: Any, servicer: Servicer, server: GrpcServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(10):
+        servicer.cancelled.clear()
+        call = stub.Watch(objects_pb2.WatchRequest(resource_version="pour"))
+        for _ in range(5):
+            await call.read()
+        call.cancel()
+        await asyncio.wait_for(servicer.cancelled.wait(), 20)
+    assert "rpc.bug" not in caplog.text
 
 
 async def test_metrics_count_by_method_and_code(stub: Any, server: GrpcServer) -> None:

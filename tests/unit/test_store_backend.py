@@ -147,7 +147,7 @@ def test_a_damaged_value_or_name_is_refused(tmp_path: Path, flipped: int) -> Non
     content[content.rindex(b"app1234") + flipped] ^= 1
     path.write_bytes(content)
     backend = LmdbBackend(path, QUOTA)
-    with pytest.raises(CorruptionError, match="data.mdb: the value .* is damaged"):
+    with pytest.raises(CorruptionError, match=r"data\.mdb: the value .* is damaged"):
         backend.values(b"")
     backend.close()
 

@@ -106,7 +106,7 @@ def test_a_leftover_before_a_gap_is_no_damage(tmp_path: Path) -> None:
 @given(before=st.integers(1, 40), lost=st.sets(st.integers(0, 4), min_size=1))
 def test_a_torn_last_frame_is_cut(tmp_path_factory: pytest.TempPathFactory, before: int, lost: set[int]) -> None:
     directory = tmp_path_factory.mktemp("journal")
-    journal = journal_in(directory, segment_bytes=1 << 16)
+    journal = journal_in(directory, lambda descriptor: None, segment_bytes=1 << 16)
     fill(journal, before)
     (path,) = segments(directory)
     good = content_end(path)
@@ -128,11 +128,11 @@ def test_a_torn_last_frame_is_cut(tmp_path_factory: pytest.TempPathFactory, befo
     journal.close()
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_flipped_bit_loses_an_entry_silently(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     directory = tmp_path_factory.mktemp("journal")
-    journal = journal_in(directory)
+    journal = journal_in(directory, sync=lambda descriptor: None)
     fill(journal, 25)
     entries = list(journal.entries)
     journal.close()
@@ -140,14 +140,14 @@ def test_no_flipped_bit_loses_an_entry_silently(tmp_path_factory: pytest.TempPat
     content = bytearray(path.read_bytes())
     content[data.draw(st.integers(0, content_end(path) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     path.write_bytes(content)
+    refusal = ""
     try:
         journal = journal_in(directory)
-    except CorruptionError as refusal:
-        assert path.name in str(refusal)
-    else:
-        # The flipped bit was in the padding between frames.
-        assert journal.entries == entries
         journal.close()
+    except CorruptionError as corruption:
+        refusal = str(corruption)
+    # Where nothing is refused the bit was in the padding between frames.
+    assert path.name in refusal or journal.entries == entries
 
 
 def test_a_file_shorter_than_its_frames_is_torn(tmp_path: Path) -> None:

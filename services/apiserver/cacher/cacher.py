@@ -86,6 +86,7 @@ class Cacher:
                 while self.cache.revision < revision:
                     if self.cache.revision >= last and all(key in keys for key in self.cache):
                         self.cache.advance(revision)
+                        self._wake_arrived()
                         break
                     self._moved.clear()
                     await self._moved.wait()

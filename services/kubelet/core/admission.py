@@ -33,7 +33,7 @@ def _selector(pod: corev1.Pod, node: corev1.Node) -> Rejected | None:
 
 
 def _ports(pod: corev1.Pod, others: list[corev1.Pod]) -> Rejected | None:
-    wanted = host_ports(pod)
+    wanted = list(host_ports(pod))
     taken = {port for other in others for port in host_ports(other)} if wanted else set()
     for ip, protocol, port in wanted:
         for other_ip, other_protocol, other_port in taken:

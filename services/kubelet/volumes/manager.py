@@ -13,6 +13,7 @@ from pathlib import Path
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api.quantity import memory_bytes
+from navarch.services.base import mounting
 from navarch.services.kubelet.core.container_config import PROPAGATION
 from navarch.services.kubelet.core.environment import environment, expand
 from navarch.services.kubelet.core.events_text import mount_failed
@@ -20,7 +21,8 @@ from navarch.services.kubelet.core.paths import Layout
 from navarch.services.kubelet.core.references import ConfigError, Lookup, NodeContext
 from navarch.services.kubelet.core.sandbox_config import hosts_file
 from navarch.services.kubelet.core.volume_content import volume_files
-from navarch.services.kubelet.volumes import atomic, mounting
+from navarch.services.kubelet.log_rotation import all_files
+from navarch.services.kubelet.volumes import atomic
 from navarch.services.kubelet.volumes.host_path import check_host_path
 
 OBJECT_KINDS = {"config_map": "configmap", "secret": "secret", "downward_api": "downward-api", "projected": "projected"}
@@ -76,7 +78,9 @@ class VolumeManager:
         spec = volume.volume_source.empty_dir
         if spec.medium == "Memory" and self._can_mount:
             size = memory_bytes(spec.size_limit) if spec.HasField("size_limit") else None
-            mounting.mount_tmpfs(directory, size)
+            if not directory.is_mount():
+                options = f"size={size}" if size else ""
+                mounting.mount("tmpfs", directory, "tmpfs", mounting.MS_NOSUID | mounting.MS_NODEV, options)
         gid = _group(pod)
         if gid is None:
             directory.chmod(0o777)
@@ -146,7 +150,8 @@ class VolumeManager:
 
     def forget_run(self, pod: corev1.Pod, container: str, attempt: int) -> None:
         """Remove the log and the last words of a run that is no longer kept."""
-        Path(self._layout.log_file(pod, container, attempt)).unlink(missing_ok=True)
+        for log in all_files(Path(self._layout.log_file(pod, container, attempt))):
+            log.unlink(missing_ok=True)
         Path(self._layout.termination_message(pod.metadata.uid, container, attempt)).unlink(missing_ok=True)
 
     def remove_orphans(self, known: set[str]) -> None:
@@ -154,8 +159,7 @@ class VolumeManager:
         pods = Path(self._layout.pods)
         for directory in pods.iterdir() if pods.is_dir() else ():
             if directory.name not in known:
-                for mount in mounting.mounts_below(directory):
-                    mounting.unmount(mount)
+                _unmount_below(directory)
                 shutil.rmtree(directory, ignore_errors=True)
         logs = Path(self._layout.logs)
         for directory in logs.iterdir() if logs.is_dir() else ():
@@ -165,11 +169,15 @@ class VolumeManager:
     def release(self, pod: corev1.Pod, *, everything: bool) -> None:
         """Unmount what is mounted for the Pod; with `everything`, remove its directories and logs. Idempotent."""
         directory = Path(self._layout.pod(pod.metadata.uid))
-        for mount in mounting.mounts_below(directory):
-            mounting.unmount(mount)
+        _unmount_below(directory)
         if everything:
             shutil.rmtree(directory, ignore_errors=True)
             shutil.rmtree(self._layout.log_directory(pod), ignore_errors=True)
+
+
+def _unmount_below(directory: Path) -> None:
+    for point in mounting.mount_points(f"{directory}/"):
+        mounting.unmount(point)
 
 
 def _object_kind(volume: corev1.Volume) -> str | None:

@@ -193,9 +193,8 @@ class RaftLog:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
-                await asyncio.sleep(0)
                 while await self._turn(node):
-                    await asyncio.sleep(0)
+                    pass
         except Exception as failure:
             _log.error("store.log_failed", error=failure)
             self._fail()

@@ -213,20 +213,22 @@ async def test_a_pod_that_is_being_deleted_is_not_tried_any_more(cluster) -> Non
 
 
 async def test_500_pods_over_50_nodes(cluster, capsys) -> None:
-    for number in range(500):
-        await cluster.add_pod(f"web-{number}", cpu="100m")
     for number in range(50):
         await cluster.add_node(f"n{number}", cpu="1")
-    begin = time.perf_counter()
-    await asyncio.gather(*(cluster.node_of(f"web-{number}") for number in range(0, 500, 50)))
+    scheduling = cluster.scheduler.scheduling
+    keys = [f"default/web-{number}" for number in range(500)]
 
     async def all_bound() -> bool:
-        return all(pod.spec.node_name for pod in (await cluster.client.list(corev1.Pod, "default")).items)
+        bound = sum(len(node.pods) for node in scheduling.cluster.nodes())
+        return bound == 500 and not any(map(scheduling.cluster.is_assumed, keys))
 
+    begin = time.perf_counter()
+    for start in range(0, 500, 50):
+        await asyncio.gather(*(cluster.add_pod(f"web-{number}", cpu="100m") for number in range(start, start + 50)))
     await cluster.until(all_bound)
     took = time.perf_counter() - begin
     with capsys.disabled():
-        print(f"\n500 Pods over 50 nodes: {500 / took:.0f} Pods/s", end=" ")
+        print(f"\n500 Pods over 50 nodes, from the first creation: {500 / took:.0f} Pods/s", end=" ")
     pods = (await cluster.client.list(corev1.Pod, "default")).items
     load = [sum(pod.spec.node_name == f"n{number}" for pod in pods) for number in range(50)]
     assert load == [10] * 50

@@ -2,14 +2,18 @@
 
 import asyncio
 from pathlib import Path
+from typing import cast
 
+import grpc
 import pytest
 
 from navarch.protos.cri import v1_pb2 as criv1
-from navarch.services.base.clock import SystemClock
+from navarch.services.base.clock import SystemClock, VirtualClock
 from navarch.services.kubelet.core.observed import EXITED, Container
 from navarch.services.kubelet.log_lines import parse_line
 from navarch.services.kubelet.log_reader import LogOptions, read_log
+from navarch.services.kubelet.log_rotation import LogRotation, all_files
+from navarch.services.kubelet.runtime import Runtime, RuntimeFailure
 from navarch.services.kubelet.termination import with_last_words
 
 LINES = [
@@ -92,6 +96,69 @@ async def test_following_gives_new_lines_as_they_come_and_ends_with_the_containe
         file.write(b"2026-01-31T12:00:05Z stdout F last\n")
     await task
     assert seen.get_nowait() == b"last\n"
+
+
+async def test_following_goes_on_in_the_new_file_after_a_rotation(log: Path) -> None:
+    alive = True
+    seen: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def follow() -> None:
+        async for chunk in read_log(log, LogOptions(follow=True, tail_lines=1), lambda: alive, SystemClock()):
+            seen.put_nowait(chunk)
+
+    task = asyncio.create_task(follow())
+    assert await seen.get() == b"\n"
+    with log.open("ab", buffering=0) as file:
+        log.rename(log.with_name("0.log.1"))
+        file.write(b"2026-01-31T12:00:04Z stdout F into the old file\n")
+        assert await seen.get() == b"into the old file\n"
+    log.write_bytes(b"2026-01-31T12:00:05Z stdout F new\n2026-01-31T12:00:06Z stdout F newer\n")
+    assert await seen.get() == b"new\nnewer\n"
+    alive = False
+    await task
+
+
+class Reopens:
+    """A runtime that opens logs anew."""
+
+    def __init__(self, log: Path) -> None:
+        self.reopened: list[str] = []
+        self.refuses = False
+        self._log = log
+
+    async def reopen_log(self, id_: str) -> None:
+        if self.refuses:
+            raise RuntimeFailure(grpc.StatusCode.UNAVAILABLE, "away")
+        self.reopened.append(id_)
+        self._log.touch()
+
+
+async def test_a_log_that_has_grown_is_set_aside_and_the_oldest_removed(tmp_path: Path) -> None:
+    log = tmp_path / "0.log"
+    runtime, clock = Reopens(log), VirtualClock(FIRST)
+    rotation = LogRotation(cast(Runtime, runtime), clock, lambda: [("c", log)], max_bytes=10, max_files=3)
+    log.write_bytes(b"short")
+    await rotation.rotate()
+    assert runtime.reopened == []
+    for number in range(5):
+        log.write_bytes(b"number %d is long enough" % number)
+        await rotation.rotate()
+        clock.advance(1)
+    assert len(runtime.reopened) == 5
+    assert [path.read_bytes()[:8] for path in all_files(log)] == [b"number 3", b"number 4", b""]
+
+
+async def test_a_log_whose_rotation_was_interrupted_is_opened_anew(tmp_path: Path) -> None:
+    log = tmp_path / "0.log"
+    runtime = Reopens(log)
+    rotation = LogRotation(cast(Runtime, runtime), VirtualClock(FIRST), lambda: [("c", log)], max_bytes=10)
+    log.write_bytes(b"long enough")
+    runtime.refuses = True
+    await rotation.rotate()
+    assert not log.exists()
+    runtime.refuses = False
+    await rotation.rotate()
+    assert (runtime.reopened, log.exists()) == (["c"], True)
 
 
 @pytest.mark.parametrize(
