@@ -83,11 +83,11 @@ async def test_following_gives_new_lines_as_they_come_and_ends_with_the_containe
     seen: asyncio.Queue[bytes] = asyncio.Queue()
 
     async def follow() -> None:
-        async for chunk in read_log(log, LogOptions(follow=True, tail_lines=0), lambda: alive, SystemClock()):
+        async for chunk in read_log(log, LogOptions(follow=True, tail_lines=1), lambda: alive, SystemClock()):
             seen.put_nowait(chunk)
 
     task = asyncio.create_task(follow())
-    await asyncio.sleep(0.05)
+    assert await seen.get() == b"\n"
     with log.open("ab", buffering=0) as file:
         file.write(b"2026-01-31T12:00:04Z stdout F fo")
         file.write(b"ur\n")
