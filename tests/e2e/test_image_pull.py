@@ -132,10 +132,15 @@ async def status(images: ImageService, name: str) -> criv1.Image | None:
 
 
 async def files_of(images: ImageService, client: ContainerdClient, name: str) -> dict[str, bytes]:
-    """The files of an unpacked image, as overlayfs would show them."""
+    """The files of an unpacked image, as overlayfs would show them.
+
+    The view is a root of its own: a collection begun by an earlier removal must not take it away.
+    """
     key = f"look-{secrets.token_hex(4)}"
     chain = (await images.resolve(name)).chain_id
-    view = snapshotsv1.ViewSnapshotRequest(snapshotter=SNAPSHOTTER, key=key, parent=chain)
+    view = snapshotsv1.ViewSnapshotRequest(
+        snapshotter=SNAPSHOTTER, key=key, parent=chain, labels={"containerd.io/gc.root": "test"}
+    )
     (mount,) = (await client.snapshots.View(view)).mounts
     await client.snapshots.Remove(snapshotsv1.RemoveSnapshotRequest(snapshotter=SNAPSHOTTER, key=key))
     lower = [option.removeprefix("lowerdir=") for option in mount.options if option.startswith("lowerdir=")]
