@@ -89,6 +89,11 @@ def script(etcdctl: Etcdctl) -> list[str]:
     """Everything whose output does not depend on the member."""
     lease = ""
 
+    def time_to_live() -> str:
+        text = re.sub(r"remaining\(\d+s\)", "remaining", etcdctl("lease", "timetolive", lease, "--keys"))
+        # etcd names the keys in no order.
+        return re.sub(r"keys\(\[(.*)\]\)", lambda keys: " ".join(sorted(keys[1].split())), text)
+
     def granted(ttl: int) -> str:
         nonlocal lease
         text = etcdctl("lease", "grant", str(ttl))
@@ -119,7 +124,7 @@ def script(etcdctl: Etcdctl) -> list[str]:
         lambda: granted(100),
         lambda: etcdctl("put", "leased", "1", "--lease", lease),
         lambda: etcdctl("put", "leased2", "1", "--lease", lease),
-        lambda: re.sub(r"remaining\(\d+s\)", "remaining", etcdctl("lease", "timetolive", lease, "--keys")),
+        time_to_live,
         lambda: etcdctl("lease", "list"),
         lambda: etcdctl("lease", "keep-alive", "--once", lease),
         lambda: etcdctl("lease", "revoke", lease),
