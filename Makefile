@@ -34,6 +34,10 @@ soak: .venv/.developed ## the long runs: kill -9 under load a hundred times
 bench: .venv/.developed ## speed and memory, as tables
 	$(BIN)/python tests/bench/bench_cluster.py
 
+.PHONY: bench-store
+bench-store: .venv/.developed ## the store beside Debian's etcd, written to docs/benchmarks/store.md
+	$(BIN)/python tests/bench/bench_store.py --markdown
+
 .PHONY: lint
 lint: .venv/.developed ## style, types and layering
 	$(BIN)/ruff check .

@@ -25,10 +25,11 @@ VERBS = {
     "uncordon": "node",
     "drain": "node",
     "image": "image",
+    "store": "store",
     "version": "version",
 }
 # Verbs that have verbs of their own.
-FAMILIES = frozenset({"rollout", "image"})
+FAMILIES = frozenset({"rollout", "image", "store"})
 
 
 def register(app: typer.Typer, arguments: Sequence[str]) -> None:

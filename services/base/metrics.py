@@ -1,8 +1,11 @@
 """Prometheus metrics of a service, in a registry of its own.
 
 Several services may live in one process (tests, `navarch lab`), so nothing registers globally. A service
-makes one `Metrics`, hands it to its server and loops, and exposes `render()` where it wants to.
+makes one `Metrics`, hands it to its servers and loops, and exposes `render()` where it wants to. The series of gRPC are
+named and labelled as those of Go's servers, so that their dashboards work.
 """
+
+from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
@@ -16,10 +19,10 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        method = ("grpc_service", "grpc_method")
+        method = ("grpc_type", "grpc_service", "grpc_method")
+        self.started = self.counter("grpc_server_started", "RPCs begun.", method)
         self.handled = self.counter("grpc_server_handled", "RPCs ended, by code.", (*method, "grpc_code"))
         self.handling = self.histogram("grpc_server_handling_seconds", "Time to answer unary RPCs.", method)
-        self.in_flight = self.gauge("grpc_server_in_flight", "RPCs that run now.", method)
 
     def counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
         """A new counter of this registry."""
@@ -29,9 +32,11 @@ class Metrics:
         """A new gauge of this registry."""
         return Gauge(name, text, labels, registry=self.registry)
 
-    def histogram(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Histogram:
+    def histogram(
+        self, name: str, text: str, labels: tuple[str, ...] = (), buckets: Sequence[float] = LATENCY_BUCKETS_S
+    ) -> Histogram:
         """A new histogram of seconds in this registry."""
-        return Histogram(name, text, labels, registry=self.registry, buckets=LATENCY_BUCKETS_S)
+        return Histogram(name, text, labels, registry=self.registry, buckets=buckets)
 
     def render(self) -> bytes:
         """All series in Prometheus' text format."""

@@ -84,6 +84,8 @@ class _Process:
 
     async def _run(self, service: Service) -> None:
         """Start, then wait for the stop, which may come during the start."""
+        # What start builds lives as long as the process: collections need not look at it, neither now nor later.
+        gc.disable()
         starting = asyncio.ensure_future(service.start())
         stopping = asyncio.ensure_future(self._stopping.wait())
         await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -93,9 +95,9 @@ class _Process:
             return
         try:
             starting.result()
-            # What start built lives as long as the process: collections need not look at it again.
             gc.collect()
             gc.freeze()
+            gc.enable()
             self._log.info("process.started", pid=os.getpid())
             await stopping
         finally:

@@ -5,6 +5,7 @@ from typing import Final
 from google.protobuf.message import Message
 
 from navarch.protos.etcd import rpc_pb2
+from navarch.protos.navarch import store_pb2
 
 # Numbers are on disk: never reuse one.
 _TYPES: Final[dict[int, type[Message]]] = {
@@ -15,6 +16,9 @@ _TYPES: Final[dict[int, type[Message]]] = {
     5: rpc_pb2.LeaseGrantRequest,
     6: rpc_pb2.LeaseRevokeRequest,
     7: rpc_pb2.AlarmRequest,
+    8: store_pb2.LeaseCheckpoint,
+    9: store_pb2.MembershipChange,
+    10: store_pb2.LeaseExpiry,
 }
 _TAGS: Final[dict[type[Message], bytes]] = {message: bytes([tag]) for tag, message in _TYPES.items()}
 

@@ -55,8 +55,18 @@ LEASE_NOT_FOUND = _refusal(grpc.StatusCode.NOT_FOUND, "requested lease not found
 LEASE_EXISTS = _refusal(_PRECONDITION, "lease already exists")
 LEASE_TTL_TOO_LARGE = _refusal(_RANGE, "too large lease TTL")
 MEMBER_NOT_FOUND = _refusal(grpc.StatusCode.NOT_FOUND, "member not found")
+MEMBER_EXISTS = _refusal(_PRECONDITION, "member ID already exist")
+MEMBER_BAD_URLS = _refusal(_INVALID, "given member URLs are invalid")
+MEMBER_NOT_LEARNER = _refusal(_PRECONDITION, "can only promote a learner member")
+PEER_URL_EXISTS = _refusal(_PRECONDITION, "Peer URLs already exists")
+LEARNER_NOT_READY = _refusal(_PRECONDITION, "can only promote a learner member which is in sync with leader")
+TOO_MANY_LEARNERS = _refusal(_PRECONDITION, "too many learner members in cluster")
+NOT_SUPPORTED_FOR_LEARNER = _refusal(_UNAVAILABLE, "rpc not supported for learner")
 BAD_LEADER_TRANSFEREE = _refusal(_PRECONDITION, "bad leader transferee")
 NOT_ENOUGH_MEMBERS = _refusal(_PRECONDITION, "re-configuration failed due to not enough started members")
+NOT_LEADER = _refusal(_PRECONDITION, "not leader")
+UNHEALTHY = _refusal(_UNAVAILABLE, "unhealthy cluster")
+TRANSFER_TIMEOUT = _refusal(_UNAVAILABLE, "request timed out, leader transfer took too long")
 NO_LEADER = _refusal(_UNAVAILABLE, "no leader")
 LEADER_CHANGED = _refusal(_UNAVAILABLE, "leader changed")
 STOPPED = _refusal(_UNAVAILABLE, "server stopped")
@@ -66,4 +76,4 @@ CORRUPT = _refusal(grpc.StatusCode.DATA_LOSS, "corrupt cluster")
 
 # What a watch that cannot be created is cancelled with.
 WATCH_RANGE_EMPTY = "mvcc: watcher range is empty"
-WATCH_ID_DUPLICATE = "mvcc: watcher duplicate ID provided on the WatchStream"
+WATCH_ID_DUPLICATE = "mvcc: duplicate watch ID provided on the WatchStream"

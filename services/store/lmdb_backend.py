@@ -9,21 +9,29 @@ a transaction has carried. Nothing acknowledged is ever in memory alone, and no 
 Each stored value ends with a checksum over its key and itself, which LMDB lacks.
 """
 
+import errno
+import mmap
 import os
+import time
 import zlib
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import lmdb
 
 from navarch.services.store.errors import CorruptionError
+from navarch.services.store.lmdb_pages import DamagedPage, check
 from navarch.services.store.mvcc.revision import from_bytes, main_of, to_bytes
 
 _CHECKSUM_BYTES = 4
 # Room above the quota for what a refused write may already have taken and for LMDB's copies of pages.
 _MAP_SLACK_BYTES = 1 << 30
+# LMDB's lock file, mapped: if the disk is full when it is touched, the process is killed. Readers get what fits.
+_LOCK_BYTES = 4096
+# A disk is full when it has less room than a transaction of ours may take.
+_FULL_BYTES = 16 << 20
 
 
 @dataclass(slots=True)
@@ -44,12 +52,16 @@ class LmdbBackend:
 
     def __init__(self, path: Path, quota_bytes: int) -> None:
         self._path = path
+        # Told how long each transaction took, in the thread that wrote it.
+        self.committed: Callable[[float], None] = lambda seconds: None
         self._map_bytes = 2 * quota_bytes + _MAP_SLACK_BYTES
         self._active = _Layer()
         self._frozen = _Layer()
         self._open()
 
     def _open(self) -> None:
+        check_pages(self._path)
+        _allocate(Path(f"{self._path}-lock"), _LOCK_BYTES)
         try:
             self._env = lmdb.open(
                 str(self._path), subdir=False, map_size=self._map_bytes, max_dbs=2, max_readers=16, mode=0o600
@@ -57,7 +69,7 @@ class LmdbBackend:
             self._records = self._env.open_db(b"records")
             self._values = self._env.open_db(b"values")
         except lmdb.Error as failure:
-            raise CorruptionError(f"{self._path}: {failure}") from failure
+            raise self._explained(failure) from failure
         self._reader = self._env.begin(buffers=False)
         self._measure()
 
@@ -81,18 +93,18 @@ class LmdbBackend:
             record = layer.records.get(packed)
             if record is not None:
                 return record
-        return self._record(packed, self._reader.get(to_bytes(packed), db=self._records))
+        key = to_bytes(packed)
+        return self._record(key, self._reader.get(key, db=self._records))
 
-    def _record(self, packed: int, stored: bytes | None) -> bytes:
-        if stored is None:
-            raise CorruptionError(f"{self._path}: the record of revision {main_of(packed)} is missing")
-        payload = _unsealed(to_bytes(packed), stored)
+    def _record(self, key: bytes, stored: bytes | None) -> bytes:
+        payload = None if stored is None else unsealed(key, stored)
         if payload is None:
-            raise CorruptionError(f"{self._path}: the record of revision {main_of(packed)} is damaged")
+            what = "missing" if stored is None else "damaged"
+            raise CorruptionError(f"{self._path}: the record of revision {main_of(from_bytes(key))} is {what}")
         return payload
 
     def _value(self, name: bytes, stored: bytes) -> bytes:
-        payload = _unsealed(name, stored)
+        payload = unsealed(name, stored)
         if payload is None:
             raise CorruptionError(f"{self._path}: the value {name!r} is damaged")
         return payload
@@ -117,7 +129,7 @@ class LmdbBackend:
                 if packed > last:
                     break
                 if packed not in self._frozen.records and packed not in self._active.records:
-                    yield packed, self._record(packed, stored)
+                    yield packed, self._record(key, stored)
         for layer in (self._frozen, self._active):
             for packed in layer.puts[bisect_left(layer.puts, first) :]:
                 if packed > last:
@@ -169,9 +181,25 @@ class LmdbBackend:
         self._frozen, self._active = self._active, _Layer()
         return bool(self._frozen)
 
+    def _explained(self, failure: lmdb.Error) -> Exception:
+        """What LMDB could not do, as what it is: a disk that is full is not damaged data."""
+        # A write that the disk took in part is reported as EIO, and so is one that it refused.
+        if isinstance(failure, lmdb.DiskError) or (os.strerror(errno.EIO) in str(failure) and _is_full(self._path)):
+            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
+        if isinstance(failure, lmdb.MapFullError):
+            return OSError(errno.EFBIG, f"no room for more than {self._map_bytes} bytes", str(self._path))
+        return CorruptionError(f"{self._path}: {failure}")
+
     def write(self) -> None:
-        """Make the frozen layer durable. Blocks; for a thread. Raises lmdb.Error."""
-        layer = self._frozen
+        """Make the frozen layer durable. Blocks; for a thread. Raises OSError, CorruptionError."""
+        begin = time.perf_counter()
+        try:
+            self._write(self._frozen)
+        except lmdb.Error as failure:
+            raise self._explained(failure) from failure
+        self.committed(time.perf_counter() - begin)
+
+    def _write(self, layer: _Layer) -> None:
         with self._env.begin(write=True) as txn:
             for packed in layer.puts:
                 record = layer.records[packed]
@@ -201,8 +229,14 @@ class LmdbBackend:
             self.thaw()
 
     def copy_to(self, path: Path) -> None:
-        """Write a compacted copy of what is durable. Blocks; may run in a thread beside everything but `defragment`."""
-        self._env.copy(str(path), compact=True)
+        """Write a compacted copy of what is durable. Blocks; may run in a thread beside everything but `defragment`.
+
+        Raises OSError, CorruptionError.
+        """
+        try:
+            self._env.copy(str(path), compact=True)
+        except lmdb.Error as failure:
+            raise self._explained(failure) from failure
 
     def defragment(self) -> None:
         """Rewrite the file without its free pages. Blocks, and nothing else may run meanwhile."""
@@ -212,7 +246,7 @@ class LmdbBackend:
             staging.unlink(missing_ok=True)
             self.copy_to(staging)
             _sync(staging)
-        except (OSError, lmdb.Error):
+        except BaseException:
             # A full disk, most likely: what there is stays in use.
             staging.unlink(missing_ok=True)
             raise
@@ -221,20 +255,71 @@ class LmdbBackend:
         _sync(self._path.parent)
         self._open()
 
+    def become(self, other: "LmdbBackend") -> None:
+        """Take the place of another backend, and its file ours. What was not written is dropped. Raises OSError."""
+        other._path.replace(self._path)
+        Path(f"{other._path}-lock").replace(f"{self._path}-lock")
+        self.close()
+        self._env, self._records, self._values = other._env, other._records, other._values
+        self._reader = other._reader
+        self._active, self._frozen = _Layer(), _Layer()
+        self._measure()
+
     def close(self) -> None:
         """Release the file; what was not written stays in the journal. Idempotent."""
         self._reader.abort()
         self._env.close()
 
 
+def read_value(path: Path, name: bytes) -> bytes | None:
+    """A named value of a file that nobody writes. Raises CorruptionError."""
+    try:
+        with (
+            lmdb.open(str(path), subdir=False, readonly=True, lock=False, max_dbs=2, create=False) as env,
+            env.begin(db=env.open_db(b"values", create=False)) as txn,
+        ):
+            stored = txn.get(name)
+    except lmdb.Error as failure:
+        raise CorruptionError(f"{path}: {failure}") from failure
+    payload = unsealed(name, stored) if stored is not None else None
+    if stored is not None and payload is None:
+        raise CorruptionError(f"{path}: the value {name!r} is damaged")
+    return payload
+
+
+def check_pages(path: Path) -> None:
+    """Raises CorruptionError when LMDB could not trust the file. One that is not there, or empty, will be made."""
+    if not path.exists() or not path.stat().st_size:
+        return
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        view = memoryview(mapped)
+        try:
+            check(view)
+        except DamagedPage as damage:
+            raise CorruptionError(f"{path}: {damage}") from damage.with_traceback(None)
+        finally:
+            view.release()
+
+
+def _allocate(path: Path, size: int) -> None:
+    with path.open("ab") as file:
+        os.posix_fallocate(file.fileno(), 0, size)
+
+
+def _is_full(path: Path) -> bool:
+    disk = os.statvfs(path)
+    return disk.f_bavail * disk.f_frsize < _FULL_BYTES
+
+
 def _sealed(key: bytes, payload: bytes) -> bytes:
     return payload + zlib.crc32(payload, zlib.crc32(key)).to_bytes(_CHECKSUM_BYTES, "big")
 
 
-def _unsealed(key: bytes, stored: bytes) -> bytes | None:
+def unsealed(key: bytes, stored: bytes) -> bytes | None:
     """What was sealed under the key, or None when either is damaged."""
     payload = stored[:-_CHECKSUM_BYTES]
-    return payload if _sealed(key, payload) == stored else None
+    checksum = int.from_bytes(stored[-_CHECKSUM_BYTES:], "big")
+    return payload if len(stored) >= _CHECKSUM_BYTES and zlib.crc32(payload, zlib.crc32(key)) == checksum else None
 
 
 def _sync(path: Path) -> None:

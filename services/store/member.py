@@ -3,9 +3,9 @@
     request -> propose -> log -> state machine -> backend's layer in memory, watches -> answer
     later:  layer -> LMDB (applied index with it) -> log.release
 
-The tasks: the keeper writes layers behind, the collector drops compacted history in small steps, the lease
-task proposes the revocation of expired leases, the compactor follows the configured retention. None of them
-wakes without work, except periodic compaction.
+The tasks: the keeper writes layers behind, the collector drops compacted history in small steps, the lease keeper
+leads the leases where the log is led, the compactor follows the configured retention. None of them wakes without
+work, except periodic compaction.
 """
 
 import asyncio
@@ -19,16 +19,22 @@ from typing import Protocol, TypeVar
 from google.protobuf.message import Message
 
 from navarch.protos.etcd import rpc_pb2
+from navarch.protos.navarch.store_pb2_grpc import PeerStub
 from navarch.services.base.clock import Clock
 from navarch.services.base.log import get_logger
 from navarch.services.base.tasks import TaskOwner
 from navarch.services.store import commands
 from navarch.services.store.backend import Backend
 from navarch.services.store.config import Config
-from navarch.services.store.errors import NO_SPACE, REQUEST_TOO_LARGE, EtcdError
+from navarch.services.store.corruption import CorruptionCheck
+from navarch.services.store.errors import NO_SPACE, NOT_SUPPORTED_FOR_LEARNER, REQUEST_TOO_LARGE, EtcdError
+from navarch.services.store.leader_monitor import LeaderMonitor
+from navarch.services.store.lease_keeper import LeaseKeeper
+from navarch.services.store.lease_router import LeaseRouter
 from navarch.services.store.lmdb_backend import LmdbBackend
 from navarch.services.store.mvcc.store import Change
 from navarch.services.store.replication.log import ReplicatedLog
+from navarch.services.store.replication.node import Timing
 from navarch.services.store.state_machine import StateMachine, grows
 from navarch.services.store.watch import WatchHub
 
@@ -40,7 +46,6 @@ LAYER_BYTES = 8 << 20
 LAYER_FULL_BYTES = 64 << 20
 # How often a watcher that asked for it hears of progress when nothing else happens; etcd's default.
 PROGRESS_INTERVAL_S = 600.0
-REVOKE_RETRY_S = 1.0
 REVISION_CHECK_S = 300.0
 
 _log = get_logger("store")
@@ -58,7 +63,7 @@ S = TypeVar("S", bound=_Stamped)
 class StoreMember:
     """What the services of `rpc` work on.
 
-    make_log: makes the log once the state machine exists.
+    make_log: makes the log for a member that has its state machine.
     """
 
     def __init__(
@@ -69,7 +74,7 @@ class StoreMember:
         backend: Backend,
         clock: Clock,
         rng: random.Random,
-        make_log: Callable[[StateMachine], ReplicatedLog],
+        make_log: Callable[["StoreMember"], ReplicatedLog],
     ) -> None:
         self.clock = clock
         self.backend = backend
@@ -77,8 +82,18 @@ class StoreMember:
         self.scratch_dir = config.data_dir
         self.machine = StateMachine(backend, clock.monotonic, self._applied)
         self.watches = WatchHub(self.machine.mvcc)
-        self.log = make_log(self.machine)
-        # Streams that wait for something to send, woken to end at the stop.
+        self.log = make_log(self)
+        # For calls to a peer, None when it cannot be reached; set by who knows the peers.
+        self.peer_stub: Callable[[int], PeerStub | None] = lambda peer: None
+        timing = Timing()
+        self.lease_keeper = LeaseKeeper(self.machine, self.log, clock, timing)
+        self.leases = LeaseRouter(self.lease_keeper, self.log, lambda peer: self.peer_stub(peer), clock)
+        self.leader = LeaderMonitor(
+            self.log, clock, timing.election_max_s, self.lease_keeper.changed, self._wake_streams
+        )
+        self.log.on_role = self.lease_keeper.role_changed
+        self.corruption = CorruptionCheck(lambda: self.machine, self.log, lambda peer: self.peer_stub(peer), clock)
+        # Streams that wait for something to send, woken to end at the stop or when the leader is missing.
         self.streams: set[asyncio.Event] = set()
         self.stopping = False
         self._config = config
@@ -92,34 +107,39 @@ class StoreMember:
         self._room.set()
         self._keeping = asyncio.Lock()
         self._keeper = ThreadPoolExecutor(1, thread_name_prefix="keeper")
+        self._copying = asyncio.Lock()
+        self._copier = ThreadPoolExecutor(1, thread_name_prefix="copier")
         self._compacted = asyncio.Event()
         self._collected = asyncio.Event()
-        self._leases_changed = asyncio.Event()
-        # The expiry that the lease task waits for.
-        self._next_expiry: float | None = None
 
     async def start(self) -> None:
         """Recover, then serve. Raises CorruptionError, OSError."""
         await self.log.start()
-        self.machine.lessor.restart(self.clock.monotonic())
         if isinstance(self.backend, LmdbBackend):
             self._tasks.spawn(self._keep(self.backend), "keeper")
         self._tasks.spawn(self._collect(), "collector")
-        self._tasks.spawn(self._expire_leases(), "leases")
+        self._tasks.spawn(self.lease_keeper.run(), "leases")
+        self._tasks.spawn(self.leader.run(), "leader")
         self._tasks.spawn(self._notify_progress(), "progress")
         if self._config.auto_compaction_retention:
             self._tasks.spawn(self._compact(), "compactor")
+        if self._config.corrupt_check_interval_s:
+            self._tasks.spawn(self.corruption.run(self._config.corrupt_check_interval_s), "corruption")
 
     async def stop(self) -> None:
         """Stop serving; what is in memory is written. Idempotent."""
         self.stopping = True
-        for wake in self.streams:
-            wake.set()
+        self._wake_streams()
         await self.log.stop()
         await self._tasks.close()
         self._keeper.shutdown()
+        self._copier.shutdown()
         if isinstance(self.backend, LmdbBackend):
             self.backend.close()
+
+    def _wake_streams(self) -> None:
+        for wake in self.streams:
+            wake.set()
 
     # For the services.
 
@@ -136,8 +156,19 @@ class StoreMember:
         response.header.revision = self.machine.mvcc.revision
         return self.stamp(response)
 
+    @property
+    def is_learner(self) -> bool:
+        """Whether this member only listens; clients must ask another."""
+        me = self.machine.members.get(self._member_id)
+        return me is not None and me.is_learner
+
+    def _refuse_as_learner(self) -> None:
+        if self.is_learner:
+            raise NOT_SUPPORTED_FOR_LEARNER()
+
     async def propose(self, request: Message, answer: type[R]) -> R:
         """Replicate a request; returns its stamped answer. Raises EtcdError."""
+        self._refuse_as_learner()
         command = commands.encode(request)
         if len(command) > MAX_REQUEST_BYTES:
             raise REQUEST_TOO_LARGE()
@@ -167,23 +198,23 @@ class StoreMember:
             self._full.set()
             if self.backend.pending_bytes >= LAYER_FULL_BYTES:
                 self._room.clear()
-        if self.machine.lessor.next_expiry() != self._next_expiry:
-            self._leases_changed.set()
+        self.lease_keeper.applied()
         if self.machine.mvcc.collectable:
             self._collected.clear()
             self._compacted.set()
 
     async def read_barrier(self) -> None:
         """Return when reads here see everything acknowledged before. Raises EtcdError."""
+        self._refuse_as_learner()
         await self.log.read_index()
-
-    def renew(self, lease_id: int) -> int:
-        """Prolong a lease; returns its TTL or 0."""
-        return self.machine.lessor.renew(lease_id, self.clock.monotonic())
 
     def new_lease_id(self) -> int:
         """An id for a lease whose creator left the choice to us."""
         return self._rng.getrandbits(62) + 1
+
+    def new_member_id(self) -> int:
+        """An id for a member that is added."""
+        return self._rng.getrandbits(63) + 1
 
     async def collected(self) -> None:
         """Wait until what the last compaction forgot is dropped."""
@@ -193,7 +224,7 @@ class StoreMember:
     async def defragment(self) -> None:
         """Rewrite the data file."""
         if isinstance(self.backend, LmdbBackend):
-            async with self._keeping:
+            async with self._copying, self._keeping:
                 self.backend.defragment()
 
     async def copy_data(self, path: Path) -> None:
@@ -202,8 +233,22 @@ class StoreMember:
             await asyncio.to_thread(path.touch)
             return
         await self._write_layer(self.backend)
-        async with self._keeping:
-            await asyncio.get_running_loop().run_in_executor(self._keeper, self.backend.copy_to, path)
+        async with self._copying:
+            copy = asyncio.get_running_loop().run_in_executor(self._copier, self.backend.copy_to, path)
+            try:
+                await asyncio.shield(copy)
+            finally:
+                # Also when cancelled: until then the file must stay open.
+                await asyncio.wait((copy,))
+
+    async def become(self, machine: StateMachine, backend: LmdbBackend) -> None:
+        """Go on with another state, loaded from a file that takes the place of ours. Raises OSError."""
+        assert isinstance(self.backend, LmdbBackend)
+        async with self._copying, self._keeping:
+            self.backend.become(backend)
+            self.machine.become(machine)
+            self.watches.replaced()
+            self._applied([])
 
     # The tasks.
 
@@ -254,32 +299,6 @@ class StoreMember:
                 self._dirty.set()
                 await asyncio.sleep(0)
             self._collected.set()
-
-    async def _expire_leases(self) -> None:
-        lessor = self.machine.lessor
-        while True:
-            expiry = self._next_expiry = lessor.next_expiry()
-            self._leases_changed.clear()
-            if expiry is None:
-                await self._leases_changed.wait()
-                continue
-            if (wait_s := expiry - self.clock.monotonic()) > 0:
-                await self._first_of(self._leases_changed, wait_s)
-                continue
-            for lease_id in lessor.expired(self.clock.monotonic()):
-                if not await self._revoke(lease_id):
-                    await self.clock.sleep(REVOKE_RETRY_S)
-                    break
-
-    async def _revoke(self, lease_id: int) -> bool:
-        try:
-            await self.propose(rpc_pb2.LeaseRevokeRequest(ID=lease_id), rpc_pb2.LeaseRevokeResponse)
-        except EtcdError as failure:
-            if self.machine.lessor.get(lease_id) is None:
-                return True
-            _log.warning("store.lease_not_revoked", lease=f"{lease_id:x}", error=failure)
-            return False
-        return True
 
     async def _notify_progress(self) -> None:
         while True:

@@ -6,18 +6,20 @@ lease, a compacted revision) is an answer too.
 """
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 
 from google.protobuf.message import Message
 
 from navarch.protos.etcd import rpc_pb2
+from navarch.protos.navarch import store_pb2
 from navarch.services.store import commands
 from navarch.services.store.backend import Backend
-from navarch.services.store.errors import CORRUPT, NO_SPACE, EtcdError
-from navarch.services.store.lease import Lessor
+from navarch.services.store.errors import CORRUPT, LEADER_CHANGED, NO_SPACE, EtcdError
+from navarch.services.store.lease import Lease, Lessor
+from navarch.services.store.membership import Members, to_message
 from navarch.services.store.mvcc import txn as evaluation
 from navarch.services.store.mvcc.store import Change, MvccStore, WriteTxn
-from navarch.services.store.replication.log import Entry, Outcome
+from navarch.services.store.replication.log import Entry, Member, Outcome
 
 _APPLIED = b"applied"
 _APPLIED_FORMAT = struct.Struct(">QQ")
@@ -49,11 +51,15 @@ class StateMachine:
         self.lessor = Lessor()
         for name, value in backend.values(_LEASE):
             (lease_id,) = _LEASE_FORMAT.unpack(name[len(_LEASE) :])
-            self.lessor.grant(lease_id, int(value), monotonic())
+            ttl_s, _, checkpointed_s = value.partition(b" ")
+            self.lessor.grant(lease_id, int(ttl_s), monotonic())
+            self.lessor.checkpoint(lease_id, int(checkpointed_s or 0))
         self.alarms: set[Alarm] = {_ALARM_FORMAT.unpack(name[len(_ALARM) :]) for name, _ in backend.values(_ALARM)}
+        self.membership = Members.load(backend)
+        self.members: Mapping[int, Member] = self.membership.by_id
+        self.removed: Set[int] = self.membership.removed
         self.mvcc = MvccStore(backend, self.lessor)
-        applied = backend.get_value(_APPLIED)
-        self.applied_index, self.applied_term = _APPLIED_FORMAT.unpack(applied) if applied else (0, 0)
+        self.applied_index, self.applied_term = applied_of(backend.get_value)
         self._handlers: dict[type[Message], Callable[..., tuple[Message, list[Change]]]] = {
             rpc_pb2.PutRequest: self._put,
             rpc_pb2.DeleteRangeRequest: self._delete_range,
@@ -61,24 +67,37 @@ class StateMachine:
             rpc_pb2.CompactionRequest: self._compact,
             rpc_pb2.LeaseGrantRequest: self._lease_grant,
             rpc_pb2.LeaseRevokeRequest: self._lease_revoke,
+            store_pb2.LeaseCheckpoint: self._lease_checkpoint,
+            store_pb2.LeaseExpiry: self._lease_expiry,
             rpc_pb2.AlarmRequest: self._alarm,
         }
+
+    def become(self, other: "StateMachine") -> None:
+        """Take the place of a machine loaded from what our backend holds by now."""
+        self.lessor, self.alarms = other.lessor, other.alarms
+        self.membership, self.members, self.removed = other.membership, other.members, other.removed
+        self.mvcc.become(other.mvcc, other.lessor)
+        self.applied_index, self.applied_term = other.applied_index, other.applied_term
 
     def apply(self, entries: Sequence[Entry]) -> list[Outcome]:
         """Apply committed entries in order, each once; returns their answers or refusals."""
         outcomes: list[Outcome] = []
         changes: list[Change] = []
         for entry in entries:
-            outcomes.append(self._apply(entry.command, changes) if entry.command else None)
+            outcomes.append(self._apply(entry, changes) if entry.command else None)
         if entries:
             self.applied_index, self.applied_term = entries[-1].index, entries[-1].term
             self._backend.put_value(_APPLIED, _APPLIED_FORMAT.pack(self.applied_index, self.applied_term))
         self._on_applied(changes)
         return outcomes
 
-    def _apply(self, command: bytes, changes: list[Change]) -> Outcome:
-        request = commands.decode(command)
+    def _apply(self, entry: Entry, changes: list[Change]) -> Outcome:
+        request = commands.decode(entry.command)
         try:
+            if isinstance(request, store_pb2.MembershipChange):
+                return self._change_members(request, entry.index)
+            if isinstance(request, store_pb2.LeaseCheckpoint | store_pb2.LeaseExpiry) and request.term != entry.term:
+                raise LEADER_CHANGED()
             self._check_alarms(request)
             response, changed = self._handlers[type(request)](request)
         except EtcdError as refusal:
@@ -116,18 +135,34 @@ class StateMachine:
 
     def _lease_grant(self, request: rpc_pb2.LeaseGrantRequest) -> tuple[Message, list[Change]]:
         ttl_s = self.lessor.clamp_ttl(request.TTL)
-        self.lessor.grant(request.ID, ttl_s, self._monotonic())
-        self._backend.put_value(_LEASE + _LEASE_FORMAT.pack(request.ID), str(ttl_s).encode())
+        self._keep_lease(self.lessor.grant(request.ID, ttl_s, self._monotonic()))
         return rpc_pb2.LeaseGrantResponse(header=self._header(), ID=request.ID, TTL=ttl_s), []
 
     def _lease_revoke(self, request: rpc_pb2.LeaseRevokeRequest) -> tuple[Message, list[Change]]:
-        keys = self.lessor.revoke(request.ID)
+        changes = self._end_lease(request.ID)
+        return rpc_pb2.LeaseRevokeResponse(header=self._header()), changes
+
+    def _lease_expiry(self, request: store_pb2.LeaseExpiry) -> tuple[Message, list[Change]]:
+        known = (lease_id for lease_id in request.ids if self.lessor.get(lease_id) is not None)
+        return store_pb2.LeaseExpired(), [change for lease_id in known for change in self._end_lease(lease_id)]
+
+    def _end_lease(self, lease_id: int) -> list[Change]:
+        keys = self.lessor.revoke(lease_id)
         txn = self._begin()
         for key in keys:
             txn.delete(key)
-        self._backend.delete_value(_LEASE + _LEASE_FORMAT.pack(request.ID))
-        changes = txn.commit()
-        return rpc_pb2.LeaseRevokeResponse(header=self._header()), changes
+        self._backend.delete_value(_LEASE + _LEASE_FORMAT.pack(lease_id))
+        return txn.commit()
+
+    def _lease_checkpoint(self, request: store_pb2.LeaseCheckpoint) -> tuple[Message, list[Change]]:
+        for left in request.leases:
+            if (lease := self.lessor.checkpoint(left.id, left.ttl_s)) is not None:
+                self._keep_lease(lease)
+        return store_pb2.LeaseCheckpointed(), []
+
+    def _keep_lease(self, lease: Lease) -> None:
+        value = f"{lease.ttl_s} {lease.checkpointed_s}" if lease.checkpointed_s else str(lease.ttl_s)
+        self._backend.put_value(_LEASE + _LEASE_FORMAT.pack(lease.id), value.encode())
 
     def _alarm(self, request: rpc_pb2.AlarmRequest) -> tuple[Message, list[Change]]:
         """Activate or deactivate alarms; member 0 in a deactivation means any."""
@@ -150,6 +185,18 @@ class StateMachine:
             response.alarms.add(memberID=member, alarm=alarm)
         return response, []
 
+    def adopt_members(self, members: Members) -> None:
+        """Take over what others know of the members, ahead of the log."""
+        self.membership, self.members, self.removed = members, members.by_id, members.removed
+        members.store(self._backend)
+
+    def _change_members(self, change: store_pb2.MembershipChange, index: int) -> Message:
+        """Also possible in a full or corrupt cluster, whose members may have to be replaced."""
+        changed = self.membership.apply(change, index)
+        if changed is not self.membership:
+            self.adopt_members(changed)
+        return store_pb2.MembershipChanged(members=[to_message(member) for member in self.members.values()])
+
     def _header(self) -> rpc_pb2.ResponseHeader:
         return rpc_pb2.ResponseHeader(revision=self.mvcc.revision)
 
@@ -163,3 +210,9 @@ def grows(request: Message) -> bool:
             if op.HasField("request_put") or op.HasField("request_txn")
         )
     return isinstance(request, rpc_pb2.PutRequest | rpc_pb2.LeaseGrantRequest)
+
+
+def applied_of(get_value: Callable[[bytes], bytes | None]) -> tuple[int, int]:
+    """Index and term of the last entry that is part of stored values, (0, 0) for none."""
+    stored = get_value(_APPLIED)
+    return _APPLIED_FORMAT.unpack(stored) if stored else (0, 0)

@@ -5,14 +5,15 @@ from the revision it still needs). A synced one whose list overflows just falls 
 history repeats it. A stream is pulled from by its connection, so that memory is bounded by the lists, and a
 watcher that lags is given larger responses rather than more of them.
 
-Revisions are never split over responses unless the watcher asked for fragments.
+Revisions are never split over responses unless the watcher asked for fragments. A request for progress takes its place
+among the watchers that have something to send, so that steady writes do not put the answer off.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 
-from navarch.protos.etcd.kv_pb2 import Event
+from navarch.protos.etcd.kv_pb2 import Event, KeyValue
 from navarch.protos.etcd.rpc_pb2 import WatchCreateRequest, WatchRequest, WatchResponse
 from navarch.services.store.errors import COMPACTED, WATCH_ID_DUPLICATE, WATCH_RANGE_EMPTY
 from navarch.services.store.mvcc.key_index import UNBOUNDED, in_range
@@ -75,13 +76,19 @@ class Watcher:
         if self.behind or not self.wants(change):
             return
         if len(self.pending) >= PENDING_CHANGES or self.pending_bytes >= PENDING_BYTES:
-            self.behind = True
-            self.next_revision = self.pending[0].main
-            self.pending.clear()
-            self.pending_bytes = 0
+            self.fall_behind(change.main)
             return
         self.pending.append(change)
         self.pending_bytes += len(change.kv.value)
+        self.stream.ready(self)
+
+    def fall_behind(self, revision: int) -> None:
+        """Read from history what was not given yet, from this revision on at the latest."""
+        if not self.behind:
+            self.behind = True
+            self.next_revision = self.pending[0].main if self.pending else max(self.next_revision, revision)
+            self.pending.clear()
+            self.pending_bytes = 0
         self.stream.ready(self)
 
 
@@ -94,6 +101,9 @@ class WatchHub:
         self._keys: dict[bytes, dict[Watcher, None]] = {}
         self._ranges: dict[tuple[bytes, bytes], dict[Watcher, None]] = {}
         self._progress: dict[Watcher, None] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, (*self._keys.values(), *self._ranges.values())))
 
     def add(self, watcher: Watcher) -> None:
         """Let a watcher have what is published from now on."""
@@ -108,6 +118,10 @@ class WatchHub:
         if not group:
             self._keys.pop(watcher.start, None) if not watcher.end else self._ranges.pop((watcher.start, watcher.end))
         self._progress.pop(watcher, None)
+
+    def count(self) -> int:
+        """How many there are."""
+        return sum(map(len, (*self._keys.values(), *self._ranges.values())))
 
     def _group(self, watcher: Watcher) -> dict[Watcher, None]:
         if not watcher.end:
@@ -126,10 +140,12 @@ class WatchHub:
                     for watcher in group:
                         watcher.offer(change)
 
-    @property
-    def wants_progress(self) -> bool:
-        """Whether anybody asked for periodic progress."""
-        return bool(self._progress)
+    def replaced(self) -> None:
+        """The store was replaced by a later one, whose changes nobody published: history has them, or cancels."""
+        first, self.revision = self.revision + 1, self.store.revision
+        for group in (*self._keys.values(), *self._ranges.values()):
+            for watcher in group:
+                watcher.fall_behind(first)
 
     def notify_progress(self) -> None:
         """Tell the watchers that asked for it, and have had nothing since the last call, how far they are."""
@@ -151,13 +167,14 @@ class WatchStream:
         self._watchers: dict[int, Watcher] = {}
         self._next_id = 0
         self._answers: deque[WatchResponse] = deque()
-        self._ready: deque[Watcher] = deque()
-        self._progress_wanted = False
+        # Watchers, and revisions up to which all must be delivered before progress is told.
+        self._ready: deque[Watcher | int] = deque()
+        self._progress_requests = 0
 
     @property
     def backlog(self) -> int:
         """Answers to requests not taken yet; the connection stops reading requests while there are many."""
-        return len(self._answers)
+        return len(self._answers) + self._progress_requests
 
     def handle(self, request: WatchRequest) -> None:
         """Take a request of the client."""
@@ -167,7 +184,8 @@ class WatchStream:
             case "cancel_request":
                 self._cancel(request.cancel_request.watch_id)
             case "progress_request":
-                self._progress_wanted = True
+                self._progress_requests += 1
+                self._ready.append(self._hub.revision)
                 self._wake()
 
     def close(self) -> None:
@@ -225,7 +243,7 @@ class WatchStream:
     @property
     def has_work(self) -> bool:
         """Whether `take` is worth calling."""
-        return bool(self._answers or self._ready or self._progress_wanted)
+        return bool(self._answers or self._ready)
 
     def take(self) -> list[WatchResponse]:
         """One step's responses, in the order to send them; may be none. Between steps others may run."""
@@ -235,14 +253,21 @@ class WatchStream:
             return answers
         if self._ready:
             watcher = self._ready.popleft()
+            if isinstance(watcher, int):
+                return self._progress(watcher)
             watcher.queued = False
             return self._advance(watcher) if self._watchers.get(watcher.id) is watcher else []
-        if self._progress_wanted:
-            self._progress_wanted = False
-            progress = WatchResponse(watch_id=STREAM_ID)
-            progress.header.revision = self._hub.revision
-            return [progress]
         return []
+
+    def _progress(self, revision: int) -> list[WatchResponse]:
+        """Who had something to send when progress was requested has had its turn; who is behind may need more."""
+        if any(watcher.behind and watcher.next_revision <= revision for watcher in self._watchers.values()):
+            self._ready.append(revision)
+            return []
+        self._progress_requests -= 1
+        progress = WatchResponse(watch_id=STREAM_ID)
+        progress.header.revision = revision if self._ready else self._hub.revision
+        return [progress]
 
     def _advance(self, watcher: Watcher) -> list[WatchResponse]:
         if watcher.behind:
@@ -283,7 +308,7 @@ class WatchStream:
             if in_range(change.kv.key, watcher.start, watcher.end) and watcher.wants(change):
                 found.append(change)
                 size += len(change.kv.value)
-        watcher.next_revision = self._hub.revision + 1
+        watcher.next_revision = max(watcher.next_revision, self._hub.revision + 1)
         watcher.behind = False
         return found
 
@@ -295,11 +320,16 @@ class WatchStream:
                 yield response
                 response, size = self._response(watcher), 0
             for change in revision:
-                if watcher.fragment and size >= FRAGMENT_BYTES:
+                previous = self._hub.store.get_at(change.kv.key, change.main - 1) if watcher.prev_kv else None
+                weight = _weight(change.kv) + (_weight(previous) if previous is not None else 0)
+                if watcher.fragment and size and size + weight > FRAGMENT_BYTES:
                     response.fragment = True
                     yield response
                     response, size = self._response(watcher), 0
-                size += self._add_event(watcher, response, change)
+                size += weight
+                event = response.events.add(type=Event.DELETE if change.deleted else Event.PUT, kv=change.kv)
+                if previous is not None:
+                    event.prev_kv.CopyFrom(previous)
         yield response
 
     def _response(self, watcher: Watcher) -> WatchResponse:
@@ -307,10 +337,6 @@ class WatchStream:
         response.header.revision = self._hub.revision
         return response
 
-    def _add_event(self, watcher: Watcher, response: WatchResponse, change: Change) -> int:
-        event = response.events.add(type=Event.DELETE if change.deleted else Event.PUT, kv=change.kv)
-        if watcher.prev_kv:
-            previous = self._hub.store.get_at(change.kv.key, change.main - 1)
-            if previous is not None:
-                event.prev_kv.CopyFrom(previous)
-        return len(change.kv.value) + len(event.prev_kv.value)
+
+def _weight(kv: KeyValue) -> int:
+    return len(kv.key) + len(kv.value)

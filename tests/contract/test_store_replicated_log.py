@@ -9,23 +9,28 @@ from pathlib import Path
 import pytest
 
 from navarch.protos.etcd import rpc_pb2
+from navarch.services.base.clock import SystemClock
 from navarch.services.store.errors import BAD_LEADER_TRANSFEREE, CorruptionError, EtcdError
+from navarch.services.store.replication.alone import NoPeers
 from navarch.services.store.replication.journal import Journal
 from navarch.services.store.replication.log import Entry, Member, Outcome
 from navarch.services.store.replication.memory import MemoryLog
+from navarch.services.store.replication.node import Timing
 from navarch.services.store.replication.raft import KEEP_ENTRIES, RaftLog
 from navarch.services.store.replication.segments import SegmentWriter
 
 # SHA-256 over the names and texts of version 0.3.17.
 REVIEWED_PYSYNCOBJ = "04d423e8bb294a776742c74d8a0c462e653c55485a7351f6f1dec6e722be5175"
 ME = Member(0xABC, "me")
+FAST = Timing(heartbeat_s=0.02, election_min_s=0.1, election_max_s=0.2)
 
 
 class Recorder:
     """A state machine that keeps the commands, answers with their number, and refuses b"refuse"."""
 
     def __init__(self, applied_index: int = 0) -> None:
-        self.applied_index = applied_index
+        self.applied_index, self.applied_term = applied_index, 0
+        self.members, self.removed = {ME.id: ME}, frozenset()
         self.commands: list[bytes] = []
         self.batches = 0
 
@@ -44,50 +49,120 @@ class Recorder:
         return rpc_pb2.PutResponse(header=rpc_pb2.ResponseHeader(revision=len(self.commands)))
 
 
-def raft(machine: Recorder, directory: Path, sync=os.fdatasync) -> RaftLog:
-    return RaftLog(ME, machine, Journal(directory, SegmentWriter(directory, sync)), random.Random(1))
+class NoSnapshots:
+    """Nobody is sent or sends any."""
+
+    async def make(self):
+        raise AssertionError("a single member has no followers")
+
+    install = make
 
 
-@pytest.fixture(params=["memory", "raft"])
+class Wire:
+    """Transports of several logs in one loop."""
+
+    def __init__(self) -> None:
+        self.ends: dict[int, End] = {}
+
+    def end(self, member_id: int) -> "End":
+        return self.ends.setdefault(member_id, End(self, member_id))
+
+
+class End(NoPeers):
+    """One member's end of a wire: what is sent arrives in the loop's next turn."""
+
+    def __init__(self, wire: Wire, member_id: int) -> None:
+        self.wire, self.member_id, self.receiver = wire, member_id, None
+
+    async def start(self, receiver) -> None:
+        self.receiver = receiver
+        for end in self.wire.ends.values():
+            if end.receiver is not None and end is not self:
+                end.receiver.connected(self.member_id)
+                receiver.connected(end.member_id)
+
+    async def stop(self) -> None:
+        self.receiver = None
+        for end in self.wire.ends.values():
+            if end.receiver is not None:
+                end.receiver.disconnected(self.member_id)
+
+    def send(self, peer: int, message) -> None:
+        asyncio.get_running_loop().call_soon(self._arrive, peer, message)
+
+    def _arrive(self, peer: int, message) -> None:
+        receiver = self.wire.ends[peer].receiver
+        if receiver is not None and self.receiver is not None:
+            receiver.received(self.member_id, [message])
+
+
+def raft(machine: Recorder, directory: Path, sync=os.fdatasync, transport=None, member_id: int = ME.id) -> RaftLog:
+    journal = Journal(directory, SegmentWriter(directory, sync))
+    transport = transport or NoPeers()
+    return RaftLog(member_id, machine, journal, random.Random(1), SystemClock(), transport, NoSnapshots(), FAST)
+
+
+async def leader_of_three(directory: Path) -> tuple[RaftLog, list[RaftLog]]:
+    """Three members on one wire; the one that leads, and the others."""
+    wire = Wire()
+    logs = []
+    for member_id in (ME.id, 2, 3):
+        machine = Recorder()
+        machine.members = {ME.id: ME, 2: Member(2, "two"), 3: Member(3, "three")}
+        logs.append(raft(machine, directory / str(member_id), transport=wire.end(member_id), member_id=member_id))
+        logs[-1].machine = machine
+    for log in logs:
+        await log.start()
+    await logs[0].propose(b"first")
+    leader = next(log for log in logs if log.status().is_leader)
+    if leader is not logs[0]:
+        await leader.transfer(ME.id)
+        await logs[0].read_index()
+    return logs[0], logs[1:]
+
+
+@pytest.fixture(params=["memory", "raft", "three"])
 async def log(request, tmp_path: Path):
-    machine = Recorder()
-    log = MemoryLog(ME, machine) if request.param == "memory" else raft(machine, tmp_path / "journal")
-    log.machine = machine
+    others: list[RaftLog] = []
+    if request.param == "three":
+        log, others = await leader_of_three(tmp_path)
+    else:
+        machine = Recorder()
+        log = MemoryLog(ME.id, machine) if request.param == "memory" else raft(machine, tmp_path / "journal")
+        log.machine = machine
+        await log.start()
+    log.machine.commands.clear()
     yield log
-    await log.stop()
+    for each in (log, *others):
+        await each.stop()
 
 
 async def test_a_started_log_leads_and_has_applied_all(log) -> None:
-    await log.start()
     status = log.status()
     assert status.is_leader
     assert status.term >= 1
     assert status.applied_index == status.commit_index == status.last_index
-    assert log.members() == (ME,)
+    assert ME in log.members()
 
 
 async def test_answers_belong_to_their_commands(log) -> None:
-    await log.start()
     answers = await asyncio.gather(*(log.propose(b"%d" % i) for i in range(200)))
     assert [log.machine.commands[answer.header.revision - 1] for answer in answers] == [b"%d" % i for i in range(200)]
     assert len(log.machine.commands) == 200
 
 
 async def test_proposals_of_one_task_are_applied_in_order(log) -> None:
-    await log.start()
     for i in range(20):
         await log.propose(b"%d" % i)
     assert log.machine.commands == [b"%d" % i for i in range(20)]
 
 
 async def test_a_refusal_reaches_its_proposer_only(log) -> None:
-    await log.start()
     results = await asyncio.gather(*map(log.propose, (b"a", b"refuse", b"b")), return_exceptions=True)
     assert [type(result).__name__ for result in results] == ["PutResponse", "ValueError", "PutResponse"]
 
 
 async def test_a_read_sees_what_was_acknowledged(log) -> None:
-    await log.start()
     for i in range(5):
         await log.propose(b"x")
         assert await log.read_index() >= i + 1
@@ -95,7 +170,6 @@ async def test_a_read_sees_what_was_acknowledged(log) -> None:
 
 
 async def test_a_proposer_that_gives_up_harms_nobody(log) -> None:
-    await log.start()
     task = asyncio.ensure_future(log.propose(b"given up"))
     await asyncio.sleep(0)
     task.cancel()
@@ -105,7 +179,6 @@ async def test_a_proposer_that_gives_up_harms_nobody(log) -> None:
 
 
 async def test_a_stopped_log_refuses(log) -> None:
-    await log.start()
     await log.stop()
     for call in (log.propose(b"x"), log.read_index()):
         with pytest.raises(EtcdError, match="server stopped"):
@@ -113,7 +186,6 @@ async def test_a_stopped_log_refuses(log) -> None:
 
 
 async def test_leadership_goes_to_members_only(log) -> None:
-    await log.start()
     await log.transfer(ME.id)
     with pytest.raises(EtcdError, match=BAD_LEADER_TRANSFEREE.message):
         await log.transfer(1)
@@ -123,7 +195,7 @@ async def test_leadership_goes_to_members_only(log) -> None:
 
 
 def test_pysyncobj_is_the_one_that_was_reviewed() -> None:
-    """The overrides of `replication/raft.py` reach into it: read docs/store.md before changing this."""
+    """The overrides of `replication/node.py` reach into it: read docs/store.md before changing this."""
     import hashlib
 
     import pysyncobj

@@ -80,10 +80,15 @@ async def servicer() -> Servicer:
     return Servicer()  # type: ignore[abstract]  # the generated class answers the rest with UNIMPLEMENTED
 
 
+@pytest.fixture(params=[False, True], ids=["grpc.aio", "http2"])
+def light(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
 @pytest.fixture
-async def server(ca: CertificateAuthority, servicer: Servicer) -> AsyncIterator[GrpcServer]:
+async def server(ca: CertificateAuthority, servicer: Servicer, light: bool) -> AsyncIterator[GrpcServer]:
     credentials = ca.issue("kube-apiserver", ips=["127.0.0.1"], now=NOW, server=True)
-    server = GrpcServer(credentials, translate=translate)
+    server = GrpcServer(credentials, translate=translate, light=light)
     server.add(objects_pb2_grpc.add_ObjectsServicer_to_server, servicer)
     await server.start("127.0.0.1:0")
     yield server
@@ -191,12 +196,12 @@ async def test_metrics_count_by_method_and_code(stub: Any, server: GrpcServer) -
             await stub.Get(named(name))
         except grpc.aio.AioRpcError:
             assert name in ("refused", "abort")
-    labels = 'grpc_method="Get",grpc_service="navarch.v1.Objects"'
+    labels = 'grpc_method="Get",grpc_service="navarch.v1.Objects",grpc_type="unary"'
     text = server.metrics.render().decode()
-    for code, count in (("OK", 2), ("FAILED_PRECONDITION", 1), ("NOT_FOUND", 1)):
+    for code, count in (("OK", 2), ("FailedPrecondition", 1), ("NotFound", 1)):
         assert f'grpc_server_handled_total{{grpc_code="{code}",{labels}}} {count}.0' in text
     assert f"grpc_server_handling_seconds_count{{{labels}}} 4.0" in text
-    assert f"grpc_server_in_flight{{{labels}}} 0.0" in text
+    assert f"grpc_server_started_total{{{labels}}} 4.0" in text
 
 
 async def test_health_and_reflection(connection: grpc.aio.Channel) -> None:
@@ -218,19 +223,21 @@ async def test_large_messages_and_large_details_pass(stub: Any) -> None:
     assert len(answer.warnings[0]) == 17 << 20
 
 
-async def test_a_taken_port_is_an_error(server: GrpcServer, servicer: Servicer) -> None:
-    second = GrpcServer(None)
+async def test_a_taken_port_is_an_error(server: GrpcServer, servicer: Servicer, light: bool) -> None:
+    second = GrpcServer(None, light=light)
     second.add(objects_pb2_grpc.add_ObjectsServicer_to_server, servicer)
     with pytest.raises(OSError, match=server.address):
         await second.start(server.address)
     await second.stop(0)
 
 
-async def test_a_unix_socket_that_a_killed_server_left_is_taken_over(tmp_path: Path, servicer: Servicer) -> None:
+async def test_a_unix_socket_that_a_killed_server_left_is_taken_over(
+    tmp_path: Path, servicer: Servicer, light: bool
+) -> None:
     path = tmp_path / "s"
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(path))
-    server = GrpcServer(None)
+    server = GrpcServer(None, light=light)
     server.add(objects_pb2_grpc.add_ObjectsServicer_to_server, servicer)
     await server.start(f"unix:{path}")
     async with channel(f"unix:{path}", None) as connection:

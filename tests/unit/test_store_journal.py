@@ -82,7 +82,7 @@ def test_old_segments_go_and_term_and_vote_stay(tmp_path: Path) -> None:
     journal.vote(5, "other")
     fill(journal, 60, term=5)
     before = len(segments(tmp_path))
-    journal.release(50, keep=5)
+    journal.release(50, 5, 1 << 20)
     assert journal.first_index == 45
     assert len(segments(tmp_path)) < before
     journal = reopened(journal, tmp_path)
@@ -233,6 +233,6 @@ def test_nothing_is_removed_before_the_journal_is_known_to_be_complete(tmp_path:
     before = segments(tmp_path)
     journal = journal_in(tmp_path)
     assert segments(tmp_path) == before
-    journal.release(30, keep=5)
+    journal.release(30, 5, 1 << 20)
     assert segments(tmp_path)[0] != before[0]
     journal.close()

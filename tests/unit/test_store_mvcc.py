@@ -336,7 +336,7 @@ def op_txn(success=(), failure=()) -> rpc_pb2.RequestOp:
         pytest.param([op_put(b"")], errors.EMPTY_KEY, id="empty key"),
         pytest.param([op_put(b"%d" % i) for i in range(129)], errors.TOO_MANY_OPS, id="too many"),
         pytest.param([op_txn([op_put(b"%d" % i) for i in range(128)])], errors.TOO_MANY_OPS, id="too many, nested"),
-        pytest.param([rpc_pb2.RequestOp()], None, id="no operation"),
+        pytest.param([rpc_pb2.RequestOp()], errors.KEY_NOT_FOUND, id="no operation"),
     ],
 )
 def test_transactions_are_checked_before_they_are_logged(ops, refusal) -> None:

@@ -161,6 +161,99 @@ def test_progress_is_answered_when_all_is_delivered(store: Store, client: Client
     assert sum(len(response.events) for response in before) == 4
 
 
+def test_progress_is_answered_while_writes_go_on(store: Store, client: Client) -> None:
+    client.watch(b"a")
+    client.watch(b"a", b"c")
+    client.drain()
+    store.put(b"a")
+    for _ in range(2):
+        client.stream.handle(rpc_pb2.WatchRequest(progress_request=rpc_pb2.WatchProgressRequest()))
+    responses = []
+    for _ in range(6):
+        responses += client.stream.take()
+        store.put(b"a")
+    delivered: dict[int, int] = {}
+    progress = []
+    for response in responses:
+        if response.watch_id == watch.STREAM_ID:
+            progress.append(response.header.revision)
+            assert min(delivered.values()) >= response.header.revision >= 2
+        for event in response.events:
+            delivered[response.watch_id] = event.kv.mod_revision
+    assert len(progress) == 2
+
+
+def test_progress_waits_for_who_is_behind(store: Store, client: Client, monkeypatch) -> None:
+    monkeypatch.setattr(watch, "HISTORY_CHANGES", 2)
+    for _ in range(9):
+        store.put(b"a")
+    client.watch(b"a", start_revision=2)
+    client.stream.handle(rpc_pb2.WatchRequest(progress_request=rpc_pb2.WatchProgressRequest()))
+    *before, progress = client.drain()
+    assert (progress.watch_id, progress.header.revision) == (-1, 10)
+    assert [event.kv.mod_revision for response in before for event in response.events] == list(range(2, 11))
+
+
+def test_progress_without_watches_or_for_one_of_the_future(store: Store, client: Client) -> None:
+    request = rpc_pb2.WatchRequest(progress_request=rpc_pb2.WatchProgressRequest())
+    client.stream.handle(request)
+    assert [(r.watch_id, r.header.revision) for r in client.drain()] == [(-1, 1)]
+    client.watch(b"a", start_revision=9)
+    client.stream.handle(request)
+    assert [(r.watch_id, r.header.revision) for r in client.drain()] == [(0, 1), (-1, 1)]
+
+
+def test_a_store_that_was_replaced_by_a_later_one(store: Store, client: Client, monkeypatch) -> None:
+    """As by a snapshot of the leader: nothing is lost or doubled, or the watch is cancelled as compacted."""
+    client.watch(b"a")
+    client.watch(b"a", start_revision=7)
+    client.watch(b"b")
+    client.drain()
+    store.put(b"a")
+    client.watch(b"a", progress_notify=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(store.hub, "publish", lambda changes: None)
+        for key in (b"b", b"a", b"a", b"a", b"a"):
+            store.put(key)
+    store.hub.replaced()
+    assert (store.hub.revision, len(store.hub)) == (7, 4)
+    store.put(b"a")
+    got: dict[int, list[int]] = {}
+    for response in client.drain():
+        got.setdefault(response.watch_id, []).extend(event.kv.mod_revision for event in response.events)
+    assert got == {0: [2, 4, 5, 6, 7, 8], 1: [7, 8], 2: [3], 3: [4, 5, 6, 7, 8]}
+    with monkeypatch.context() as patch:
+        patch.setattr(store.hub, "publish", lambda changes: None)
+        store.put(b"c")
+        store.put(b"c")
+        store.do(rpc_pb2.CompactionRequest(revision=10))
+    store.hub.replaced()
+    responses = client.drain()
+    assert {r.watch_id for r in responses if r.canceled and r.compact_revision == 10} == {0, 1, 2, 3}
+
+
+def test_the_tombstone_at_the_compacted_revision_is_still_seen(store: Store, client: Client) -> None:
+    store.put(b"a")
+    store.delete(b"a")
+    store.do(rpc_pb2.CompactionRequest(revision=3))
+    while store.machine.mvcc.collectable:
+        store.machine.mvcc.collect()
+    client.watch(b"a", start_revision=3)
+    assert client.events() == [("DELETE", b"a", 3)]
+
+
+def test_a_long_quiet_watch_is_not_cancelled_by_a_compaction(store: Store, client: Client, monkeypatch) -> None:
+    monkeypatch.setattr(watch, "PENDING_CHANGES", 2)
+    client.watch(b"a")
+    client.drain()
+    for _ in range(5):
+        store.put(b"b")
+    store.do(rpc_pb2.CompactionRequest(revision=6))
+    for _ in range(4):
+        store.put(b"a")
+    assert [revision for _, _, revision in client.events()] == [7, 8, 9, 10]
+
+
 def test_quiet_watchers_that_asked_for_it_hear_of_progress(store: Store, client: Client) -> None:
     client.watch(b"a", progress_notify=True)
     client.watch(b"b", progress_notify=True)
@@ -178,12 +271,25 @@ def test_fragments_split_a_revision_and_say_so(store: Store, client: Client) -> 
     client.watch(b"a", b"\0", fragment=True)
     client.watch(b"a", b"\0")
     client.drain()
-    big = b"x" * (watch.FRAGMENT_BYTES // 2)
+    big = b"x" * (watch.FRAGMENT_BYTES // 2 - 2)
     ops = [rpc_pb2.RequestOp(request_put=rpc_pb2.PutRequest(key=b"a%d" % i, value=big)) for i in range(5)]
     store.do(rpc_pb2.TxnRequest(success=ops))
     responses = client.drain()
     assert [(len(r.events), r.fragment) for r in responses if r.watch_id == 0] == [(2, True), (2, True), (1, False)]
     assert [(len(r.events), r.fragment) for r in responses if r.watch_id == 1] == [(5, False)]
+
+
+def test_fragments_count_previous_values_and_keys(store: Store, client: Client) -> None:
+    client.watch(b"a", b"\0", fragment=True, prev_kv=True)
+    client.drain()
+    big = b"x" * (watch.FRAGMENT_BYTES // 3)
+    ops = [rpc_pb2.RequestOp(request_put=rpc_pb2.PutRequest(key=b"a%d" % i, value=big)) for i in range(3)]
+    store.do(rpc_pb2.TxnRequest(success=ops))
+    client.drain()
+    store.do(rpc_pb2.TxnRequest(success=ops))
+    responses = client.drain()
+    assert [(len(r.events), r.fragment) for r in responses] == [(1, True), (1, True), (1, False)]
+    assert max(r.ByteSize() for r in responses) <= watch.FRAGMENT_BYTES
 
 
 def test_a_slow_watcher_holds_little_and_misses_nothing(store: Store, client: Client, monkeypatch) -> None:

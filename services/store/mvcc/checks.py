@@ -8,6 +8,7 @@ from navarch.services.store.errors import (
     DUPLICATE_KEY,
     EMPTY_KEY,
     INVALID_SORT_OPTION,
+    KEY_NOT_FOUND,
     LEASE_PROVIDED,
     TOO_MANY_OPS,
     VALUE_PROVIDED,
@@ -65,6 +66,8 @@ def _check_ops(request: TxnRequest, max_ops: int) -> None:
                 check_delete(op.request_delete_range)
             case "request_txn":
                 _check_ops(op.request_txn, max_ops - count)
+            case None:
+                raise KEY_NOT_FOUND()
 
 
 @dataclass(slots=True)

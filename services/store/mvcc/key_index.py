@@ -182,7 +182,7 @@ class KeyIndex:
         """Whether a compaction at `main` still has something to drop."""
         return any(due and due[0][0] <= main for due in (self._superseded, self._buried))
 
-    def ordered(self) -> Iterator[tuple[bytes, KeyHistory]]:
-        """All keys with their histories, in key order."""
-        for key in self._keys:
+    def ordered(self, after: bytes = b"") -> Iterator[tuple[bytes, KeyHistory]]:
+        """All keys behind one with their histories, in key order."""
+        for key in self._keys.irange(after, None, (False, False)):
             yield key, self.histories[key]

@@ -4,7 +4,6 @@ A record is the serialized `mvccpb.KeyValue` of a write; a tombstone's holds onl
 current revision is that of the last transaction that changed something; a fresh store is at 1, as etcd's.
 """
 
-import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -12,10 +11,11 @@ from navarch.protos.etcd.kv_pb2 import KeyValue
 from navarch.services.store.backend import Backend
 from navarch.services.store.errors import COMPACTED, FUTURE_REVISION
 from navarch.services.store.lease import Lessor
+from navarch.services.store.mvcc.hashing import HistoryHash
 from navarch.services.store.mvcc.key_index import KeyIndex
-from navarch.services.store.mvcc.revision import TOMBSTONE, first_of, last_of, main_of, pack, to_bytes
+from navarch.services.store.mvcc.revision import TOMBSTONE, first_of, last_of, main_of, pack
 
-_COMPACTED_AT = b"compacted"
+COMPACTED_AT = b"compacted"
 COLLECT_BATCH = 1000
 
 
@@ -48,13 +48,13 @@ class MvccStore:
         self._load()
 
     def _load(self) -> None:
-        compacted_at = self._backend.get_value(_COMPACTED_AT)
+        compacted_at = self._backend.get_value(COMPACTED_AT)
         if compacted_at is not None:
             self.compact_revision = int(compacted_at)
         leases: dict[bytes, int] = {}
-        kv = KeyValue()
         for packed, record in self._backend.scan(0, last_of(1 << 63)):
-            kv.ParseFromString(record)
+            # Not one message for all: it would keep the memory of all that was parsed into it.
+            kv = KeyValue.FromString(record)
             self.index.restore(kv.key, packed, kv.create_revision, kv.version)
             leases[kv.key] = kv.lease
             self.revision = main_of(packed)
@@ -64,6 +64,11 @@ class MvccStore:
             # A lease may have been revoked by an entry whose deletions are there, too; then it is unknown.
             if lease and self._lessor.get(lease) is not None:
                 self._lessor.attach(key, lease)
+
+    def become(self, other: "MvccStore", lessor: Lessor) -> None:
+        """Take the place of a store loaded from what our backend holds by now."""
+        self._lessor = lessor
+        self.index, self.revision, self.compact_revision = other.index, other.revision, other.compact_revision
 
     def check_revision(self, asked: int, current: int) -> int:
         """The main revision to read at for one asked for (0 or less: the current). Raises EtcdError."""
@@ -115,7 +120,15 @@ class MvccStore:
         if main > self.revision:
             raise FUTURE_REVISION()
         self.compact_revision = main
-        self._backend.put_value(_COMPACTED_AT, str(main).encode())
+        self._backend.put_value(COMPACTED_AT, str(main).encode())
+
+    def skip_revisions(self, number: int) -> None:
+        """Begin anew that much later: nobody who has seen a revision beyond the current one meets another like it.
+
+        History ends here, so that whoever watches from an earlier revision is told to read all anew.
+        """
+        self.revision += number
+        self.compact(self.revision)
 
     @property
     def collectable(self) -> bool:
@@ -127,17 +140,16 @@ class MvccStore:
         for packed in self.index.collect(self.compact_revision, limit):
             self._backend.delete(packed)
 
+    def record(self, packed: int) -> bytes:
+        """What is stored of a revision. Raises CorruptionError."""
+        return self._backend.get(packed)
+
     def hash_at(self, main: int) -> int:
-        """A checksum over all that is retained up to a revision, the same however far `collect` has come."""
-        checksum = 0
-        for _, history in self.index.ordered():
-            visible = history.at(self.compact_revision)
-            for packed in history.revisions:
-                if main_of(packed) > main:
-                    break
-                if main_of(packed) > self.compact_revision or packed == visible:
-                    checksum = zlib.crc32(self._backend.get(packed), zlib.crc32(to_bytes(packed), checksum))
-        return checksum
+        """A checksum over all that is retained up to a revision, at once; see HistoryHash."""
+        history = HistoryHash(self, main)
+        while not history.advance():
+            pass
+        return history.value
 
 
 class WriteTxn:

@@ -1,6 +1,6 @@
 """The log's memory: entries, term and vote; appended in memory, durable after a flush.
 
-`add`, `cut` and `vote` only note records. `take` hands the noted ones out as one payload, `write` makes it
+`add`, `reset` and `vote` only note records. `take` hands the noted ones out as one payload, `write` makes it
 durable (blocking: called in a thread), `done` tells how far the log is durable now. Nothing may be
 acknowledged, applied or sent that lies beyond `durable_index`. A write that failed once fails for ever: what
 an operating system says about a later fsync of the same pages is worth nothing.
@@ -15,7 +15,7 @@ from navarch.services.store.errors import CorruptionError
 from navarch.services.store.replication.segments import Segment, SegmentWriter
 
 _RECORD = struct.Struct("<BxxxIQQ")
-_ENTRY, _VOTE, _CUT = 1, 2, 3
+_ENTRY, _VOTE, _CUT, _RESET = 1, 2, 3, 4
 
 # A command with its index and term.
 LogEntry = tuple[bytes, int, int]
@@ -39,6 +39,8 @@ class Journal:
         self.term = 0
         self.voted_for = ""
         self.durable_index = 0
+        # How much of what the batch under way carries will still be in the log once it is written.
+        self._taken_index = 0
 
     def open(self) -> None:
         """Recover from the files. Raises CorruptionError, OSError."""
@@ -51,6 +53,9 @@ class Journal:
                 self.term, self.voted_for = term, body.decode()
             elif kind == _CUT:
                 self._cut(index)
+            elif kind == _RESET:
+                self._entries = [(body, index, term)]
+                segment.last_index = index
             elif self._entries and index != self.last_index + 1:
                 raise CorruptionError(f"{segment.path}: entry {index} follows entry {self.last_index}")
             else:
@@ -78,16 +83,53 @@ class Journal:
         return bool(self._noted)
 
     def add(self, command: bytes, index: int, term: int) -> None:
-        """Append an entry."""
+        """Append an entry. One that is there already stays, with all that follows; another in its place goes, likewise.
+
+        That is Raft's rule for followers: only a conflict cuts the log (figure 2, AppendEntries 3 and 4).
+        """
+        if index <= self.last_index:
+            if self.term_at(index) == term:
+                return
+            self.cut(index)
         self._entries.append((command, index, term))
         self._noted.append(_RECORD.pack(_ENTRY, len(command), index, term))
         self._noted.append(command)
 
+    def term_at(self, index: int) -> int:
+        """The term of an entry, 0 when it is not (or no longer) here."""
+        position = index - self.first_index
+        return self._entries[position][2] if self._entries and 0 <= position < len(self._entries) else 0
+
+    def between(self, begin: int, end: int) -> list[LogEntry]:
+        """The entries with begin <= index < end that are here."""
+        first = self.first_index
+        return self._entries[max(0, begin - first) : max(0, end - first)]
+
+    def read(self, begin: int, limit_bytes: int) -> list[LogEntry]:
+        """Entries from an index on, at least one if there is one, as many as fit."""
+        size = 0
+        for end in range(begin, self.last_index + 1):
+            size += len(self._entries[end - self.first_index][0])
+            if size > limit_bytes and end > begin:
+                return self.between(begin, end)
+        return self.between(begin, self.last_index + 1)
+
     def cut(self, index: int) -> None:
         """Drop the entries from an index on: they conflict with the leader's."""
         self._cut(index)
-        self.durable_index = min(self.durable_index, self.last_index)
+        self._lower(index - 1)
         self._noted.append(_RECORD.pack(_CUT, 0, index, 0))
+
+    def reset(self, command: bytes, index: int, term: int) -> None:
+        """Begin anew with one entry: what came before it is in a snapshot."""
+        self._entries = [(command, index, term)]
+        self._lower(0)
+        self._noted += (_RECORD.pack(_RESET, len(command), index, term), command)
+
+    def _lower(self, index: int) -> None:
+        """Nothing above an index is durable any more, whatever the batch under way carries."""
+        self.durable_index = min(self.durable_index, index)
+        self._taken_index = min(self._taken_index, index)
 
     def _cut(self, index: int) -> None:
         if self._entries:
@@ -108,6 +150,7 @@ class Journal:
         header = self._vote_record() if self._writer.needs_segment else b""
         batch = Batch(header + b"".join(self._noted), self.last_index)
         self._noted.clear()
+        self._taken_index = batch.last_index
         return batch
 
     def write(self, batch: Batch) -> None:
@@ -122,7 +165,7 @@ class Journal:
 
     def done(self, batch: Batch) -> None:
         """A batch was written."""
-        self.durable_index = min(batch.last_index, self.last_index)
+        self.durable_index = max(self.durable_index, self._taken_index)
 
     def flush(self) -> None:
         """Take, write and done in one, where blocking does not matter."""
@@ -131,11 +174,18 @@ class Journal:
             self.write(batch)
             self.done(batch)
 
-    def release(self, index: int, keep: int) -> None:
-        """Forget entries up to an index, except the last `keep` of them. Not while a write is under way."""
-        first = max(self.first_index, index - keep)
-        del self._entries[: first - self.first_index]
-        self._writer.drop_before(first)
+    def release(self, index: int, keep: int, keep_bytes: int) -> None:
+        """Forget entries up to an index, except the last `keep` of them or as many as fit into `keep_bytes`.
+
+        Not while a write is under way.
+        """
+        first = index + 1
+        while first > self.first_index and index - first < keep and keep_bytes > 0:
+            first -= 1
+            keep_bytes -= len(self._entries[first - self.first_index][0])
+        if first > self.first_index:
+            del self._entries[: min(first, self.last_index) - self.first_index]
+            self._writer.drop_before(self.first_index)
 
     def close(self) -> None:
         """Release the file; what was not flushed is lost. Idempotent."""

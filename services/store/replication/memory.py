@@ -1,6 +1,6 @@
 """A log without a disk, for fixtures: a proposal is applied at once, in the caller's turn of the loop."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from google.protobuf.message import Message
 
@@ -11,20 +11,22 @@ from navarch.services.store.replication.log import Entry, LogStatus, Member, Sta
 class MemoryLog:
     """A ReplicatedLog of one member that forgets everything with the process."""
 
-    def __init__(self, member: Member, machine: StateMachine) -> None:
-        self._member = member
+    def __init__(self, member_id: int, machine: StateMachine) -> None:
+        self._member_id = member_id
         self._machine = machine
         self._running = False
+        self.on_role: Callable[[], None] = lambda: None
 
     async def start(self) -> None:
         """See ReplicatedLog."""
         self._running = True
+        self.on_role()
 
     async def stop(self) -> None:
         """See ReplicatedLog."""
         self._running = False
 
-    async def propose(self, command: bytes) -> Message:
+    async def propose(self, command: bytes, *, membership: bool = False) -> Message:
         """See ReplicatedLog."""
         if not self._running:
             raise STOPPED()
@@ -48,15 +50,27 @@ class MemoryLog:
     def status(self) -> LogStatus:
         """See ReplicatedLog."""
         index = self._machine.applied_index
-        return LogStatus(self._member.id, self._member.id if self._running else 0, 1, index, index, index)
+        leader_id = self._member_id if self._running else 0
+        return LogStatus(self._member_id, leader_id, 1, index, index, index)
 
     def members(self) -> Sequence[Member]:
         """See ReplicatedLog."""
-        return (self._member,)
+        return tuple(self._machine.members.values())
+
+    def members_changed(self) -> None:
+        """See ReplicatedLog."""
+
+    def match_index(self, member_id: int) -> int:
+        """See ReplicatedLog."""
+        return self._machine.applied_index if member_id == self._member_id else 0
+
+    def silent_s(self, member_id: int) -> float:
+        """See ReplicatedLog."""
+        return 0.0
 
     async def transfer(self, member_id: int) -> None:
         """See ReplicatedLog."""
-        if member_id != self._member.id:
+        if member_id not in (0, self._member_id):
             raise BAD_LEADER_TRANSFEREE()
 
     def release(self, index: int) -> None:

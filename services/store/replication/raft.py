@@ -1,12 +1,8 @@
-"""The log on pysyncobj, driven by events: the only module that knows pysyncobj.
+"""The log on Raft: drives a `RaftNode` with the clock, the journal's disk and the network.
 
-What it takes from pysyncobj is the protocol (terms, elections, commitment); what it replaces, by overriding the
-members named in docs/store.md, is everything that touches disk, time or bytes: the journal, the application of
-commands (no pickle), log compaction, the poller. CI compares the installed source with the reviewed one.
-
-One turn of the loop: a tick commits and applies what the last flush made durable and appends what was proposed
-since; one flush makes that durable; and so on until nothing is left. So a lone proposal costs one flush and no
-waiting, and under load each flush carries everything that arrived during the one before.
+One pump: a step of the node after anything has happened, then its messages leave and its batch is flushed, and the
+next step follows the flush. So a lone proposal costs one flush and no waiting, and under load each flush and each
+message carries everything that arrived meanwhile. Nothing ticks but heartbeats and election deadlines.
 """
 
 import asyncio
@@ -17,162 +13,107 @@ from functools import partial
 from typing import Any
 
 from google.protobuf.message import Message
-from pysyncobj import FAIL_REASON, SyncObj, SyncObjConf
-from pysyncobj.node import Node
-from pysyncobj.syncobj import _COMMAND_TYPE
-from pysyncobj.transport import Transport
+from grpc import StatusCode
 
+from navarch.protos.navarch import store_pb2
+from navarch.services.base.clock import Clock
 from navarch.services.base.log import get_logger
 from navarch.services.base.tasks import TaskOwner
 from navarch.services.store.errors import (
-    BAD_LEADER_TRANSFEREE,
     LEADER_CHANGED,
     NO_LEADER,
     STOPPED,
     TIMEOUT,
     TOO_MANY_REQUESTS,
     CorruptionError,
+    EtcdError,
+    Refusal,
 )
-from navarch.services.store.replication.journal import Journal, LogEntry
-from navarch.services.store.replication.log import Entry, LogStatus, Member, Outcome, StateMachine
+from navarch.services.store.replication.journal import Batch, Journal
+from navarch.services.store.replication.log import LogStatus, Member, Outcome, StateMachine
+from navarch.services.store.replication.node import NO_OP, Outgoing, Proposal, RaftNode, Timing
+from navarch.services.store.replication.transport import SnapshotFile, Snapshots, Transport
 
-# etcd's bounds: requests under way, and five seconds plus two election timeouts for each.
+# etcd's bound on requests under way.
 MAX_PENDING = 5000
-PROPOSE_TIMEOUT_S = 7.0
-# Entries kept in memory behind the released index, so that a follower a little behind needs no snapshot.
+# How long a proposal or read may wait: for a leader, a majority, the disk. An election takes a second or two.
+REQUEST_TIMEOUT_S = 4.0
+# Kept in memory behind the released index, so that a follower that was away for a moment needs no snapshot.
 KEEP_ENTRIES = 1000
+KEEP_BYTES = 32 << 20
+# How long entries are kept for a follower that says nothing, and how many for one that is slow.
+PATIENCE_S = 2.0
+SLOW_ENTRIES = 100_000
+# A disk that flushes within this time is flushed by the event loop itself: a thread costs as much.
+QUICK_FLUSH_S = 0.0005
 
-_REFUSALS = {
-    FAIL_REASON.QUEUE_FULL: TOO_MANY_REQUESTS,
-    FAIL_REASON.MISSING_LEADER: NO_LEADER,
-}
 _log = get_logger("store")
-
-
-class _JournalView:
-    """Our journal under the names by which pysyncobj calls one; positions count from the oldest entry."""
-
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
-        self.add = journal.add
-        self.setCurrentTerm = journal.vote
-
-    def __len__(self) -> int:
-        return len(self._journal.entries)
-
-    def __getitem__(self, position: Any) -> Any:
-        return self._journal.entries[position]
-
-    def deleteEntriesFrom(self, position: int) -> None:
-        self._journal.cut(self._journal.first_index + position)
-
-    def setRaftCommitIndex(self, index: int) -> None:
-        """Not kept: a leader finds it again, a follower is told."""
-
-    def onOneSecondTimer(self) -> None:
-        """Nothing is deferred."""
-
-    def _destroy(self) -> None:
-        self._journal.close()
-
-
-class _NoPeers(Transport):  # type: ignore[misc]
-    """The transport of a single member."""
-
-    def __init__(self) -> None:
-        super().__init__(None, None, ())
-
-
-class _NoSockets:
-    """In place of pysyncobj's poller, whose place is taken by the event loop."""
-
-    def poll(self, timeout: float) -> None:
-        """Nothing to poll."""
-
-
-class _RaftNode(SyncObj):  # type: ignore[misc]
-    """pysyncobj with our journal and state machine; see docs/store.md for each override."""
-
-    def __init__(self, member: Member, journal: Journal, machine: StateMachine, rng: random.Random) -> None:
-        self._rng = rng
-        self._journal = journal
-        self._machine = machine
-        conf = SyncObjConf(autoTick=False, commandsQueueSize=MAX_PENDING, dynamicMembershipChange=False)
-        super().__init__(Node(f"{member.id:x}"), (), conf, transport=_NoPeers())
-        # The constructor has made a journal of its own, in memory and empty; ours replaces it with what follows.
-        self._poller = _NoSockets()
-        self._SyncObj__raftLog = _JournalView(journal)
-        if not journal.entries:
-            journal.add(bytes([_COMMAND_TYPE.NO_OP]), 1, 0)
-        self._SyncObj__raftCurrentTerm = max(journal.term, journal.entries[-1][2])
-        self._SyncObj__votedForNodeId = journal.voted_for or None
-        self._SyncObj__raftLastApplied = self._SyncObj__raftCommitIndex = max(1, machine.applied_index)
-
-    def campaign(self) -> None:
-        """Stand for election at the next tick."""
-        self._SyncObj__raftElectionDeadline = 0.0
-
-    def propose(self, command: bytes, answer: Callable[[Outcome, int], None]) -> None:
-        """Queue a command for the next tick."""
-        self._applyCommand(command, answer, _COMMAND_TYPE.REGULAR)
-
-    def _SyncObj__generateRaftTimeout(self) -> float:
-        conf = self.conf
-        return self._rng.uniform(conf.raftMinTimeout, conf.raftMaxTimeout)
-
-    def _SyncObj__applyLogEntries(self) -> bool:
-        # Commitment counts this member's own copy, so nothing above its durable index may count yet.
-        last = min(self.raftCommitIndex, self._journal.durable_index)
-        begin = self.raftLastApplied + 1
-        if last < begin:
-            return False
-        offset = begin - self._journal.first_index
-        entries = self._journal.entries[offset : offset + last - begin + 1]
-        outcomes = self._machine.apply([_committed(entry) for entry in entries])
-        self._SyncObj__raftLastApplied = last
-        waiting = self._SyncObj__commandsWaitingCommit
-        for (_, index, term), outcome in zip(entries, outcomes, strict=True):
-            for proposed_term, answer in waiting.pop(index, ()):
-                answer(outcome, FAIL_REASON.SUCCESS if proposed_term == term else FAIL_REASON.DISCARDED)
-        return False
-
-    def _SyncObj__doApplyCommand(self, command: bytes) -> None:
-        raise AssertionError("commands are applied in batches")
-
-    def _SyncObj__tryLogCompaction(self) -> None:
-        """The state machine is its own snapshot; `RaftLog.release` shortens the journal."""
-
-
-def _committed(entry: LogEntry) -> Entry:
-    command, index, term = entry
-    return Entry(index, term, command[1:] if command[0] == _COMMAND_TYPE.REGULAR else b"")
 
 
 class RaftLog:
     """A ReplicatedLog on disk. A failed write stops it for good: the process must start anew."""
 
-    def __init__(self, member: Member, machine: StateMachine, journal: Journal, rng: random.Random) -> None:
-        self._member = member
+    def __init__(
+        self,
+        member_id: int,
+        machine: StateMachine,
+        journal: Journal,
+        rng: random.Random,
+        clock: Clock,
+        transport: Transport,
+        snapshots: Snapshots,
+        timing: Timing | None = None,
+        installed: tuple[int, int] | None = None,
+    ) -> None:
+        self.on_role: Callable[[], None] = lambda: None
+        self.timing = timing or Timing()
+        self._member_id = member_id
         self._machine = machine
         self._journal = journal
         self._rng = rng
-        self._node: _RaftNode | None = None
+        self._clock = clock
+        self._transport = transport
+        self._snapshots = snapshots
+        # Index and term of a snapshot that the state is, where the journal may not know of it.
+        self._installed = installed
+        self._node: RaftNode | None = None
         self._stopped = False
-        self._wake = asyncio.Event()
+        self._pump_due = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
         self._waiting: set[asyncio.Future[Message]] = set()
+        # Proposals that ended without an answer.
+        self._failed = 0
+        self._reading: set[asyncio.Future[int]] = set()
         self._release_to = 0
+        # Peers that a snapshot is on its way to, and the index it ends with.
+        self._sending: dict[int, int] = {}
+        self._flushing: asyncio.Future[None] | None = None
+        # How long a flush takes, on average over the last few.
+        self._flush_s = 1.0
+        self._durable_waits: list[tuple[int, asyncio.Future[None]]] = []
+        self._role = (0, 0)
+        self._members: object = None
         self._tasks = TaskOwner()
         self._flusher = ThreadPoolExecutor(1, thread_name_prefix="journal")
 
     async def start(self) -> None:
         """See ReplicatedLog. Raises CorruptionError when journal and state do not belong together."""
         self._journal.open()
+        if self._installed is not None and self._journal.term_at(self._installed[0]) != self._installed[1]:
+            self._journal.reset(NO_OP, *self._installed)
         self._match(self._machine.applied_index)
-        node = self._node = _RaftNode(self._member, self._journal, self._machine, self._rng)
-        node.campaign()
-        while node.raftLastApplied < self._journal.last_index or not node._isLeader():
-            await self._turn(node)
-        self._tasks.spawn(self._run(node), "raft")
+        node = self._node = RaftNode(
+            self._member_id, self._journal, self._machine, self._rng, self.timing, self._clock.monotonic()
+        )
+        await self._transport.start(self)
+        self._pump()
+        if node.voters == {self._member_id}:
+            while not node.is_leader or node.applied_index < self._journal.last_index:
+                if self._stopped:
+                    raise STOPPED()
+                await asyncio.sleep(0)
+                self._pump()
 
     def _match(self, applied: int) -> None:
         first, last = self._journal.first_index, self._journal.last_index
@@ -183,67 +124,214 @@ class RaftLog:
 
     async def stop(self) -> None:
         """See ReplicatedLog."""
-        await self._tasks.close()
         self._fail()
+        await self._transport.stop()
+        await self._tasks.close()
+        if self._flushing is not None:
+            await asyncio.wait((self._flushing,))
         self._flusher.shutdown()
         self._journal.close()
 
-    async def _run(self, node: _RaftNode) -> None:
-        try:
-            while True:
-                await self._wake.wait()
-                self._wake.clear()
-                while await self._turn(node):
-                    pass
-        except Exception as failure:
-            _log.error("store.log_failed", error=failure)
-            self._fail()
-            raise
+    # The pump.
 
-    async def _turn(self, node: _RaftNode) -> bool:
-        """Tick, then flush what the tick appended; returns whether another turn is due."""
-        node.doTick()
-        if self._release_to:
-            self._journal.release(self._release_to, KEEP_ENTRIES)
-            self._release_to = 0
-        if not self._journal.dirty:
+    def _wake(self) -> None:
+        """Step once all that has happened in this turn of the loop is known."""
+        if not self._pump_due:
+            self._pump_due = True
+            asyncio.get_running_loop().call_soon(self._pump)
+
+    def _pump(self) -> None:
+        """Step, send and flush until nothing is left to do."""
+        self._pump_due = False
+        node = self._node
+        if node is None or self._stopped:
+            return
+        try:
+            while self._turn(node):
+                pass
+        except Exception as failure:
+            self._die(failure)
+            return
+        self._notice(node)
+        self._schedule(node)
+
+    def _turn(self, node: RaftNode) -> bool:
+        """One step; returns whether another is due at once."""
+        now = self._clock.monotonic()
+        ready = node.step(now)
+        self._send(ready.messages)
+        if ready.batch is None:
+            self._release(node)
             return False
-        batch = self._journal.take()
-        await asyncio.get_running_loop().run_in_executor(self._flusher, self._journal.write, batch)
-        self._journal.done(batch)
+        if ready.messages or self._flush_s > QUICK_FLUSH_S:
+            # Messages are on their way to followers meanwhile, which they would not be while this loop is held up.
+            self._flush_in_thread(node, ready.batch, ready.after)
+            return False
+        self._journal.write(ready.batch)
+        self._flushed(node, ready.batch, ready.after, now)
         return True
+
+    def _flush_in_thread(self, node: RaftNode, batch: Batch, after: list[Outgoing]) -> None:
+        begin = self._clock.monotonic()
+        self._flushing = asyncio.get_running_loop().run_in_executor(self._flusher, self._journal.write, batch)
+
+        def flushed(flush: "asyncio.Future[None]") -> None:
+            self._flushing = None
+            if flush.cancelled():
+                return
+            if (failure := flush.exception()) is not None:
+                self._die(failure)
+                return
+            self._flushed(node, batch, after, begin)
+            self._pump()
+
+        self._flushing.add_done_callback(flushed)
+
+    def _flushed(self, node: RaftNode, batch: Batch, after: list[Outgoing], begin: float) -> None:
+        now = self._clock.monotonic()
+        self._flush_s += (now - begin - self._flush_s) / 8
+        node.written(batch, now)
+        self._send(after)
+        for wait in [wait for wait in self._durable_waits if wait[0] <= self._journal.durable_index]:
+            self._durable_waits.remove(wait)
+            wait[1].set_result(None)
+
+    def _send(self, messages: list[Outgoing]) -> None:
+        for peer, message in messages:
+            self._transport.send(peer, message)
+
+    def _notice(self, node: RaftNode) -> None:
+        """What others have to know: members, the leader, who needs a snapshot."""
+        if self._machine.members is not self._members:
+            self._members = self._machine.members
+            self._transport.set_peers(
+                {member.id: member.peer_urls for member in self.members() if member.id != self._member_id}
+            )
+        if (role := (node.term, node.leader_id)) != self._role:
+            self._role = role
+            _log.info("store.leader", term=node.term, leader=f"{node.leader_id:x}", member=f"{self._member_id:x}")
+            self.on_role()
+        for peer in node.wants_snapshot - self._sending.keys():
+            self._sending[peer] = node.applied_index
+            self._tasks.spawn(self._send_snapshot(node, peer), "snapshot")
+
+    def _schedule(self, node: RaftNode) -> None:
+        due = node.deadline()
+        if self._timer is not None:
+            # An earlier timer finds nothing due and sets the next; cheaper than a new one for each heartbeat.
+            if self._timer_at <= due:
+                return
+            self._timer.cancel()
+            self._timer = None
+        if due == float("inf"):
+            return
+        self._timer_at = due
+        wait_s = max(0.0, due - self._clock.monotonic()) + 0.001
+        self._timer = asyncio.get_running_loop().call_later(wait_s, self._timed_out)
+
+    def _timed_out(self) -> None:
+        self._timer = None
+        self._pump()
+
+    def _die(self, failure: BaseException) -> None:
+        _log.error("store.log_failed", error=failure)
+        self._fail()
+        self._tasks.spawn(_raise(failure), "raft")
 
     def _fail(self) -> None:
         self._stopped = True
-        for future in self._waiting:
+        if self._timer is not None:
+            self._timer.cancel()
+        waiting: list[asyncio.Future[Any]] = [
+            *self._waiting,
+            *self._reading,
+            *(wait for _, wait in self._durable_waits),
+        ]
+        for future in waiting:
             if not future.done():
                 future.set_exception(STOPPED())
 
-    async def propose(self, command: bytes) -> Message:
+    # Receiver: what the transport reports.
+
+    def received(self, sender: int, messages: Sequence[store_pb2.RaftMessage]) -> None:
+        """See Receiver."""
+        node = self._node
+        if node is None or self._stopped:
+            return
+        now = self._clock.monotonic()
+        try:
+            for message in messages:
+                node.receive(sender, message, now)
+        except Exception as failure:
+            self._die(failure)
+            return
+        self._pump()
+
+    def connected(self, peer: int) -> None:
+        """See Receiver."""
+        if self._node is not None:
+            self._node.connected(peer, self._clock.monotonic())
+            self._wake()
+
+    def disconnected(self, peer: int) -> None:
+        """See Receiver."""
+        if self._node is not None:
+            self._node.disconnected(peer, self._clock.monotonic())
+            self._wake()
+
+    # What the store asks for.
+
+    async def propose(self, command: bytes, *, membership: bool = False) -> Message:
         """See ReplicatedLog."""
-        if self._node is None or self._stopped:
-            raise STOPPED()
+        node = self._running()
         if len(self._waiting) >= MAX_PENDING:
             raise TOO_MANY_REQUESTS()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Message] = loop.create_future()
+        proposal = Proposal(command, membership, partial(_answer, future))
         self._waiting.add(future)
-        self._node.propose(command, partial(_answer, future))
-        self._wake.set()
-        timer = loop.call_later(PROPOSE_TIMEOUT_S, _expire, future)
+        node.propose(proposal)
+        self._wake()
+        timer = loop.call_later(REQUEST_TIMEOUT_S, self._expire, future)
         try:
             return await future
+        except EtcdError as failure:
+            self._failed += failure.code is StatusCode.UNAVAILABLE
+            raise
         finally:
+            proposal.abandoned = True
             timer.cancel()
             self._waiting.discard(future)
 
     async def read_index(self) -> int:
-        """See ReplicatedLog. A single member has nobody to ask: what it acknowledged, it has applied."""
+        """See ReplicatedLog."""
+        node = self._running()
+        if len(self._reading) >= MAX_PENDING:
+            raise TOO_MANY_REQUESTS()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[int] = loop.create_future()
+        self._reading.add(future)
+        answer = partial(_resolve, future)
+        node.read_index(answer)
+        self._wake()
+        timer = loop.call_later(REQUEST_TIMEOUT_S, self._expire, future)
+        try:
+            return await future
+        finally:
+            timer.cancel()
+            self._reading.discard(future)
+            if future.cancelled() or future.exception() is not None:
+                node.forget_read(answer)
+
+    def _expire(self, future: "asyncio.Future[Message] | asyncio.Future[int]") -> None:
+        if not future.done():
+            has_leader = self._node is not None and self._node.leader_id
+            future.set_exception(TIMEOUT() if has_leader else NO_LEADER())
+
+    def _running(self) -> RaftNode:
         if self._node is None or self._stopped:
             raise STOPPED()
-        if not self._node._isLeader():
-            raise NO_LEADER()
-        return self._machine.applied_index
+        return self._node
 
     @property
     def term(self) -> int:
@@ -254,43 +342,129 @@ class RaftLog:
         """See ReplicatedLog."""
         node = self._node
         if node is None:
-            return LogStatus(self._member.id, 0, self._journal.term, 0, 0, self._machine.applied_index)
-        leader_id = self._member.id if node._isLeader() and not self._stopped else 0
+            return LogStatus(self._member_id, 0, self._journal.term, 0, 0, self._machine.applied_index)
+        leader_id = 0 if self._stopped else node.leader_id
         return LogStatus(
-            self._member.id,
+            self._member_id,
             leader_id,
-            node.raftCurrentTerm,
-            self._journal.last_index,
-            node.raftCommitIndex,
-            node.raftLastApplied,
+            node.term,
+            node.last_index,
+            node.commit_index,
+            node.applied_index,
+            len(self._waiting),
+            self._failed,
         )
 
     def members(self) -> Sequence[Member]:
         """See ReplicatedLog."""
-        return (self._member,)
+        return tuple(self._machine.members.values())
+
+    def members_changed(self) -> None:
+        """See ReplicatedLog."""
+        if self._node is not None and not self._stopped:
+            self._node.members_changed(self._clock.monotonic())
+            self._wake()
+
+    def match_index(self, member_id: int) -> int:
+        """How far a member has the log, as the leader knows; 0 elsewhere."""
+        return self._node.match_index(member_id) if self._node is not None else 0
+
+    def silent_s(self, member_id: int) -> float:
+        """How long the leader has not heard from a member."""
+        return self._node.silent_s(member_id, self._clock.monotonic()) if self._node is not None else 0.0
 
     async def transfer(self, member_id: int) -> None:
-        """See ReplicatedLog."""
-        if member_id != self._member.id:
-            raise BAD_LEADER_TRANSFEREE()
+        """See ReplicatedLog; 0 stands for the member that is nearest."""
+        node = self._running()
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def answer(refusal: Refusal | None) -> None:
+            if not future.done():
+                if refusal is None:
+                    future.set_result(None)
+                else:
+                    future.set_exception(refusal())
+
+        node.transfer(member_id, answer, self._clock.monotonic())
+        self._wake()
+        await future
 
     def release(self, index: int) -> None:
-        """See ReplicatedLog; happens in the log's next turn, when no write is under way."""
+        """See ReplicatedLog; happens in the log's next turn without a write under way."""
         self._release_to = index
-        self._wake.set()
+        self._wake()
+
+    def _release(self, node: RaftNode) -> None:
+        if not self._release_to or self._flushing is not None:
+            return
+        now, self_id = self._clock.monotonic(), self._member_id
+        index = min(self._release_to, *self._sending.values(), node.applied_index)
+        if node.is_leader:
+            behind = [
+                node.match_index(peer)
+                for peer in (node.voters | node.learners) - {self_id}
+                if node.silent_s(peer, now) < PATIENCE_S
+            ]
+            index = min(index, max(min(behind, default=index), index - SLOW_ENTRIES))
+        self._journal.release(index, KEEP_ENTRIES, KEEP_BYTES)
+        self._release_to = 0
+
+    # Snapshots.
+
+    async def _send_snapshot(self, node: RaftNode, peer: int) -> None:
+        """Bring a peer to where the log can take over; if that fails, the node asks again."""
+        try:
+            snapshot = await self._snapshots.make()
+            self._sending[peer] = snapshot.last_index
+            from navarch.services.store.replication.snapshots import SnapshotSender
+
+            if await SnapshotSender(self._transport, self._clock).send(peer, snapshot, node.term):
+                node.snapshot_sent(peer, snapshot.last_index, self._clock.monotonic())
+        except OSError as failure:
+            _log.warning("store.snapshot_not_made", peer=f"{peer:x}", error=failure)
+        finally:
+            node.wants_snapshot.discard(peer)
+            del self._sending[peer]
+        self._wake()
+
+    async def install(self, snapshot: SnapshotFile) -> None:
+        """Replace the state by a verified snapshot, unless it is newer. Raises CorruptionError, OSError."""
+        node = self._running()
+        node.pause()
+        try:
+            if snapshot.last_index <= node.applied_index:
+                return
+            await self._snapshots.install(snapshot)
+            node.installed(snapshot.last_index, snapshot.last_term, self._clock.monotonic())
+        finally:
+            node.resume()
+        await self._durable(snapshot.last_index)
+
+    async def _durable(self, index: int) -> None:
+        """Wait until the journal is on disk up to an index."""
+        durable = asyncio.get_running_loop().create_future()
+        self._durable_waits.append((index, durable))
+        self._wake()
+        await durable
 
 
-def _expire(future: asyncio.Future[Message]) -> None:
+async def _raise(failure: BaseException) -> None:
+    raise failure
+
+
+def _resolve(future: "asyncio.Future[int]", index: int) -> None:
     if not future.done():
-        future.set_exception(TIMEOUT())
+        future.set_result(index)
 
 
-def _answer(future: asyncio.Future[Message], outcome: Outcome, reason: int) -> None:
+def _answer(future: asyncio.Future[Message], outcome: Outcome, refusal: Refusal | None) -> None:
     if future.done():
         return
-    if reason != FAIL_REASON.SUCCESS:
-        future.set_exception(_REFUSALS.get(reason, LEADER_CHANGED)())
+    if refusal is not None:
+        future.set_exception(refusal())
     elif isinstance(outcome, Exception):
         future.set_exception(outcome)
     elif outcome is not None:
         future.set_result(outcome)
+    else:
+        future.set_exception(LEADER_CHANGED())

@@ -120,12 +120,21 @@ class SegmentWriter:
         sync_directory(self._directory.parent, self._sync)
         for leftover in self._directory.glob("*.tmp"):
             leftover.unlink()
+        intact = self.read(visit)
+        if self.segments:
+            self._rewrite(self.segments[-1], intact)
+
+    def read(self, visit: Callable[[Segment, bytes], None]) -> bytes:
+        """Hand every payload to `visit` and change nothing; returns what is intact of the last segment.
+
+        Raises CorruptionError, OSError.
+        """
+        intact = b""
         self.segments = self._list()
         for position, segment in enumerate(self.segments):
             data = segment.path.read_bytes()
-            end = self._recover(segment, data, visit, last=position == len(self.segments) - 1)
-            if position == len(self.segments) - 1:
-                self._rewrite(segment, data[:end])
+            intact = data[: self._recover(segment, data, visit, last=position == len(self.segments) - 1)]
+        return intact
 
     def _list(self) -> list[Segment]:
         segments = sorted(

@@ -19,6 +19,7 @@ class KVServicer(rpc_pb2_grpc.KVServicer):
 
     async def Range(self, request: rpc_pb2.RangeRequest, context: Any) -> rpc_pb2.RangeResponse:
         """Read a range of keys."""
+        self._member.leader.check(context)
         checks.check_range(request)
         if not request.serializable:
             await self._member.read_barrier()
@@ -27,16 +28,19 @@ class KVServicer(rpc_pb2_grpc.KVServicer):
 
     async def Put(self, request: rpc_pb2.PutRequest, context: Any) -> rpc_pb2.PutResponse:
         """Set a key."""
+        self._member.leader.check(context)
         checks.check_put(request)
         return await self._member.propose(request, rpc_pb2.PutResponse)
 
     async def DeleteRange(self, request: rpc_pb2.DeleteRangeRequest, context: Any) -> rpc_pb2.DeleteRangeResponse:
         """Delete a range of keys."""
+        self._member.leader.check(context)
         checks.check_delete(request)
         return await self._member.propose(request, rpc_pb2.DeleteRangeResponse)
 
     async def Txn(self, request: rpc_pb2.TxnRequest, context: Any) -> rpc_pb2.TxnResponse:
         """Compare, then read and write atomically."""
+        self._member.leader.check(context)
         checks.check_txn(request, MAX_TXN_OPS)
         if not evaluation.is_read_only(request):
             return await self._member.propose(request, rpc_pb2.TxnResponse)
@@ -47,6 +51,7 @@ class KVServicer(rpc_pb2_grpc.KVServicer):
 
     async def Compact(self, request: rpc_pb2.CompactionRequest, context: Any) -> rpc_pb2.CompactionResponse:
         """Forget history below a revision; with `physical`, return when it is gone."""
+        self._member.leader.check(context)
         response = await self._member.propose(request, rpc_pb2.CompactionResponse)
         if request.physical:
             await self._member.collected()

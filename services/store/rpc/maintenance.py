@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from navarch.protos.etcd import rpc_pb2, rpc_pb2_grpc
-from navarch.services.store.errors import NOT_SUPPORTED
+from navarch.services.store.corruption import hash_history
+from navarch.services.store.errors import BAD_LEADER_TRANSFEREE, NOT_SUPPORTED
 from navarch.services.store.member import StoreMember
 
 # What the member stands in for. kube-apiserver asks for progress on watches only from 3.5.13 on.
@@ -36,6 +37,7 @@ class MaintenanceServicer(rpc_pb2_grpc.MaintenanceServicer):
             raftIndex=status.commit_index,
             raftTerm=status.term,
             raftAppliedIndex=status.applied_index,
+            isLearner=self._member.is_learner,
         )
         if not status.leader_id:
             response.errors.append("etcdserver: no leader")
@@ -60,15 +62,16 @@ class MaintenanceServicer(rpc_pb2_grpc.MaintenanceServicer):
 
     async def Hash(self, request: rpc_pb2.HashRequest, context: Any) -> rpc_pb2.HashResponse:
         """A checksum of all retained history."""
-        mvcc = self._member.machine.mvcc
-        return self._member.answer(rpc_pb2.HashResponse(hash=mvcc.hash_at(mvcc.revision)))
+        history = await hash_history(self._member.machine, 0)
+        return self._member.answer(rpc_pb2.HashResponse(hash=history.value))
 
     async def HashKV(self, request: rpc_pb2.HashKVRequest, context: Any) -> rpc_pb2.HashKVResponse:
         """A checksum of the history up to a revision, to compare members by."""
-        mvcc = self._member.machine.mvcc
-        main = mvcc.check_revision(request.revision, mvcc.revision)
+        history = await hash_history(self._member.machine, request.revision)
         return self._member.answer(
-            rpc_pb2.HashKVResponse(hash=mvcc.hash_at(main), compact_revision=mvcc.compact_revision, hash_revision=main)
+            rpc_pb2.HashKVResponse(
+                hash=history.value, compact_revision=history.compact_revision, hash_revision=history.revision
+            )
         )
 
     async def Snapshot(self, request: rpc_pb2.SnapshotRequest, context: Any) -> AsyncIterator[rpc_pb2.SnapshotResponse]:
@@ -95,6 +98,9 @@ class MaintenanceServicer(rpc_pb2_grpc.MaintenanceServicer):
         raise NOT_SUPPORTED()
 
     async def MoveLeader(self, request: rpc_pb2.MoveLeaderRequest, context: Any) -> rpc_pb2.MoveLeaderResponse:
-        """Hand leadership to another member."""
+        """Hand leadership to another member; only the leader can."""
+        if not request.targetID:
+            # To the log, whichever member is nearest.
+            raise BAD_LEADER_TRANSFEREE()
         await self._member.log.transfer(request.targetID)
         return self._member.answer(rpc_pb2.MoveLeaderResponse())

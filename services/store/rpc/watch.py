@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from navarch.protos.etcd import rpc_pb2, rpc_pb2_grpc
-from navarch.services.store.errors import STOPPED
+from navarch.services.store.errors import NOT_SUPPORTED_FOR_LEARNER, STOPPED
 from navarch.services.store.member import StoreMember
 from navarch.services.store.watch import WatchStream
 
@@ -26,6 +26,8 @@ class WatchServicer(rpc_pb2_grpc.WatchServicer):
         self, request_iterator: AsyncIterator[rpc_pb2.WatchRequest], context: Any
     ) -> None:
         """Serve one stream until either side ends it."""
+        if self._member.is_learner:
+            raise NOT_SUPPORTED_FOR_LEARNER()
         wake = asyncio.Event()
         room = asyncio.Event()
         stream = WatchStream(self._member.watches, wake.set)
@@ -42,6 +44,7 @@ class WatchServicer(rpc_pb2_grpc.WatchServicer):
         self._member.streams.add(wake)
         try:
             while not reader.done() and not self._member.stopping:
+                self._member.leader.check(context)
                 await wake.wait()
                 wake.clear()
                 while stream.has_work:

@@ -1,12 +1,20 @@
-"""An API server on a real store, reached through its real door."""
+"""An API server on a real store, reached through its real door.
 
+By default each test runs on our store in memory and on etcd. NAVARCH_TEST_STORE names others, with commas between:
+memory, navarch1 and navarch3 (members on disk, as processes), etcd.
+"""
+
+import asyncio
+import os
 import socket
 import subprocess
+import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -17,6 +25,9 @@ from navarch.services.base.tls import CertificateAuthority, Credentials
 from navarch.services.client.client import Client
 from navarch.services.store.config import Config as StoreConfig
 from navarch.services.store.service import StoreService
+from navarch.testing.store_cluster import StoreCluster
+
+STORES = os.environ.get("NAVARCH_TEST_STORE", "memory,etcd").split(",")
 
 
 def free_port() -> int:
@@ -52,14 +63,47 @@ class Etcd:
             self._process = None
 
 
+class Members:
+    """Members of our store in processes of their own, looked after by a loop that outlives those of the tests."""
+
+    def __init__(self, directory: Path, size: int) -> None:
+        self._cluster = StoreCluster(directory, size)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="store-cluster")
+        self._thread.start()
+        self._run(self._cluster.__aenter__())
+        self.address = ",".join(member.address for member in self._cluster.members.values())
+
+    def _run(self, work: Coroutine[Any, Any, Any]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(120)
+
+    def kill(self) -> None:
+        self._run(self._cluster.__aexit__(None, None, None))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
 async def call_store(address: str, method: str, request: object) -> None:
-    async with grpc.aio.insecure_channel(address) as channel:
+    async with grpc.aio.insecure_channel(address.partition(",")[0]) as channel:
         await getattr(rpc_pb2_grpc.KVStub(channel), method)(request, wait_for_ready=True, timeout=30)
+
+
+async def empty(address: str) -> None:
+    """Delete all; again, where members on a busy machine have just changed their leader."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                await call_store(address, "DeleteRange", rpc_pb2.DeleteRangeRequest(key=b"\0", range_end=b"\0"))
+                return
+            except grpc.aio.AioRpcError as failure:
+                if failure.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise
 
 
 @dataclass
 class Cluster:
-    """One API server on a store, its authority and an administrator's client."""
+    """One API server on a store, its authority and an administrator's client. store: addresses, commas between."""
 
     authority: CertificateAuthority
     store: str
@@ -93,7 +137,7 @@ async def serve(stack: AsyncExitStack, authority: CertificateAuthority, store: s
     own = authority.issue(
         "kube-apiserver", ["system:masters"], ["localhost"], ["127.0.0.1"], now=time.time(), server=True
     )
-    server = ApiServer(Config((store,), own, None, listen="127.0.0.1:0", advertise_address="192.0.2.7"))
+    server = ApiServer(Config(tuple(store.split(",")), own, None, listen="127.0.0.1:0", advertise_address="192.0.2.7"))
     stack.push_async_callback(server.stop)
     await server.start()
     return server
@@ -111,25 +155,32 @@ def shared_etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
     etcd.kill()
 
 
-@pytest.fixture
-def own_etcd(tmp_path: Path) -> Iterator[Etcd]:
-    etcd = Etcd(tmp_path / "etcd")
-    yield etcd
-    etcd.kill()
+@pytest.fixture(scope="session")
+def shared_navarch1(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Members]:
+    members = Members(tmp_path_factory.mktemp("navarch1"), 1)
+    yield members
+    members.kill()
 
 
-@pytest.fixture(params=["navarch", "etcd"])
+@pytest.fixture(scope="session")
+def shared_navarch3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Members]:
+    members = Members(tmp_path_factory.mktemp("navarch3"), 3)
+    yield members
+    members.kill()
+
+
+@pytest.fixture(params=STORES)
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[str]:
-    """The address of an empty store: ours on its in-memory log, or etcd."""
-    if request.param == "navarch":
+    """The address of an empty store."""
+    if request.param == "memory":
         ours = StoreService(StoreConfig())
         await ours.start()
         yield ours.address
         await ours.stop()
         return
-    etcd: Etcd = request.getfixturevalue("shared_etcd")
-    await call_store(etcd.address, "DeleteRange", rpc_pb2.DeleteRangeRequest(key=b"\0", range_end=b"\0"))
-    yield etcd.address
+    shared: Etcd | Members = request.getfixturevalue(f"shared_{request.param}")
+    await empty(shared.address)
+    yield shared.address
 
 
 async def cluster_on(stack: AsyncExitStack, authority: CertificateAuthority, store: str) -> Cluster:

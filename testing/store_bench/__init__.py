@@ -1,0 +1,1 @@
+"""Parts of `make bench-store`: the servers compared, the load, the table."""

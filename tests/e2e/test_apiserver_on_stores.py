@@ -1,0 +1,29 @@
+"""The API server's own tests on the stores that they do not run on by default: members on disk, one and three.
+
+A part of them, for time; all: NAVARCH_TEST_STORE=navarch3 pytest tests/integration/apiserver.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1] / "integration" / "apiserver"
+PART = ("test_apiserver_reads.py", "test_apiserver_services.py", "test_apiserver_nodes.py")
+
+
+@pytest.mark.parametrize("store", ["navarch1", "navarch3"])
+def test_the_api_server_passes_its_tests(store: str, tmp_path: Path) -> None:
+    finished = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={tmp_path}/inner"]
+        + [str(TESTS / name) for name in PART],
+        env={**os.environ, "NAVARCH_TEST_STORE": store},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stdout[-5000:] + finished.stderr[-2000:]
+    assert f"[{store}" in finished.stdout or " passed" in finished.stdout
