@@ -12,7 +12,7 @@ from navarch.protos.etcd import rpc_pb2, rpc_pb2_grpc
 from navarch.services.base.dialing import channel
 
 LIVE, DEAD = b"/lease/live", b"/lease/dead/"
-TTL_S = 10
+TTL_S = 6
 DEAD_TTL_S = 2
 INTERVAL_S = 0.5
 CALL_TIMEOUT_S = 2.0

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import itertools
 import os
+import re
 from pathlib import Path
 
 from navarch.services.base.log import get_logger
@@ -87,8 +88,11 @@ def complete_installation(directory: Path) -> tuple[int, int] | None:
         return None
     check_pages(data)
     applied = applied_of(lambda name: read_value(data, name))
-    if note.read_text() == _NOTE_FORMAT.format(*applied):
+    text = note.read_bytes()
+    if text == _NOTE_FORMAT.format(*applied).encode():
         return applied
+    if not re.fullmatch(rb"\d+ \d+\n", text):
+        raise CorruptionError(f"{note} does not hold an index and a term")
     # The data is not that of the snapshot yet, or not any more.
     note.unlink()
     return None

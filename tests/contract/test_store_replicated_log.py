@@ -99,7 +99,7 @@ class End(NoPeers):
 def raft(machine: Recorder, directory: Path, sync=os.fdatasync, transport=None, member_id: int = ME.id) -> RaftLog:
     journal = Journal(directory, SegmentWriter(directory, sync))
     transport = transport or NoPeers()
-    return RaftLog(member_id, machine, journal, random.Random(1), SystemClock(), transport, NoSnapshots(), FAST)
+    return RaftLog(member_id, machine, journal, random.Random(member_id), SystemClock(), transport, NoSnapshots(), FAST)
 
 
 async def leader_of_three(directory: Path) -> tuple[RaftLog, list[RaftLog]]:

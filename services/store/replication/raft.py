@@ -8,7 +8,6 @@ message carries everything that arrived meanwhile. Nothing ticks but heartbeats 
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -29,6 +28,7 @@ from navarch.services.store.errors import (
     EtcdError,
     Refusal,
 )
+from navarch.services.store.replication.flusher import Flusher
 from navarch.services.store.replication.journal import Batch, Journal
 from navarch.services.store.replication.log import LogStatus, Member, Outcome, StateMachine
 from navarch.services.store.replication.node import NO_OP, Outgoing, Proposal, RaftNode, Timing
@@ -44,8 +44,6 @@ KEEP_BYTES = 32 << 20
 # How long entries are kept for a follower that says nothing, and how many for one that is slow.
 PATIENCE_S = 2.0
 SLOW_ENTRIES = 100_000
-# A disk that flushes within this time is flushed by the event loop itself: a thread costs as much.
-QUICK_FLUSH_S = 0.0005
 
 _log = get_logger("store")
 
@@ -89,13 +87,13 @@ class RaftLog:
         # Peers that a snapshot is on its way to, and the index it ends with.
         self._sending: dict[int, int] = {}
         self._flushing: asyncio.Future[None] | None = None
-        # How long a flush takes, on average over the last few.
-        self._flush_s = 1.0
+        # At the start of a single member: done once it leads and has applied all it had.
+        self._recovered: asyncio.Future[None] | None = None
         self._durable_waits: list[tuple[int, asyncio.Future[None]]] = []
         self._role = (0, 0)
         self._members: object = None
         self._tasks = TaskOwner()
-        self._flusher = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self._flusher = Flusher(journal.write)
 
     async def start(self) -> None:
         """See ReplicatedLog. Raises CorruptionError when journal and state do not belong together."""
@@ -107,13 +105,11 @@ class RaftLog:
             self._member_id, self._journal, self._machine, self._rng, self.timing, self._clock.monotonic()
         )
         await self._transport.start(self)
-        self._pump()
         if node.voters == {self._member_id}:
-            while not node.is_leader or node.applied_index < self._journal.last_index:
-                if self._stopped:
-                    raise STOPPED()
-                await asyncio.sleep(0)
-                self._pump()
+            self._recovered = asyncio.get_running_loop().create_future()
+        self._pump()
+        if self._recovered is not None:
+            await self._recovered
 
     def _match(self, applied: int) -> None:
         first, last = self._journal.first_index, self._journal.last_index
@@ -127,9 +123,7 @@ class RaftLog:
         self._fail()
         await self._transport.stop()
         await self._tasks.close()
-        if self._flushing is not None:
-            await asyncio.wait((self._flushing,))
-        self._flusher.shutdown()
+        await self._flusher.close()
         self._journal.close()
 
     # The pump.
@@ -141,60 +135,37 @@ class RaftLog:
             asyncio.get_running_loop().call_soon(self._pump)
 
     def _pump(self) -> None:
-        """Step, send and flush until nothing is left to do."""
+        """Step, send, and begin to flush; the end of the flush is the next thing that happens."""
         self._pump_due = False
         node = self._node
         if node is None or self._stopped:
             return
         try:
-            while self._turn(node):
-                pass
+            ready = node.step(self._clock.monotonic())
         except Exception as failure:
             self._die(failure)
             return
-        self._notice(node)
-        self._schedule(node)
-
-    def _turn(self, node: RaftNode) -> bool:
-        """One step; returns whether another is due at once."""
-        now = self._clock.monotonic()
-        ready = node.step(now)
         self._send(ready.messages)
         if ready.batch is None:
             self._release(node)
-            return False
-        if ready.messages or self._flush_s > QUICK_FLUSH_S:
-            # Messages are on their way to followers meanwhile, which they would not be while this loop is held up.
-            self._flush_in_thread(node, ready.batch, ready.after)
-            return False
-        self._journal.write(ready.batch)
-        self._flushed(node, ready.batch, ready.after, now)
-        return True
+        else:
+            # Followers get theirs meanwhile: a commit takes one disk's time, not two.
+            self._flushing = self._flusher.flush(ready.batch)
+            self._flushing.add_done_callback(partial(self._flushed, node, ready.batch, ready.after))
+        self._notice(node)
+        self._schedule(node)
 
-    def _flush_in_thread(self, node: RaftNode, batch: Batch, after: list[Outgoing]) -> None:
-        begin = self._clock.monotonic()
-        self._flushing = asyncio.get_running_loop().run_in_executor(self._flusher, self._journal.write, batch)
-
-        def flushed(flush: "asyncio.Future[None]") -> None:
-            self._flushing = None
-            if flush.cancelled():
-                return
-            if (failure := flush.exception()) is not None:
-                self._die(failure)
-                return
-            self._flushed(node, batch, after, begin)
-            self._pump()
-
-        self._flushing.add_done_callback(flushed)
-
-    def _flushed(self, node: RaftNode, batch: Batch, after: list[Outgoing], begin: float) -> None:
-        now = self._clock.monotonic()
-        self._flush_s += (now - begin - self._flush_s) / 8
-        node.written(batch, now)
+    def _flushed(self, node: RaftNode, batch: Batch, after: list[Outgoing], flush: "asyncio.Future[None]") -> None:
+        self._flushing = None
+        if (failure := flush.exception()) is not None:
+            self._die(failure)
+            return
+        node.written(batch, self._clock.monotonic())
         self._send(after)
         for wait in [wait for wait in self._durable_waits if wait[0] <= self._journal.durable_index]:
             self._durable_waits.remove(wait)
             wait[1].set_result(None)
+        self._pump()
 
     def _send(self, messages: list[Outgoing]) -> None:
         for peer, message in messages:
@@ -202,6 +173,9 @@ class RaftLog:
 
     def _notice(self, node: RaftNode) -> None:
         """What others have to know: members, the leader, who needs a snapshot."""
+        recovered = self._recovered
+        if recovered is not None and not recovered.done() and node.is_leader and node.applied_index == node.last_index:
+            recovered.set_result(None)
         if self._machine.members is not self._members:
             self._members = self._machine.members
             self._transport.set_peers(
@@ -236,7 +210,10 @@ class RaftLog:
     def _die(self, failure: BaseException) -> None:
         _log.error("store.log_failed", error=failure)
         self._fail()
-        self._tasks.spawn(_raise(failure), "raft")
+        if self._recovered is not None and not self._recovered.done():
+            self._recovered.set_exception(failure)
+        else:
+            self._tasks.spawn(_raise(failure), "raft")
 
     def _fail(self) -> None:
         self._stopped = True
