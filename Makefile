@@ -27,8 +27,8 @@ test-fast: .venv/.developed ## the tests of the cores, in under a minute
 	$(PYTEST) tests/unit tests/sim -n 2 --dist loadfile -q
 
 .PHONY: soak
-soak: .venv/.developed ## the long runs: kill -9 under load a hundred times
-	NAVARCH_SOAK=1 $(PYTEST) tests/faults -s --timeout 3600
+soak: .venv/.developed ## the long runs: simulated clusters by the ten thousand, faults under load
+	NAVARCH_SOAK=1 $(PYTEST) tests/sim tests/faults -s --timeout 7200
 
 .PHONY: bench
 bench: .venv/.developed ## speed and memory, as tables

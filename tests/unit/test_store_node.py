@@ -168,6 +168,15 @@ def test_a_command_is_applied_by_all_and_answered_once(cluster: Cluster, by: str
     assert [machine.commands for machine in cluster.machines.values()] == [[b"x"]] * 3
 
 
+def test_a_write_costs_a_message_each_way_and_one_that_is_not_answered(cluster: Cluster) -> None:
+    leader = cluster.elect()
+    cluster.sent.clear()
+    cluster.propose(leader, b"x")
+    appends = [message.append.quiet for *_, message in cluster.sent if message.HasField("append")]
+    replies = [message for *_, message in cluster.sent if message.HasField("append_reply")]
+    assert (sorted(appends), len(replies)) == ([False, False, True, True], 2)
+
+
 def test_without_a_majority_nothing_is_acknowledged_and_the_leader_steps_down(cluster: Cluster) -> None:
     leader = cluster.elect()
     cluster.isolate(leader.member_id)

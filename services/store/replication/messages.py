@@ -21,17 +21,25 @@ class Encoder:
         self._append = pb.RaftMessage()
 
     def append(
-        self, term: int, previous: int, previous_term: int, entries: Sequence[LogEntry], commit: int, round_: int
+        self,
+        term: int,
+        previous: tuple[int, int],
+        entries: Sequence[LogEntry],
+        commit: int,
+        round_: int,
+        *,
+        quiet: bool = False,
     ) -> pb.RaftMessage:
-        """An AppendEntries; without a previous entry it only shows that the leader lives."""
-        key = (term, previous, previous_term, len(entries), commit, round_)
+        """An AppendEntries; previous: index and term. Without a previous entry it only shows that the leader lives."""
+        key = (term, *previous, len(entries), commit, round_, quiet)
         if key != self._append_key:
             append = pb.AppendEntries(
-                prev_index=previous,
-                prev_term=previous_term,
+                prev_index=previous[0],
+                prev_term=previous[1],
                 commit_index=commit,
                 entries=[pb.Entry(index=index, term=term, data=data) for data, index, term in entries],
                 round=round_,
+                quiet=quiet,
             )
             self._append_key, self._append = key, pb.RaftMessage(term=term, append=append)
         return self._append

@@ -241,7 +241,7 @@ class RaftNode:
         self._feed_at = now
         self._role = (0, False, 0)
         # Of the message being answered, and of the leader when it was last heard.
-        self._round = 0
+        self._round, self._quiet = 0, False
         self._heard_at = now - self.timing.election_max_s
         # Who would vote for us; None when nobody is being asked.
         self._pre_votes: set[int] | None = None
@@ -465,7 +465,7 @@ class RaftNode:
             # Tells a leader that does not know it yet that its time is over.
             self._held.append((sender, self._heartbeat_reply(append.round)))
             return
-        self._heard_at, self._round = _step_time, append.round
+        self._heard_at, self._round, self._quiet = _step_time, append.round, append.quiet
         self._pre_votes, self._may_stand = None, False
         message: messages.Dictionary = {
             "type": "append_entries",
@@ -576,6 +576,8 @@ class RaftNode:
         """What pysyncobj sends. Votes and replies wait until what they rely on is on disk; appends do not."""
         match message["type"]:
             case "next_node_idx":
+                if message["success"] and self._quiet:
+                    return
                 if message["reset"] and not message["success"]:
                     message["next_node_idx"] = self._first_of_conflict(message["next_node_idx"])
                 self._held.append((peer.id, messages.append_reply(message, self.term, self._round)))
@@ -688,16 +690,18 @@ class RaftNode:
         if self._reads.waits and self._has_committed_in_term():
             self._reads.begin_round(self.commit_index)
             self._must_send = True
-        if self._must_send or self.last_index != self._sent_index or self.commit_index != self._sent_commit:
+        needed = self._must_send or self.last_index != self._sent_index
+        if needed or self.commit_index != self._sent_commit:
             self._must_send = False
             self._sent_index, self._sent_commit = self.last_index, self.commit_index
-            self._replicate()
+            self._replicate(quiet=not needed)
         self._readable += self._confirmed_reads(self.voters - {self.member_id})
 
-    def _replicate(self) -> None:
-        """Send each peer what it lacks, or else a heartbeat."""
+    def _replicate(self, *, quiet: bool = False) -> None:
+        """Send each peer what it lacks, or else a heartbeat; quiet: or else no more than the commit index."""
         protocol, now = self._protocol, _step_time
-        protocol._SyncObj__newAppendEntriesTime = now + self.timing.heartbeat_s
+        if not quiet:
+            protocol._SyncObj__newAppendEntriesTime = now + self.timing.heartbeat_s
         following = protocol._SyncObj__raftNextIndex
         for peer in sorted((self.voters | self.learners) - {self.member_id}):
             node = Node(peer)
@@ -705,21 +709,22 @@ class RaftNode:
                 continue
             if following[node] <= self._journal.first_index:
                 self.wants_snapshot.add(peer)
-                self._append_to(peer, 0, 0, [])
+                self._append_to(peer, (0, 0), [])
                 continue
             self.wants_snapshot.discard(peer)
             room = AHEAD_BYTES - self._bytes_ahead(self.match_index(peer), following[node])
             while True:
                 entries = self._journal.read(following[node], min(APPEND_BYTES, room)) if room > 0 else []
                 previous = following[node] - 1
-                self._append_to(peer, previous, self._journal.term_at(previous), entries)
+                self._append_to(peer, (previous, self._journal.term_at(previous)), entries, quiet and not entries)
                 following[node] += len(entries)
                 room -= sum(len(entry[0]) for entry in entries)
                 if not entries or following[node] > self.last_index:
                     break
 
-    def _append_to(self, peer: int, previous: int, previous_term: int, entries: list[LogEntry]) -> None:
-        append = self._encoder.append(self.term, previous, previous_term, entries, self.commit_index, self._reads.round)
+    def _append_to(self, peer: int, previous: tuple[int, int], entries: list[LogEntry], quiet: bool = False) -> None:
+        round_ = self._reads.round
+        append = self._encoder.append(self.term, previous, entries, self.commit_index, round_, quiet=quiet)
         self._messages.append((peer, append))
 
     def _bytes_ahead(self, match: int, following: int) -> int:
