@@ -60,11 +60,19 @@ class Asked:
     port_offset: int | None = None
     pod_cidr: str | None = None
     node_name: str | None = None
+    store_endpoints: str | None = None
+    store_ca: str | None = None
+    store_cert: str | None = None
+    store_key: str | None = None
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A cluster's settings, and the paths and addresses that follow from them."""
+    """A cluster's settings, and the paths and addresses that follow from them.
+
+    store_endpoints: of a store or etcd that is run elsewhere; empty for one of our own. The files beside it are what
+    the API server shows there.
+    """
 
     data_dir: Path
     node_name: str
@@ -73,6 +81,10 @@ class Layout:
     port_offset: int
     pod_cidr: str
     service_cidr: str
+    store_endpoints: str = ""
+    store_ca: str = ""
+    store_cert: str = ""
+    store_key: str = ""
 
     @classmethod
     def load(cls, data_dir: Path) -> Self | None:
@@ -97,6 +109,10 @@ class Layout:
             port_offset=asked.port_offset or 0,
             pod_cidr=asked.pod_cidr or free_pod_cidr(_subnets_in_use()),
             service_cidr=DEFAULT_SERVICE_CIDR,
+            store_endpoints=asked.store_endpoints or "",
+            store_ca=asked.store_ca or "",
+            store_cert=asked.store_cert or "",
+            store_key=asked.store_key or "",
         )
         layout.check()
         return layout
@@ -116,6 +132,9 @@ class Layout:
             raise UsageError(f"--pod-cidr or --bind-address: {error}") from error
         if pods.prefixlen > NODE_PREFIX:
             raise UsageError(f"--pod-cidr {self.pod_cidr} has no room for a node, which takes a /{NODE_PREFIX}")
+        elsewhere = (self.store_endpoints, self.store_ca, self.store_cert, self.store_key)
+        if any(elsewhere) and not all(elsewhere):
+            raise UsageError("--store-endpoints needs --store-ca, --store-cert and --store-key, and they need it")
         if len(os.fsencode(f"{self.containerd_socket}.ttrpc")) > SOCKET_PATH_BYTES:
             raise UsageError(f"--data-dir {self.data_dir} is too long a path: sockets below it could not be opened")
 

@@ -23,7 +23,8 @@ MODULES = {
 def specs(layout: Layout) -> list[Spec]:
     """What the supervisor is to run."""
     real = layout.runtime == "containerd"
-    services = ["store", "apiserver", "runtime-shim", *(["network"] if real else [])]
+    services = [] if layout.store_endpoints else ["store"]
+    services += ["apiserver", "runtime-shim", *(["network"] if real else [])]
     services += ["kubelet", "controller-manager", "scheduler"]
     commands: list[Spec] = [CommandSpec("containerd", containerd_command(layout))] if real else []
     return commands + [ServiceSpec(name, MODULES[name], arguments(layout, name)) for name in services]
@@ -62,7 +63,8 @@ def arguments(layout: Layout, service: str) -> list[str]:
             ]
         case "apiserver":
             return [
-                f"--store-endpoints={layout.address('store')}",
+                f"--store-endpoints={layout.store_endpoints or layout.address('store')}",
+                *_store_identity(layout),
                 f"--listen={layout.listen('apiserver')}",
                 f"--service-cidr={layout.service_cidr}",
                 f"--advertise-address={layout.host}",
@@ -106,6 +108,12 @@ def arguments(layout: Layout, service: str) -> list[str]:
                 *flags(layout, "scheduler"),
             ]
     raise KeyError(service)
+
+
+def _store_identity(layout: Layout) -> list[str]:
+    if not layout.store_endpoints:
+        return []
+    return [f"--store-ca={layout.store_ca}", f"--store-cert={layout.store_cert}", f"--store-key={layout.store_key}"]
 
 
 def _shim(layout: Layout) -> list[str]:

@@ -45,6 +45,13 @@ def up(
         str | None, typer.Option(help="Addresses of Pods. Default: 10.244.0.0/16, or one that is free.")
     ] = None,
     node_name: Annotated[str | None, typer.Option(help="Default: the name of this host.")] = None,
+    store_endpoints: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT,...", help="A store or etcd that is run elsewhere."),
+    ] = None,
+    store_ca: Annotated[Path | None, typer.Option(help="The authority of that store.")] = None,
+    store_cert: Annotated[Path | None, typer.Option(help="What to show to that store.")] = None,
+    store_key: Annotated[Path | None, typer.Option(help="Its key.")] = None,
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay until interrupted, then stop.")] = False,
     timeout: options.Timeout = "60s",
 ) -> None:
@@ -52,7 +59,8 @@ def up(
     began = time.monotonic()
     timeout_s = durations.seconds(timeout)
     directory = (data_dir or default_data_dir()).resolve()
-    asked = Asked(runtime, bind_address, port_offset, pod_cidr, node_name)
+    files = (str(path.resolve()) if path else None for path in (store_ca, store_cert, store_key))
+    asked = Asked(runtime, bind_address, port_offset, pod_cidr, node_name, store_endpoints, *files)
     layout = Layout.load(directory)
     if layout is None:
         layout = Layout.decide(directory, asked)

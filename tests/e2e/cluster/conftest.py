@@ -19,6 +19,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -65,6 +66,8 @@ class RealCluster:
     port_offset: int
     pod_cidr: str
     images: Sequence[Path]
+    # More for `navarch up`.
+    flags: Sequence[str] = ()
     # What it made outside of its directory, noted while it ran.
     sockets: set[Path] = field(default_factory=set)
 
@@ -88,7 +91,12 @@ class RealCluster:
 
     def up(self) -> None:
         """Start it; its node is Ready afterwards."""
-        flags = [f"--port-offset={self.port_offset}", f"--pod-cidr={self.pod_cidr}", "--runtime=containerd"]
+        flags = [
+            f"--port-offset={self.port_offset}",
+            f"--pod-cidr={self.pod_cidr}",
+            "--runtime=containerd",
+            *self.flags,
+        ]
         self.navarch("up", f"--data-dir={self.data_dir}", *flags)
 
     def load_images(self) -> None:
@@ -189,10 +197,10 @@ def _free_pod_cidr() -> str:
 
 
 @contextlib.contextmanager
-def _a_cluster(images: Sequence[Path]) -> Iterator[RealCluster]:
+def _a_cluster(images: Sequence[Path], flags: Sequence[str] = ()) -> Iterator[RealCluster]:
     home = Path(f"/tmp/nv{os.getpid()}-{random.randrange(1 << 24):x}")
     home.mkdir()
-    made = RealCluster(home / "d", _free_offset(), _free_pod_cidr(), images)
+    made = RealCluster(home / "d", _free_offset(), _free_pod_cidr(), images, flags)
     try:
         made.up()
         made.load_images()
@@ -232,6 +240,18 @@ def cluster(image_archives: list[Path]) -> Iterator[RealCluster]:
     """A running cluster for all tests of the module; at the end nothing of it may be left."""
     with _a_cluster(image_archives) as made:
         yield made
+
+
+@pytest.fixture
+def a_cluster(image_archives: list[Path]) -> Callable[[Sequence[str]], contextlib.AbstractContextManager[RealCluster]]:
+    """Makes a cluster of its own for a test, with more flags for `navarch up`."""
+    return partial(_a_cluster, image_archives)
+
+
+@pytest.fixture
+def default_space_of() -> Callable[[RealCluster, Client], "Space"]:
+    """The namespace "default" of such a cluster."""
+    return partial(Space, name="default")
 
 
 @dataclass

@@ -59,6 +59,8 @@ def test_damaged_settings(tmp_path: Path, content: str) -> None:
     ("asked", "option"),
     [
         (Asked(runtime="docker"), "--runtime"),
+        (Asked(runtime="simulated", store_endpoints="10.0.0.1:2379"), "--store-ca"),
+        (Asked(runtime="simulated", store_ca="/ca.crt"), "--store-endpoints"),
         (Asked(runtime="simulated", node_name="Node_1"), "--node-name"),
         (Asked(runtime="simulated", pod_cidr="10.0.0.1/16"), "--pod-cidr"),
         (Asked(runtime="simulated", pod_cidr="10.0.0.0/25"), "no room for a node"),
