@@ -89,6 +89,13 @@ class Machine:
             self.members, self.removed = dict(other.members), other.removed
         self.keys, self.revision = dict(other.keys), other.revision
 
+    def meet(self, other: "Machine") -> bool:
+        """Take over another's members if they are newer, as members tell each other of them outside of the log."""
+        if other.as_of <= self.as_of:
+            return False
+        self.as_of, self.members, self.removed = other.as_of, dict(other.members), other.removed
+        return True
+
     def contents(self) -> tuple[Any, ...]:
         """Equal for machines that are in the same state."""
         return self.applied_index, self.revision, sorted(self.keys.items()), sorted(self.members.items())

@@ -216,7 +216,7 @@ class Scenario:
         world = self.world
         self.quiet = True
         world.network.heal()
-        for host in world.hosts.values():
+        for host in list(world.hosts.values()):
             host.slow_flush_s, host.disk.fails = 0.0, False
             world.wake(host)
             world.start(host)

@@ -241,6 +241,8 @@ class World:
     def _deliver(self, sender: int, receiver: int, message: pb.RaftMessage) -> None:
         host = self.hosts[receiver]
         self._digest.update(f"{self.now} {sender} {receiver} {message.WhichOneof('body')}".encode())
+        if sender not in host.machine.members and host.machine.meet(self.hosts[sender].machine):
+            self.when_awake(host, lambda node: node.members_changed(self.clock(host)))
         self.when_awake(host, lambda node: node.receive(sender, message, self.clock(host)))
 
     def _schedule(self, host: Host, node: RaftNode) -> None:

@@ -167,6 +167,9 @@ def snapshot(
 async def _receive(connection: grpc.aio.Channel, path: Path) -> int:
     """Write a snapshot, whole and durable. Returns its size."""
     digest, tail, size = hashlib.sha256(), b"", 0
+    # It holds every secret of the cluster, so whoever may read the directory need not read it.
+    path.unlink(missing_ok=True)
+    path.touch(0o600, exist_ok=False)
     with path.open("wb") as file:
         async for piece in rpc_pb2_grpc.MaintenanceStub(connection).Snapshot(rpc_pb2.SnapshotRequest()):
             file.write(piece.blob)

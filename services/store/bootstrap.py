@@ -51,6 +51,13 @@ async def identify(config: Config, backend: Backend, clock: Clock, rng: random.R
         identity, members, token = await _first(config, clock, rng)
     elif Members.load(backend).by_id:
         return identity
+    elif config.data_dir is not None and backend.get_value(_IDENTITY) is None:
+        # It would lead alone, under an id whose votes it has forgotten.
+        raise BootstrapError(
+            f"the data of {config.name} ({identity.member_id:x}) is gone from {config.data_dir}: if it is the only "
+            "member, restore a snapshot; else remove it from its cluster, add it anew, and start it with an empty "
+            "directory and --initial-cluster-state existing"
+        )
     else:
         # A single member of the time before there were several.
         members, token = _alone(identity, config), ""
@@ -144,11 +151,15 @@ async def _refuse_amnesia(config: Config, identity: Identity) -> None:
         known = next((member for member in reply.members if member.id == identity.member_id), None)
         gone = identity.member_id in reply.removed
         if reply.cluster_id == identity.cluster_id and (gone or (known and known.client_urls)):
-            raise BootstrapError(
-                f"{config.name} ({identity.member_id:x}) has been a member of the running cluster "
-                f"{identity.cluster_id:x} and its data is gone: remove it there, add it anew, and start it with "
-                "--initial-cluster-state existing"
-            )
+            raise _amnesia(config, identity)
+
+
+def _amnesia(config: Config, identity: Identity) -> BootstrapError:
+    return BootstrapError(
+        f"{config.name} ({identity.member_id:x}) has been a member of the running cluster "
+        f"{identity.cluster_id:x} and its data is gone: remove it there, add it anew, and start it with "
+        "--initial-cluster-state existing"
+    )
 
 
 async def _join(config: Config, clock: Clock) -> tuple[Identity, Members, str]:
@@ -171,6 +182,9 @@ async def _join(config: Config, clock: Clock) -> tuple[Identity, Members, str]:
             members = from_reply(reply)
             for member in members.by_id.values():
                 if not set(member.peer_urls).isdisjoint(config.peer_urls):
+                    if member.client_urls:
+                        # Told by the member itself, so it has run, and voted, before.
+                        raise _amnesia(config, Identity(reply.cluster_id, member.id))
                     _log.info("store.joins", cluster=f"{reply.cluster_id:x}", member=f"{member.id:x}", told_by=url)
                     return Identity(reply.cluster_id, member.id), members, reply.token
             problem = (

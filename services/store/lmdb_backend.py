@@ -57,10 +57,10 @@ class LmdbBackend:
         self._map_bytes = 2 * quota_bytes + _MAP_SLACK_BYTES
         self._active = _Layer()
         self._frozen = _Layer()
+        check_pages(path)
         self._open()
 
     def _open(self) -> None:
-        check_pages(self._path)
         _allocate(Path(f"{self._path}-lock"), _LOCK_BYTES)
         try:
             self._env = lmdb.open(
@@ -229,7 +229,7 @@ class LmdbBackend:
             self.thaw()
 
     def copy_to(self, path: Path) -> None:
-        """Write a compacted copy of what is durable. Blocks; may run in a thread beside everything but `defragment`.
+        """Write a compacted copy of what is durable. Blocks; may run in a thread beside everything but `exchange`.
 
         Raises OSError, CorruptionError.
         """
@@ -239,26 +239,43 @@ class LmdbBackend:
             raise self._explained(failure) from failure
 
     def defragment(self) -> None:
-        """Rewrite the file without its free pages. Blocks, and nothing else may run meanwhile."""
+        """Rewrite the file without its free pages, in one, where blocking does not matter."""
         self.flush()
-        staging = self._path.with_suffix(".defragmented")
+        self.rewrite()
+        self.exchange()
+
+    def rewrite(self) -> None:
+        """Copy what is durable beside our file, for `exchange`. Blocks; may run beside everything but `write`.
+
+        Raises OSError, CorruptionError.
+        """
+        staging = self._rewritten
         try:
             staging.unlink(missing_ok=True)
             self.copy_to(staging)
             _sync(staging)
+            check_pages(staging)
         except BaseException:
             # A full disk, most likely: what there is stays in use.
             staging.unlink(missing_ok=True)
             raise
+
+    def exchange(self) -> None:
+        """Go on with what `rewrite` made; nothing was written since. What waits in memory stays there."""
         self.close()
-        staging.replace(self._path)
+        self._rewritten.replace(self._path)
         _sync(self._path.parent)
         self._open()
 
+    @property
+    def _rewritten(self) -> Path:
+        return self._path.with_suffix(".defragmented")
+
     def become(self, other: "LmdbBackend") -> None:
         """Take the place of another backend, and its file ours. What was not written is dropped. Raises OSError."""
-        other._path.replace(self._path)
+        # The data last: as long as it stands, nothing has happened.
         Path(f"{other._path}-lock").replace(f"{self._path}-lock")
+        other._path.replace(self._path)
         self.close()
         self._env, self._records, self._values = other._env, other._records, other._values
         self._reader = other._reader

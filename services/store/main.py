@@ -1,6 +1,7 @@
 """The store's process."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -24,19 +25,19 @@ def parse(argv: list[str]) -> Config:
     if not options.listen_client and not options.listen_insecure:
         parser.error("give --listen-client or --listen-insecure")
     secure = bool(options.listen_client)
-    credentials = Credentials.load(*files) if files and secure else None
+    own = Credentials.load(*files) if files else None
     peer_files = _files(parser, options, "peer_")
     return Config(
         data_dir=options.data_dir,
         listen=options.listen_client or options.listen_insecure,
-        credentials=credentials,
+        credentials=own if secure else None,
         listen_insecure=options.listen_insecure or "" if secure else "",
         name=options.name,
-        quota_bytes=options.quota_bytes,
+        quota_bytes=options.quota_bytes or DEFAULT_QUOTA_BYTES,
         auto_compaction_mode=options.auto_compaction_mode,
         auto_compaction_retention=options.auto_compaction_retention,
         listen_peer=options.listen_peer,
-        peer_credentials=Credentials.load(*peer_files) if peer_files else credentials,
+        peer_credentials=Credentials.load(*peer_files) if peer_files else own,
         initial_cluster=options.initial_cluster,
         initial_existing=options.initial_cluster_state == "existing",
         initial_token=options.initial_cluster_token,
@@ -70,7 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     peers.add_argument("--initial-cluster-state", choices=("new", "existing"), default="new")
     peers.add_argument("--initial-cluster-token", default="", help="keeps clusters apart that are otherwise alike")
     data = parser.add_argument_group("data")
-    data.add_argument("--quota-bytes", type=int, default=DEFAULT_QUOTA_BYTES, help="refuse to grow beyond this")
+    data.add_argument(
+        "--quota-bytes", type=int, default=DEFAULT_QUOTA_BYTES, help="refuse to grow beyond this; 0: 2 GiB"
+    )
     data.add_argument("--auto-compaction-mode", choices=("periodic", "revision"), default="periodic")
     data.add_argument(
         "--auto-compaction-retention", type=int, default=0, help="seconds or revisions to keep; 0 keeps all"
@@ -96,6 +99,8 @@ def main(argv: list[str]) -> None:
     """Run a member until it is told to stop."""
     config = parse(argv)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    # The journal holds secrets, and the data directory may have been there before, for all to read.
+    os.umask(0o077)
 
     async def make() -> Service:
         return StoreService(config)

@@ -222,10 +222,12 @@ class StoreMember:
             await self._collected.wait()
 
     async def defragment(self) -> None:
-        """Rewrite the data file."""
+        """Rewrite the data file. What is written meanwhile stays in memory; beyond a limit, proposals wait."""
         if isinstance(self.backend, LmdbBackend):
+            await self._write_layer(self.backend)
             async with self._copying, self._keeping:
-                self.backend.defragment()
+                await self._copy(self.backend.rewrite)
+                self.backend.exchange()
 
     async def copy_data(self, path: Path) -> None:
         """Write a copy of the data as of now. An in-memory member has none: the copy is empty."""
@@ -234,12 +236,15 @@ class StoreMember:
             return
         await self._write_layer(self.backend)
         async with self._copying:
-            copy = asyncio.get_running_loop().run_in_executor(self._copier, self.backend.copy_to, path)
-            try:
-                await asyncio.shield(copy)
-            finally:
-                # Also when cancelled: until then the file must stay open.
-                await asyncio.wait((copy,))
+            await self._copy(self.backend.copy_to, path)
+
+    async def _copy(self, work: Callable[..., None], *parameters: Path) -> None:
+        copy = asyncio.get_running_loop().run_in_executor(self._copier, work, *parameters)
+        try:
+            await asyncio.shield(copy)
+        finally:
+            # Also when cancelled: until then the file must stay open.
+            await asyncio.wait((copy,))
 
     async def become(self, machine: StateMachine, backend: LmdbBackend) -> None:
         """Go on with another state, loaded from a file that takes the place of ours. Raises OSError."""
@@ -316,7 +321,8 @@ class StoreMember:
             revision = self.machine.mvcc.revision
             target = revision - retention if by_revision else seen[0] if len(seen) == seen.maxlen else 0
             seen.append(revision)
-            if target > self.machine.mvcc.compact_revision and target > 0:
+            # One member is enough; the others keep count, to go on when they lead.
+            if target > max(self.machine.mvcc.compact_revision, 0) and self.log.status().is_leader:
                 try:
                     await self.propose(rpc_pb2.CompactionRequest(revision=target), rpc_pb2.CompactionResponse)
                 except EtcdError as failure:

@@ -73,7 +73,12 @@ class StoreService:
         """
         config = self.config
         backend = self._open()
-        identity = await identify(config, backend, self._clock, self._rng)
+        try:
+            identity = await identify(config, backend, self._clock, self._rng)
+        except BaseException:
+            if isinstance(backend, LmdbBackend):
+                backend.close()
+            raise
         peers = None
         if config.listen_peer:
             if config.data_dir is None:

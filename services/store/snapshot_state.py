@@ -11,6 +11,7 @@ import hashlib
 import itertools
 import os
 import re
+import shutil
 from pathlib import Path
 
 from navarch.services.base.log import get_logger
@@ -22,6 +23,8 @@ from navarch.services.store.replication.transport import SnapshotFile
 from navarch.services.store.state_machine import StateMachine, applied_of
 
 DATA = "data.mdb"
+# Directories in which copies for clients are made.
+SENDING = "navarch-snapshot-"
 _NOTE = "installing"
 _MADE = "made-{}.mdb"
 _NOTE_FORMAT = "{} {}\n"
@@ -81,8 +84,11 @@ def complete_installation(directory: Path) -> tuple[int, int] | None:
     Returns index and term of the snapshot that the data is: the journal must begin anew there, unless it holds that
     very entry. None: there is nothing to do. Raises CorruptionError, OSError.
     """
-    for leftover in (*directory.glob(_MADE.format("*")), *directory.glob("*.part-lock")):
-        leftover.unlink()
+    for pattern in (_MADE.format("*"), "*.part-lock", "*.defragmented"):
+        for leftover in directory.glob(pattern):
+            leftover.unlink()
+    for sending in directory.glob(f"{SENDING}*"):
+        shutil.rmtree(sending)
     note, data = directory / _NOTE, directory / DATA
     if not note.exists() or not data.exists():
         return None

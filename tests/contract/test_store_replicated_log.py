@@ -297,6 +297,20 @@ async def test_a_failed_flush_stops_the_member_and_acknowledges_nothing(tmp_path
     await log.stop()
 
 
+async def test_the_log_is_shortened_under_steady_load(tmp_path: Path) -> None:
+    log = raft(Recorder(), tmp_path)
+    await log.start()
+
+    async def propose_without_pause() -> None:
+        while log._journal.first_index < 2000:
+            await log.propose(b"x" * 5000)
+            log.release(log.status().applied_index)
+
+    # Several, so that something is always waiting for the flush under way.
+    await asyncio.gather(*(propose_without_pause() for _ in range(20)))
+    await log.stop()
+
+
 async def test_release_shortens_the_log(tmp_path: Path) -> None:
     log = raft(Recorder(), tmp_path)
     await log.start()

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -13,6 +14,7 @@ from navarch.services.base.clock import VirtualClock, settle
 from navarch.services.base.serving import channel
 from navarch.services.base.tls import CertificateAuthority
 from navarch.services.store import member
+from navarch.services.store.bootstrap import BootstrapError
 from navarch.services.store.config import Config
 from navarch.services.store.service import StoreService
 
@@ -153,6 +155,35 @@ async def test_automatic_compaction(mode: str, retention: int, wait_s: float, ex
     await clock.elapse(wait_s)
     assert service.member is not None
     assert service.member.machine.mvcc.compact_revision == expected
+    await service.stop()
+
+
+async def test_a_refused_start_leaves_the_directory_to_the_next(tmp_path: Path) -> None:
+    wrong = StoreService(Config(data_dir=tmp_path, initial_cluster={"other": ("http://127.0.0.1:1",)}))
+    with pytest.raises(BootstrapError) as refusal:
+        await wrong.start()
+    await wrong.stop()
+    right = StoreService(Config(data_dir=tmp_path))
+    await right.start()
+    await right.stop()
+    assert "does not name this member" in str(refusal.value)
+
+
+async def test_a_follower_leaves_automatic_compaction_to_the_leader(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = VirtualClock()
+    service = StoreService(Config(auto_compaction_mode="revision", auto_compaction_retention=3), clock=clock)
+    await service.start()
+    assert service.member is not None
+    async with channel(service.address, None) as connection:
+        for _ in range(10):
+            await rpc_pb2_grpc.KVStub(connection).Put(put(b"a"))
+    followed = replace(service.member.log.status(), leader_id=1)
+    monkeypatch.setattr(service.member.log, "status", lambda: followed)
+    await clock.elapse(member.REVISION_CHECK_S)
+    assert service.member.machine.mvcc.compact_revision <= 0
+    monkeypatch.undo()
+    await clock.elapse(member.REVISION_CHECK_S)
+    assert service.member.machine.mvcc.compact_revision == 8
     await service.stop()
 
 

@@ -1,18 +1,22 @@
 """Who a member is at its first start, and at all later ones."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from navarch.protos.navarch import store_pb2
 from navarch.services.base.clock import SystemClock
 from navarch.services.base.tls import CertificateAuthority
 from navarch.services.store import bootstrap, main
 from navarch.services.store.backend import MemoryBackend
 from navarch.services.store.bootstrap import BootstrapError, Identity, identify
-from navarch.services.store.config import Config
+from navarch.services.store.config import DEFAULT_QUOTA_BYTES, Config
 from navarch.services.store.lmdb_backend import LmdbBackend
 from navarch.services.store.membership import Members
+from navarch.services.store.replication.log import Member
 
 URLS = {f"m{n}": (f"http://127.0.0.1:{n}",) for n in (1, 2, 3)}
 FLAG = "m1=http://127.0.0.1:1,m2=http://127.0.0.1:2,m3=http://127.0.0.1:3"
@@ -29,10 +33,11 @@ async def who(config: Config, backend=None, seed: int = 1) -> tuple[Identity, Me
 
 
 async def test_a_lone_member_draws_its_ids_and_keeps_them(tmp_path: Path) -> None:
-    first, members = await who(Config(tmp_path, name="a"))
+    backend = MemoryBackend()
+    first, members = await who(Config(tmp_path, name="a"), backend)
     assert {member.name for member in members.by_id.values()} == {"a"}
     assert set(members.by_id) == {first.member_id}
-    assert (await who(Config(tmp_path, name="a"), seed=2))[0] == first
+    assert (await who(Config(tmp_path, name="a"), backend, seed=2))[0] == first
     assert (await who(Config(None), seed=2))[0] != first
 
 
@@ -45,8 +50,29 @@ async def test_ids_of_earlier_data_directories_are_kept(tmp_path: Path) -> None:
     assert set(members.by_id) == {0xDEF}
     # From then on in a file, since the data may be replaced by another member's.
     assert backend.get_value(b"identity") is None
-    assert (await who(Config(tmp_path), MemoryBackend()))[0] == identity
+    assert (await who(Config(tmp_path), backend))[0] == identity
     backend.close()
+
+
+@pytest.mark.parametrize("changes", [{}, {"initial_cluster": URLS, "listen_peer": "127.0.0.1:1"}])
+async def test_an_identity_without_its_data_does_not_begin_anew(tmp_path: Path, changes: dict[str, Any]) -> None:
+    told = Config(tmp_path, name="m1", **changes)
+    await who(told)
+    with pytest.raises(BootstrapError, match="the data of m1 .* is gone"):
+        await who(told, MemoryBackend())
+
+
+async def test_who_has_run_before_does_not_join_without_its_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = [Member(7, "m1", URLS["m1"]), Member(8, "m2", URLS["m2"], ("http://c:2",))]
+
+    async def ask(*_: Any) -> store_pb2.MembersReply:
+        return bootstrap.answer_members(5, Members.of(known), MemoryBackend())
+
+    monkeypatch.setattr(bootstrap, "ask_members", ask)
+    assert (await who(config(None, initial_existing=True)))[0] == Identity(5, 7)
+    known[0] = replace(known[0], client_urls=("http://c:1",))
+    with pytest.raises(BootstrapError, match="m1 \\(7\\) has been a member .* add it anew"):
+        await who(config(None, initial_existing=True))
 
 
 async def test_all_members_of_a_new_cluster_compute_the_same(tmp_path: Path) -> None:
@@ -126,6 +152,11 @@ def test_flags_of_a_cluster(tmp_path: Path) -> None:
     assert parsed.client_urls == ("https://a:1", "https://b:2")
     assert parsed.peer_urls == ("http://127.0.0.1:1",)
     assert parsed.peer_credentials == parsed.credentials is not None
+    own = [f"--{path.name}={path}" for path in files]
+    plain = main.parse([f"--data-dir={tmp_path}", "--listen-insecure=127.0.0.1:5", "--quota-bytes=0", *own])
+    assert plain.credentials is None
+    assert plain.peer_credentials == parsed.credentials
+    assert plain.quota_bytes == DEFAULT_QUOTA_BYTES
 
 
 @pytest.mark.parametrize(

@@ -292,6 +292,18 @@ def test_a_vote_survives_a_restart(cluster: Cluster) -> None:
     assert not any(message.vote_reply.granted for *_, message in cluster.sent)
 
 
+def test_a_voter_that_is_alone_sends_nothing_before_its_vote_is_on_disk(tmp_path: Path) -> None:
+    """It leads at once; after a crash it would lead the same term again, with other entries."""
+    cluster = Cluster(tmp_path, members=1)
+    cluster.machines[1].members = {1: Member(1, "1"), 4: Member(4, "4", is_learner=True)}
+    cluster.nodes[1].members_changed(cluster.now)
+    cluster.nodes[1].connected(4, cluster.now)
+    cluster.held_disks = {1}
+    cluster.run(1)
+    assert cluster.nodes[1].is_leader
+    assert cluster.sent == []
+
+
 def append(term: int, previous: tuple[int, int], entries: list[tuple[int, int]], commit: int = 0) -> pb.RaftMessage:
     """An AppendEntries: previous and entries as (index, term)."""
     made = [pb.Entry(index=index, term=number, data=b"\0%d.%d" % (index, number)) for index, number in entries]

@@ -39,6 +39,7 @@ class Journal:
         self.term = 0
         self.voted_for = ""
         self.durable_index = 0
+        self.durable_term = self._taken_term = 0
         # How much of what the batch under way carries will still be in the log once it is written.
         self._taken_index = 0
 
@@ -46,6 +47,7 @@ class Journal:
         """Recover from the files. Raises CorruptionError, OSError."""
         self._writer.open(self._restore)
         self.durable_index = self.last_index
+        self.durable_term = self.term
 
     def _restore(self, segment: Segment, payload: bytes) -> None:
         for kind, index, term, body in _records(payload):
@@ -150,7 +152,7 @@ class Journal:
         header = self._vote_record() if self._writer.needs_segment else b""
         batch = Batch(header + b"".join(self._noted), self.last_index)
         self._noted.clear()
-        self._taken_index = batch.last_index
+        self._taken_index, self._taken_term = batch.last_index, self.term
         return batch
 
     def write(self, batch: Batch) -> None:
@@ -166,6 +168,7 @@ class Journal:
     def done(self, batch: Batch) -> None:
         """A batch was written."""
         self.durable_index = max(self.durable_index, self._taken_index)
+        self.durable_term = self._taken_term
 
     def flush(self) -> None:
         """Take, write and done in one, where blocking does not matter."""

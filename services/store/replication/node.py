@@ -440,10 +440,16 @@ class RaftNode:
         """The state machine is that of a snapshot now; the log begins after it."""
         _at(now)
         self._paused = False
+        if term > self.term:
+            self._adopt(term)
         if self._journal.term_at(index) != term:
             self._journal.reset(NO_OP, index, term)
         self._protocol._SyncObj__raftLastApplied = index
         self._protocol._SyncObj__raftCommitIndex = max(index, self.commit_index)
+        waiting = self._protocol._SyncObj__commandsWaitingCommit
+        for passed in [proposed for proposed in waiting if proposed <= index]:
+            for _, answer in waiting.pop(passed):
+                answer(None, FAIL_REASON.UNKNOWN_OUTCOME)
         self._reconfigure()
         self._answer_reads()
 
@@ -594,7 +600,7 @@ class RaftNode:
                 forward = pb.Forward(request_id=message["request_id"], data=message["command"])
                 self._messages.append((peer.id, pb.RaftMessage(term=self.term, forward=forward)))
             case "apply_command_response":
-                self._messages.append((peer.id, messages.forward_reply(message, self.term)))
+                self._send_as_leader(peer.id, messages.forward_reply(message, self.term))
             case "timeout_now":
                 self._messages.append((peer.id, pb.RaftMessage(term=self.term, timeout_now=pb.TimeoutNow())))
             case kind:
@@ -725,7 +731,15 @@ class RaftNode:
     def _append_to(self, peer: int, previous: tuple[int, int], entries: list[LogEntry], quiet: bool = False) -> None:
         round_ = self._reads.round
         append = self._encoder.append(self.term, previous, entries, self.commit_index, round_, quiet=quiet)
-        self._messages.append((peer, append))
+        self._send_as_leader(peer, append)
+
+    def _send_as_leader(self, peer: int, message: pb.RaftMessage) -> None:
+        """At once, though not yet on disk here, unless the vote is not either.
+
+        A voter that is alone leads before that; after a crash it would lead the same term once more.
+        """
+        durable = self._journal.durable_term == self.term
+        (self._messages if durable else self._held).append((peer, message))
 
     def _bytes_ahead(self, match: int, following: int) -> int:
         """What left for a peer and is not answered."""

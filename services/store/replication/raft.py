@@ -44,6 +44,7 @@ KEEP_BYTES = 32 << 20
 # How long entries are kept for a follower that says nothing, and how many for one that is slow.
 PATIENCE_S = 2.0
 SLOW_ENTRIES = 100_000
+SNAPSHOT_PAUSE_S = 5.0
 
 _log = get_logger("store")
 
@@ -83,6 +84,7 @@ class RaftLog:
         # Proposals that ended without an answer.
         self._failed = 0
         self._reading: set[asyncio.Future[int]] = set()
+        self._transferring: set[asyncio.Future[None]] = set()
         self._release_to = 0
         # Peers that a snapshot is on its way to, and the index it ends with.
         self._sending: dict[int, int] = {}
@@ -164,7 +166,9 @@ class RaftLog:
         self._send(after)
         for wait in [wait for wait in self._durable_waits if wait[0] <= self._journal.durable_index]:
             self._durable_waits.remove(wait)
-            wait[1].set_result(None)
+            if not wait[1].done():
+                wait[1].set_result(None)
+        self._release(node)
         self._pump()
 
     def _send(self, messages: list[Outgoing]) -> None:
@@ -222,6 +226,7 @@ class RaftLog:
         waiting: list[asyncio.Future[Any]] = [
             *self._waiting,
             *self._reading,
+            *self._transferring,
             *(wait for _, wait in self._durable_waits),
         ]
         for future in waiting:
@@ -354,6 +359,7 @@ class RaftLog:
         """See ReplicatedLog; 0 stands for the member that is nearest."""
         node = self._running()
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._transferring.add(future)
 
         def answer(refusal: Refusal | None) -> None:
             if not future.done():
@@ -364,7 +370,10 @@ class RaftLog:
 
         node.transfer(member_id, answer, self._clock.monotonic())
         self._wake()
-        await future
+        try:
+            await future
+        finally:
+            self._transferring.discard(future)
 
     def release(self, index: int) -> None:
         """See ReplicatedLog; happens in the log's next turn without a write under way."""
@@ -399,6 +408,8 @@ class RaftLog:
                 node.snapshot_sent(peer, snapshot.last_index, self._clock.monotonic())
         except OSError as failure:
             _log.warning("store.snapshot_not_made", peer=f"{peer:x}", error=failure)
+            # A full disk, most likely; each attempt copies the whole state.
+            await self._clock.sleep(SNAPSHOT_PAUSE_S)
         finally:
             node.wants_snapshot.discard(peer)
             del self._sending[peer]
@@ -413,12 +424,18 @@ class RaftLog:
                 return
             await self._snapshots.install(snapshot)
             node.installed(snapshot.last_index, snapshot.last_term, self._clock.monotonic())
+        except BaseException as failure:
+            if self._machine.applied_index != node.applied_index:
+                # The state is there, but perhaps not for good: entries must not be applied to it again.
+                self._die(failure)
+            raise
         finally:
             node.resume()
         await self._durable(snapshot.last_index)
 
     async def _durable(self, index: int) -> None:
         """Wait until the journal is on disk up to an index."""
+        self._running()
         durable = asyncio.get_running_loop().create_future()
         self._durable_waits.append((index, durable))
         self._wake()

@@ -189,7 +189,18 @@ class SegmentWriter:
         return self._descriptor < 0 or self._offset >= self._segment_bytes
 
     def append(self, payload: bytes, last_index: int) -> None:
-        """Write one frame and wait until it is durable. last_index: the highest entry in it, 0 for none."""
+        """Write one frame and wait until it is durable. last_index: the highest entry in it, 0 for none.
+
+        Raises OSError that names the file.
+        """
+        try:
+            self._append(payload)
+        except OSError as failure:
+            failure.filename = failure.filename or str(self.segments[-1].path if self.segments else self._directory)
+            raise
+        self.segments[-1].last_index = max(self.segments[-1].last_index, last_index)
+
+    def _append(self, payload: bytes) -> None:
         fresh = self.needs_segment
         if fresh:
             self._begin_segment()
@@ -200,7 +211,6 @@ class SegmentWriter:
             sync_directory(self._directory, self._sync)
         self._sequence += 1
         self._offset += len(frame)
-        self.segments[-1].last_index = max(self.segments[-1].last_index, last_index)
 
     def _begin_segment(self) -> None:
         self.close()

@@ -183,11 +183,12 @@ class SnapshotReceiver:
             async for chunk in chunks:
                 if chunk.offset != offset or offset + len(chunk.data) > offer.size_bytes:
                     raise SnapshotRefused(f"{len(chunk.data)} bytes for {chunk.offset} came at {offset}")
-                await asyncio.to_thread(_append, file.fileno(), chunk.data)
+                # A thread that goes on after the file is closed would write to whatever has its number then.
+                await _to_the_end(asyncio.to_thread(_append, file.fileno(), chunk.data))
                 offset += len(chunk.data)
             if offset < offer.size_bytes:
                 raise SnapshotRefused(f"it ended after {offset} of {offer.size_bytes} bytes")
-            await asyncio.to_thread(os.fsync, file.fileno())
+            await _to_the_end(asyncio.to_thread(os.fsync, file.fileno()))
 
 
 def _append(descriptor: int, data: bytes) -> None:

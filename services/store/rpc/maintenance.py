@@ -11,6 +11,7 @@ from navarch.protos.etcd import rpc_pb2, rpc_pb2_grpc
 from navarch.services.store.corruption import hash_history
 from navarch.services.store.errors import BAD_LEADER_TRANSFEREE, NOT_SUPPORTED
 from navarch.services.store.member import StoreMember
+from navarch.services.store.snapshot_state import SENDING
 
 # What the member stands in for. kube-apiserver asks for progress on watches only from 3.5.13 on.
 ETCD_VERSION = "3.5.13"
@@ -56,7 +57,7 @@ class MaintenanceServicer(rpc_pb2_grpc.MaintenanceServicer):
         return response
 
     async def Defragment(self, request: rpc_pb2.DefragmentRequest, context: Any) -> rpc_pb2.DefragmentResponse:
-        """Rewrite the data file without free pages; the member answers nothing meanwhile, as etcd's."""
+        """Rewrite the data file without free pages, while this member goes on serving."""
         await self._member.defragment()
         return self._member.answer(rpc_pb2.DefragmentResponse())
 
@@ -76,7 +77,7 @@ class MaintenanceServicer(rpc_pb2_grpc.MaintenanceServicer):
 
     async def Snapshot(self, request: rpc_pb2.SnapshotRequest, context: Any) -> AsyncIterator[rpc_pb2.SnapshotResponse]:
         """The data file as of now, in pieces, followed by its SHA-256."""
-        with tempfile.TemporaryDirectory(prefix="navarch-snapshot-", dir=self._member.scratch_dir) as folder:
+        with tempfile.TemporaryDirectory(prefix=SENDING, dir=self._member.scratch_dir) as folder:
             path = Path(folder) / "snapshot"
             await self._member.copy_data(path)
             remaining = path.stat().st_size

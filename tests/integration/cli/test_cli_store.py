@@ -97,6 +97,7 @@ async def test_a_snapshot_becomes_a_new_cluster(cluster: StoreCluster, tmp_path:
     old = await cluster.listed()
     snapshot = tmp_path / "snapshot"
     assert "Saved" in await ok("snapshot", str(snapshot), *flags(cluster))
+    assert snapshot.stat().st_mode & 0o777 == 0o600
     assert not list(tmp_path.glob("*.part"))
     assert f"revision {revision}, 20 records" in await ok("verify", str(snapshot))
 

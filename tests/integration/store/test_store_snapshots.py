@@ -115,6 +115,38 @@ async def test_an_installed_member_goes_on_and_starts_again(members: tuple[Store
     await again.stop()
 
 
+async def test_a_member_serves_while_it_is_defragmented(members: tuple[StoreMember, StoreMember]) -> None:
+    member, _ = members
+    await fill(member, 2000)
+    compaction = rpc_pb2.CompactionRequest(revision=member.machine.mvcc.revision)
+    await member.propose(compaction, rpc_pb2.CompactionResponse)
+    await member.collected()
+    before = member.backend.size_bytes()
+    ended = asyncio.create_task(member.defragment())
+    meanwhile = 0
+    while not ended.done():
+        await member.propose(rpc_pb2.PutRequest(key=b"during", value=b"%d" % meanwhile), rpc_pb2.PutResponse)
+        meanwhile += 1
+        await asyncio.sleep(0)
+    await ended
+    assert meanwhile > 10
+    assert member.backend.size_bytes() < before
+    held = state(member)
+    await member.stop()
+    assert member.scratch_dir is not None
+    again = a_member(member.scratch_dir)
+    assert state(again) == held
+    await again.stop()
+
+
+async def test_copies_that_a_crash_left_are_removed(tmp_path: Path) -> None:
+    for name in ("made-1.mdb", "data.defragmented", "navarch-snapshot-x/snapshot"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"as far as it got")
+    assert complete_installation(tmp_path) is None
+    assert list(tmp_path.iterdir()) == []
+
+
 async def test_the_next_start_is_told_of_an_installation(members: tuple[StoreMember, StoreMember]) -> None:
     leader, follower = members
     await fill(leader, 30)
