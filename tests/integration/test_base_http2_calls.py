@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 import pytest
 
+from navarch.services.base.http2.frames import PREFACE, literal
 from navarch.services.base.http2.server import Http2Server
 
 
@@ -152,3 +153,33 @@ async def test_a_stop_lets_running_calls_end_and_cancels_what_does_not(serve: An
         await long
     assert ended.value.code() is grpc.StatusCode.UNAVAILABLE
     await stopping
+
+
+def frame(kind: int, flags: int, payload: bytes) -> bytes:
+    """On stream 1."""
+    return len(payload).to_bytes(3, "big") + bytes((kind, flags, 0, 0, 0, 1)) + payload
+
+
+async def test_a_call_that_is_given_up_at_once_leaves_nothing(serve: Any, server: Http2Server) -> None:
+    channel = await serve(echo=unary(echo))
+    assert server._server is not None
+    _, writer = await asyncio.open_connection(*server._server.sockets[0].getsockname())
+    fields = ((b":path", b"/test/echo"), (b"content-type", b"application/grpc"), (b"grpc-timeout", b"99H"))
+    headers = b"".join(literal(*field) for field in fields)
+    # Request and reset in one piece: the call's task is cancelled before its first step.
+    writer.write(PREFACE + frame(1, 4, headers) + frame(0, 1, bytes(5)) + frame(3, 0, bytes(4)))
+    await writer.drain()
+    for _ in range(3):
+        assert await channel.unary_unary("/test/echo")(b"x") == b"x"
+    assert not server.calls
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_a_unary_call_of_many_messages_is_refused_at_the_second(serve: Any, server: Http2Server) -> None:
+    channel = await serve(echo=unary(echo))
+    stream = channel.stream_unary("/test/echo")(iter([b""] * 2_000))
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stream
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert await channel.unary_unary("/test/echo")(b"x") == b"x"

@@ -209,6 +209,11 @@ def test_pings_are_answered_and_what_is_unknown_is_ignored(peer: Peer) -> None:
             Code.ENHANCE_YOUR_CALM,
             id="endless headers",
         ),
+        pytest.param(
+            [frame(HEADERS, 0, 1, b"\x82"), *[frame(CONTINUATION, 0, 1, b"\x82")] * 64],
+            Code.ENHANCE_YOUR_CALM,
+            id="endless small pieces",
+        ),
         pytest.param([frame(WINDOW, 0, 0, b"\x7f\xff\xff\xff")], Code.FLOW_CONTROL_ERROR, id="window overflow"),
         pytest.param([frame(WINDOW, 0, 0, b"x")], Code.FRAME_SIZE_ERROR, id="short window update"),
         pytest.param([frame(SETTINGS, 0, 0, b"x")], Code.FRAME_SIZE_ERROR, id="short settings"),

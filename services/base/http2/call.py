@@ -132,7 +132,7 @@ class Call:
     def received(self, data: bytes, ended: bool) -> None:
         """See Owner."""
         method = self._method
-        if method is None or self._over:
+        if method is None or self._over or not (data or ended):
             return
         self._chunks.append(data)
         self._size += len(data)
@@ -152,8 +152,9 @@ class Call:
                 self._finish(grpc.StatusCode.INVALID_ARGUMENT, "one message was expected")
 
     def _split(self) -> None:
-        """Cut whole messages from what has come."""
-        while self._size >= _PREFIX_BYTES and not self._over:
+        """Cut whole messages from what has come; no more than the one of a unary call."""
+        streams_in = self._method is not None and self._method.streams_in
+        while self._size >= _PREFIX_BYTES and not self._over and (streams_in or not self._messages):
             head = self._chunks[0]
             if len(head) < _PREFIX_BYTES:
                 head = b"".join(self._chunks)
@@ -182,6 +183,7 @@ class Call:
     def was_reset(self) -> None:
         """See Owner: the peer has given up."""
         self._over = True
+        self._forget_timer()
         self._cancel()
 
     async def next_message(self) -> bytes | None:
@@ -200,6 +202,8 @@ class Call:
 
     def _start(self, method: Method, request: Any) -> None:
         self.task = self._link.loop.create_task(self._run(method, request))
+        # One that is cancelled before its first step never comes to its own end.
+        self.task.add_done_callback(lambda _: self._link.ended(self))
         self._link.began(self)
 
     async def _run(self, method: Method, request: Any) -> None:
@@ -225,10 +229,12 @@ class Call:
             _log.exception("grpc.call_failed")
             self._finish(grpc.StatusCode.UNKNOWN, f"Unexpected {type(failure).__name__}: {failure}")
         finally:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._link.ended(self)
+            self._forget_timer()
             self._link.flush()
+
+    def _forget_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _deserialized(self, method: Method, message: bytes) -> Any:
         try:

@@ -25,6 +25,8 @@ _DEFAULT_WINDOW_BYTES = 65_535
 _MAX_WINDOW_BYTES = (1 << 31) - 1
 _CONNECTION_CREDIT_BYTES = 1 << 20
 _CACHED_BLOCKS = 64
+# Frames of a header block; full ones hold more than MAX_HEADER_BYTES.
+_MAX_PIECES = 64
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -73,6 +75,7 @@ class Connection:
         self._begun = False
         self._rest = b""
         self._partial: tuple[int, int, bytes] | None = None
+        self._pieces = 0
         self._last_id = 0
         self._uncredited = 0
         self._window = _DEFAULT_WINDOW_BYTES
@@ -171,14 +174,19 @@ class Connection:
         if flags & frames.END_HEADERS:
             self._on_block(flags, stream_id, block)
         else:
-            self._partial = stream_id, flags, block
+            self._partial, self._pieces = (stream_id, flags, block), 1
 
     def _on_continuation(self, flags: int, stream_id: int, payload: bytes) -> None:
         if self._partial is None or self._partial[0] != stream_id:
             raise ProtocolError(Code.PROTOCOL_ERROR, "nothing to continue")
         _, first_flags, block = self._partial
         block += payload
-        if len(block) > MAX_HEADER_BYTES or (not payload and not flags & frames.END_HEADERS):
+        self._pieces += 1
+        if (
+            self._pieces > _MAX_PIECES
+            or len(block) > MAX_HEADER_BYTES
+            or (not payload and not flags & frames.END_HEADERS)
+        ):
             raise ProtocolError(Code.ENHANCE_YOUR_CALM, "headers too large")
         self._partial = None if flags & frames.END_HEADERS else (stream_id, first_flags, block)
         if self._partial is None:
