@@ -200,10 +200,10 @@ def restore(
     file: Annotated[Path, typer.Argument(help="A snapshot.")],
     data_dir: Annotated[Path, typer.Option("--data-dir", help="The directory to make, of one member.")],
     initial_cluster: Annotated[str, typer.Option("--initial-cluster", help="All members: NAME=URL,NAME=URL,...")],
-    initial_advertise_peer_urls: Annotated[
-        str, typer.Option("--initial-advertise-peer-urls", help="Where the others reach this member: URL,...")
-    ],
     name: Annotated[str, typer.Option("--name", help="This member.")] = "default",
+    initial_advertise_peer_urls: Annotated[
+        str, typer.Option("--initial-advertise-peer-urls", help="Checked against --initial-cluster where given.")
+    ] = "",
     initial_cluster_token: Annotated[str, typer.Option("--initial-cluster-token", help="Tells clusters apart.")] = "",
     bump_revision: Annotated[
         int, typer.Option("--bump-revision", min=0, help="Go on that many revisions later, so that none comes twice.")
@@ -222,7 +222,7 @@ def restore(
         f"--data-dir={data_dir}",
         f"--name={name}",
         f"--initial-cluster={initial_cluster}",
-        f"--initial-advertise-peer-urls={initial_advertise_peer_urls}",
+        *([f"--initial-advertise-peer-urls={urls}"] if (urls := initial_advertise_peer_urls) else []),
         f"--initial-cluster-token={initial_cluster_token}",
         f"--bump-revision={bump_revision}",
         *(["--skip-hash-check"] if skip_hash_check else []),

@@ -185,7 +185,9 @@ class Restoration:
 
 def restore(wanted: Restoration) -> Identity:
     """Make the data directory of a member of a new cluster. Raises ValueError, CorruptionError, OSError."""
-    if set(wanted.initial_cluster.get(wanted.name, ())) != set(wanted.peer_urls):
+    if wanted.name not in wanted.initial_cluster:
+        raise ValueError(f"--initial-cluster does not have {wanted.name}")
+    if wanted.peer_urls and set(wanted.initial_cluster[wanted.name]) != set(wanted.peer_urls):
         raise ValueError(f"--initial-cluster does not have {wanted.name} at {','.join(wanted.peer_urls)}")
     if wanted.data_dir.exists() and any(wanted.data_dir.iterdir()):
         raise ValueError(f"{wanted.data_dir} is not empty")
@@ -251,7 +253,7 @@ def main(argv: list[str]) -> int:
     restoring.add_argument("--name", default="default")
     restoring.add_argument("--initial-cluster", type=cluster, required=True)
     restoring.add_argument("--initial-cluster-token", default="", dest="token")
-    restoring.add_argument("--initial-advertise-peer-urls", type=urls, required=True, dest="peer_urls")
+    restoring.add_argument("--initial-advertise-peer-urls", type=urls, default=(), dest="peer_urls")
     restoring.add_argument("--bump-revision", type=int, default=0)
     restoring.add_argument("--skip-hash-check", action="store_true")
     options = vars(parser.parse_args(argv))
