@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from navarch.services.api import rpc_status
 from navarch.services.api.errors import ApiError
+from navarch.services.api.kinds import KINDS
 from navarch.services.apiserver.allocation.services import ServiceAllocator
 from navarch.services.apiserver.auth.certificates import CertificateAuthenticator
 from navarch.services.apiserver.auth.references import POD, PodReferences
@@ -96,6 +97,7 @@ class ApiServer:
         storage = ObjectStorage(etcd, self._clock)
         cachers = Cachers(storage, self._clock, self._tasks)
         return Core(
+            kinds=KINDS,
             storage=storage,
             cachers=cachers,
             revisions=RevisionReader(etcd.revision, self._tasks),

@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass
 
 from navarch.services.api.errors import BadRequest, MethodNotSupported, NotFound, UnknownKind
-from navarch.services.api.kinds import KINDS, Kind
+from navarch.services.api.kinds import Kind, KindTable
 from navarch.services.apiserver.allocation.services import ServiceAllocator
 from navarch.services.apiserver.auth.authorizer import Attributes, Authorizer, authorize
 from navarch.services.apiserver.auth.user import User
@@ -32,10 +32,17 @@ class Target:
 
     @classmethod
     def at(
-        cls, group: str, version: str, resource: str, namespace: str, name: str = "", subresource: str = ""
+        cls,
+        kinds: KindTable,
+        group: str,
+        version: str,
+        resource: str,
+        namespace: str,
+        name: str = "",
+        subresource: str = "",
     ) -> "Target":
         """From the coordinates of a request. Raises UnknownKind or BadRequest."""
-        kind = KINDS.by_resource(group, version, resource)
+        kind = kinds.by_resource(group, version, resource)
         if namespace and not kind.namespaced:
             raise BadRequest(f"{kind.qualified_resource} are not namespaced; the request names namespace {namespace!r}")
         if subresource and kind.subresource(subresource) is None:
@@ -73,6 +80,8 @@ AS_ALWAYS = WriteOptions()
 class Core:
     """The server's parts. Verbs are functions of it."""
 
+    # All that is served, custom resources included.
+    kinds: KindTable
     storage: ObjectStorage
     cachers: Cachers
     revisions: RevisionReader

@@ -36,7 +36,7 @@ async def create(
         case "Pod", "binding":
             return await bind(core, user, target, message, options)
         case "Binding", "":
-            return await bind(core, user, _bound_pod(target, message), message, options)
+            return await bind(core, user, _bound_pod(core, target, message), message, options)
         case "Pod", "eviction":
             return await evict(core, user, target, message, options)
     core.admit_user(user, "create", target)
@@ -117,5 +117,5 @@ def _refuse_invalid(target: Target, strategy: Strategy, message: Any) -> None:
         raise Invalid(target.kind, message.metadata.name, errors)
 
 
-def _bound_pod(target: Target, binding: Any) -> Target:
-    return Target.at("", "v1", "pods", target.namespace, target.name or binding.metadata.name, "binding")
+def _bound_pod(core: Core, target: Target, binding: Any) -> Target:
+    return Target.at(core.kinds, "", "v1", "pods", target.namespace, target.name or binding.metadata.name, "binding")

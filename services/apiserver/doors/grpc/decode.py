@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError, Message
 from navarch.protos.navarch import objects_pb2
 from navarch.services.api.codec import check_text
 from navarch.services.api.errors import BadRequest, RequestEntityTooLarge, UnknownKind
-from navarch.services.api.kinds import KINDS, Kind, message_class
+from navarch.services.api.kinds import KINDS, Kind, KindTable, message_class
 from navarch.services.apiserver.registry.core import Target, WriteOptions
 from navarch.services.apiserver.registry.patch import PatchType
 
@@ -47,10 +47,11 @@ def checked(request: Request) -> Request:
     return request
 
 
-def target_of(request: Request) -> Target:
+def target_of(kinds: KindTable, request: Request) -> Target:
     """What a request is about."""
     resource = request.resource
     return Target.at(
+        kinds,
         resource.group,
         resource.version,
         resource.resource,

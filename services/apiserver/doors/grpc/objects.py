@@ -53,7 +53,7 @@ class ObjectsServicer:
         """One object."""
         user = user_of(self._authenticator, context)
         checked(request)
-        return wire.object_response(await get(self._core, user, target_of(request), request.resource_version))
+        return wire.object_response(await get(self._core, user, target_of(self._core.kinds, request), request.resource_version))
 
     async def list(self, request: Request, context: Context) -> bytes:
         """The objects of a resource."""
@@ -67,7 +67,7 @@ class ObjectsServicer:
             request.resource_version,
             request.resource_version_match,
         )
-        answer = wire.list_response(await list_objects(self._core, user, target_of(request), options))
+        answer = wire.list_response(await list_objects(self._core, user, target_of(self._core.kinds, request), options))
         if len(answer) > MESSAGE_BYTES:
             raise BadRequest(f"the list takes {len(answer)} bytes, more than one answer may: read it in pages (limit)")
         return answer
@@ -85,7 +85,7 @@ class ObjectsServicer:
             request.send_initial_events if request.HasField("send_initial_events") else None,
             request.timeout_seconds,
         )
-        stream = await watch(self._core, user, target_of(request), options)
+        stream = await watch(self._core, user, target_of(self._core.kinds, request), options)
         try:
             # Tells the client that the watch stands, however long the first event takes.
             await context.send_initial_metadata(())
@@ -118,7 +118,7 @@ class ObjectsServicer:
         user = user_of(self._authenticator, context)
         checked(request)
         found = await delete_collection(
-            self._core, user, target_of(request), request.label_selector, request.field_selector, request.options
+            self._core, user, target_of(self._core.kinds, request), request.label_selector, request.field_selector, request.options
         )
         # All of them are deleted; those that fit are shown.
         shown = found.items[: fitting(found.items, MESSAGE_BYTES // 2)]
@@ -149,13 +149,13 @@ class ObjectsServicer:
         return key if key[-1] else object(), lambda: run(user, request)
 
     async def _create(self, user: User, request: Request) -> bytes:
-        target = target_of(request)
+        target = target_of(self._core.kinds, request)
         message = object_of(target, request.object)
         result = await create(self._core, user, target, message, options_of(request))
         return wire.object_response(result, _warnings(target, message))
 
     async def _update(self, user: User, request: Request) -> bytes:
-        target = target_of(request)
+        target = target_of(self._core.kinds, request)
         message = object_of(target, request.object)
         result = await update(self._core, user, target, message, options_of(request))
         return wire.object_response(result, _warnings(target, message))
@@ -167,7 +167,7 @@ class ObjectsServicer:
         result = await patch(
             self._core,
             user,
-            target_of(request),
+            target_of(self._core.kinds, request),
             PATCH_TYPES[request.type],
             request.patch,
             options_of(request),
@@ -176,7 +176,7 @@ class ObjectsServicer:
         return wire.object_response(result, warnings)
 
     async def _delete(self, user: User, request: Request) -> bytes:
-        modified = await delete(self._core, user, target_of(request), request.options)
+        modified = await delete(self._core, user, target_of(self._core.kinds, request), request.options)
         return wire.object_response(modified.stored)
 
 
