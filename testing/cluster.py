@@ -69,6 +69,7 @@ class InProcessCluster:
         self._clock = SystemClock()
         self._stack = AsyncExitStack()
         self.api_server = ""
+        self.rest_url = ""
 
     async def __aenter__(self) -> Self:
         """Start everything; every node is Ready on return."""
@@ -103,9 +104,10 @@ class InProcessCluster:
         store = StoreService(StoreConfig(listen=LOOPBACK, credentials=self.credentials("store")))
         await self._run(store)
         door = self.credentials("kube-apiserver", "system:masters")
-        api_server = ApiServer(ApiServerConfig((store.address,), door, door, listen=LOOPBACK))
+        api_server = ApiServer(ApiServerConfig((store.address,), door, door, listen=LOOPBACK, rest_listen=LOOPBACK))
         await self._run(api_server)
         self.api_server = f"127.0.0.1:{api_server.port}"
+        self.rest_url = f"https://127.0.0.1:{api_server.rest_port}"
         self.client = self.client_for("kubernetes-admin", "system:masters")
         self._stack.push_async_callback(self.client.close)
         controllers = ControllerManagerConfig(

@@ -42,7 +42,7 @@ def ensure_certificates(layout: Layout) -> None:
     if not layout.kubeconfig.exists():
         write_kubeconfig(
             layout.kubeconfig,
-            server=f"https://{layout.host}:{6443 + layout.port_offset}",
+            server=f"https://{layout.address('apiserver-rest')}",
             grpc_address=layout.address("apiserver"),
             credentials=credentials(layout, "admin"),
         )

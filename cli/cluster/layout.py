@@ -24,6 +24,7 @@ DEFAULT_POD_CIDR = "10.244.0.0/16"
 DEFAULT_SERVICE_CIDR = "10.96.0.0/16"
 PORTS = {
     "apiserver": 7443,
+    "apiserver-rest": 6443,
     "store": 2379,
     "scheduler": 10259,
     "controller-manager": 10257,

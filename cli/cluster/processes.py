@@ -66,6 +66,7 @@ def arguments(layout: Layout, service: str) -> list[str]:
                 f"--store-endpoints={layout.store_endpoints or layout.address('store')}",
                 *_store_identity(layout),
                 f"--listen={layout.listen('apiserver')}",
+                f"--rest-listen={layout.listen('apiserver-rest')}",
                 f"--service-cidr={layout.service_cidr}",
                 f"--advertise-address={layout.host}",
                 *flags(layout, "apiserver"),

@@ -12,7 +12,7 @@ from navarch.cli.errors import UsageError
 from navarch.cli.output import jsonpath
 from navarch.cli.output.table import Columns
 from navarch.cli.targets import singular
-from navarch.services.api import codec, printers
+from navarch.services.api import codec, printers, yaml_text
 from navarch.services.api.kinds import KINDS, Kind
 from navarch.services.api.labels import format_labels
 from navarch.services.api.meta import metadata_of
@@ -69,7 +69,7 @@ class Printer:
         if self._format.name == "json":
             return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE).decode()
         if self._format.name == "yaml":
-            return as_yaml(document)
+            return yaml_text.dump(document)
         return jsonpath.render(self._format.template, document)
 
     def _tables(self, objects: Iterable[Message]) -> str:
@@ -117,26 +117,6 @@ class Printer:
 def title(one: Message) -> str:
     """TYPE/NAME of an object."""
     return f"{singular(KINDS.of(one))}/{metadata_of(one).name}"
-
-
-def as_yaml(document: Any, *, sort_keys: bool = True) -> str:
-    """A JSON document as YAML; text of several lines stays readable."""
-    import yaml
-
-    return yaml.dump(document, Dumper=_dumper(), sort_keys=sort_keys, default_flow_style=False, allow_unicode=True)
-
-
-def _dumper() -> Any:
-    import yaml
-
-    class Dumper(yaml.CSafeDumper):
-        pass
-
-    def text(dumper: yaml.CSafeDumper, value: str) -> yaml.ScalarNode:
-        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
-
-    Dumper.add_representer(str, text)
-    return Dumper
 
 
 def _list(items: list[Any]) -> dict[str, Any]:

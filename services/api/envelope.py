@@ -32,9 +32,13 @@ class EnvelopeError(BadRequest):
 
 def encode(message: Message, kind: Kind | None = None) -> bytes:
     """The envelope around a message. ``kind`` overrides the type that is written."""
-    raw = message.SerializeToString(deterministic=True)
-    head = _head(*kind.gvk) if kind else _head(*(type_of(message.DESCRIPTOR.full_name) or ("", "")))
-    return b"".join((head, varint(len(raw)), raw, _TAIL))
+    names = kind.gvk if kind else type_of(message.DESCRIPTOR.full_name) or ("", "")
+    return around(message.SerializeToString(deterministic=True), *names)
+
+
+def around(raw: bytes, api_version: str, kind: str) -> bytes:
+    """The envelope around an encoded message."""
+    return b"".join((_head(api_version, kind), varint(len(raw)), raw, _TAIL))
 
 
 def unwrap(data: bytes) -> tuple[str, str, bytes]:
@@ -57,7 +61,11 @@ def unwrap(data: bytes) -> tuple[str, str, bytes]:
 def decode(data: bytes, target: type[Message] | None = None) -> Message:
     """The message in an envelope, of the type it names, or of ``target``. Raises EnvelopeError, UnknownKind."""
     api_version, kind, raw = unwrap(data)
-    cls = target or message_class(api_version, kind)
+    return parsed(raw, target or message_class(api_version, kind))
+
+
+def parsed(raw: bytes, cls: type[Message]) -> Message:
+    """The message in the bytes out of an envelope. Raises EnvelopeError."""
     try:
         return cls.FromString(raw)
     except ProtobufError as error:
@@ -71,8 +79,7 @@ def to_stored(message: Message, kind: Kind) -> bytes:
         return codec.to_json_bytes(message) + b"\n"
     if message_class(kind.stored_as, kind.kind).DESCRIPTOR is not message.DESCRIPTOR:
         raise InternalError(f"{kind.api_version} {kind.kind} has to be converted to {kind.stored_as} to be stored")
-    raw = message.SerializeToString(deterministic=True)
-    return b"".join((_head(kind.stored_as, kind.kind), varint(len(raw)), raw, _TAIL))
+    return around(message.SerializeToString(deterministic=True), kind.stored_as, kind.kind)
 
 
 def from_stored(data: bytes, kind: Kind) -> Message:

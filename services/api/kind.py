@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from typing import Final
+from typing import Any, Final
 
 from google.protobuf.message import Message
 
@@ -53,6 +53,18 @@ class Kind:
     stored_as: str = ""
     # "protobuf" (in an envelope) or "json".
     encoding: str = "protobuf"
+    # What a CustomResourceDefinition says about a version of its kind; None for built-in kinds.
+    custom: Any = None
+
+    @property
+    def is_custom(self) -> bool:
+        """Whether a CustomResourceDefinition describes it."""
+        return self.custom is not None
+
+    @property
+    def list_kind(self) -> str:
+        """What JSON calls a list of them."""
+        return self.custom.list_kind if self.is_custom else f"{self.kind}List"
 
     @property
     def api_version(self) -> str:

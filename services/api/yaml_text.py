@@ -240,3 +240,18 @@ def _integer(digits: str) -> int:
     if body[:2] in ("0x", "0b", "0o"):
         return sign * int(body, 0)
     return sign * int(body, 8 if len(body) > 1 and body[0] == "0" else 10)
+
+
+class _Writer(yaml.CSafeDumper):
+    """Writes text of several lines so that people can read it."""
+
+    def _text(self, value: str) -> yaml.ScalarNode:
+        return self.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+
+
+_Writer.add_representer(str, _Writer._text)
+
+
+def dump(value: Any, *, sort_keys: bool = True) -> str:
+    """A JSON value as YAML."""
+    return yaml.dump(value, Dumper=_Writer, sort_keys=sort_keys, default_flow_style=False, allow_unicode=True)

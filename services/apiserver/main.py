@@ -28,6 +28,7 @@ def config_of(argv: list[str]) -> Config:
     for name in ("ca", "cert", "key"):
         parser.add_argument(f"--store-{name}", type=Path, help=f"{name} towards store and kubelets (default: --{name})")
     parser.add_argument("--listen", default="127.0.0.1:7443", metavar="HOST:PORT")
+    parser.add_argument("--rest-listen", default="127.0.0.1:6443", metavar="HOST:PORT", help="the Kubernetes door")
     parser.add_argument("--advertise-address", default="127.0.0.1")
     parser.add_argument("--service-cidr", default="10.96.0.0/16")
     parser.add_argument("--node-port-range", type=port_range, default=range(30000, 32768), metavar="LOW-HIGH")
@@ -39,6 +40,7 @@ def config_of(argv: list[str]) -> Config:
         credentials=Credentials.load(args.ca, args.cert, args.key),
         store_credentials=Credentials.load(*store),
         listen=args.listen,
+        rest_listen=args.rest_listen,
         advertise_address=args.advertise_address,
         service_cidr=args.service_cidr,
         history_s=args.history,

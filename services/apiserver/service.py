@@ -14,6 +14,10 @@ from navarch.services.apiserver.bootstrap import advertise, make_defaults
 from navarch.services.apiserver.cacher.cachers import Cachers
 from navarch.services.apiserver.doors.grpc.nodes import NodeServicer, add_node_to_server
 from navarch.services.apiserver.doors.grpc.objects import ObjectsServicer, add_objects_to_server
+from navarch.services.apiserver.doors.rest.door import RestDoor
+from navarch.services.apiserver.doors.rest.peer import RestCertificates
+from navarch.services.apiserver.doors.rest.routes import RouteTable
+from navarch.services.apiserver.doors.rest.server import RestServer
 from navarch.services.apiserver.registry.core import Core
 from navarch.services.apiserver.storage.compaction import Compactor
 from navarch.services.apiserver.storage.etcd import Etcd
@@ -41,6 +45,8 @@ class Config:
     credentials: Credentials | None
     store_credentials: Credentials | None
     listen: str = "127.0.0.1:7443"
+    # The Kubernetes door; "" leaves it closed.
+    rest_listen: str = ""
     advertise_address: str = "127.0.0.1"
     service_cidr: str = "10.96.0.0/16"
     node_ports: range = range(30000, 32768)
@@ -59,7 +65,9 @@ class ApiServer:
         self._etcd: Etcd | None = None
         self._server: GrpcServer | None = None
         self._nodes: NodeServicer | None = None
+        self._rest: RestServer | None = None
         self.port = 0
+        self.rest_port = 0
 
     async def start(self) -> None:
         """Wait for the store, make what every cluster has, and serve."""
@@ -77,6 +85,11 @@ class ApiServer:
         self._server.add(add_objects_to_server, ObjectsServicer(core, authenticator))
         self._server.add(add_node_to_server, self._nodes)
         self.port = await self._server.start(config.listen)
+        if config.rest_listen:
+            routes = RouteTable({}, {})
+            door = RestDoor(core, RestCertificates(authenticator), routes, lambda group, version: None)
+            self._rest = RestServer(door.handle, config.credentials)
+            self.rest_port = await self._rest.start(config.rest_listen)
         if config.history_s:
             self._tasks.spawn(Compactor(self._etcd, self._clock, config.history_s).run(), "compactor")
         await advertise(core, config.advertise_address, self.port)
@@ -84,6 +97,8 @@ class ApiServer:
 
     async def stop(self) -> None:
         """End all calls and watches, then everything else. Safe after a failed start."""
+        if self._rest is not None:
+            await self._rest.stop()
         if self._server is not None:
             await self._server.stop(0.5)
         await self._tasks.close()

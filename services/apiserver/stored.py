@@ -11,7 +11,7 @@ from typing import Any
 from google.protobuf.message import DecodeError, Message
 
 from navarch.protos.etcd import kv_pb2
-from navarch.services.api import envelope
+from navarch.services.api import codec, envelope
 from navarch.services.api.errors import InternalError
 from navarch.services.api.kinds import Kind
 from navarch.services.apiserver.storage import conversion
@@ -20,7 +20,7 @@ from navarch.services.apiserver.storage import conversion
 class StoredObject:
     """One object at one revision. Immutable but for what it remembers of itself."""
 
-    __slots__ = ("_labels", "_parsed", "kind", "name", "namespace", "raw", "revision")
+    __slots__ = ("_json_members", "_labels", "_parsed", "kind", "name", "namespace", "raw", "revision")
 
     def __init__(self, kind: Kind, namespace: str, name: str, revision: int, raw: bytes) -> None:
         self.kind = kind
@@ -31,6 +31,7 @@ class StoredObject:
         self.raw = raw
         self._labels: Mapping[str, str] | None = None
         self._parsed: Message | None = None
+        self._json_members: bytes | None = None
 
     @classmethod
     def of_message(cls, kind: Kind, message: Any, revision: int) -> "StoredObject":
@@ -83,6 +84,14 @@ class StoredObject:
         if self._labels is None:
             self._labels = dict(self.message.metadata.labels)
         return self._labels
+
+    @property
+    def json_members(self) -> bytes:
+        """The object's JSON after apiVersion and kind, closing brace included. Made once, for all who read it."""
+        if self._json_members is None:
+            message = self._parsed or self.decode()
+            self._json_members = codec.to_json_members(message)
+        return self._json_members
 
     def at(self, revision: int) -> "StoredObject":
         """The same content under another revision: an object as it was last, when it was deleted."""

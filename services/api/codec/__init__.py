@@ -34,6 +34,7 @@ __all__ = [
     "parse_json",
     "to_json",
     "to_json_bytes",
+    "to_json_members",
 ]
 
 _META_PACKAGE = "k8s.io.apimachinery.pkg.apis.meta.v1"
@@ -57,6 +58,18 @@ def to_json_bytes(message: Message, kind: Kind | None = None) -> bytes:
     try:
         return orjson.dumps(to_json(message, kind), default=_with_replacements)
     except orjson.JSONEncodeError as error:
+        raise EncodeError(str(error)) from error
+
+
+def to_json_members(message: Message) -> bytes:
+    """The members of a message, without apiVersion and kind: `"metadata":{...},"spec":{...}}`, less the first brace."""
+    out: dict[str, Any] = {}
+    try:
+        plan_of(message.DESCRIPTOR).write_into(message, out)
+        return orjson.dumps(out, default=_with_replacements)[1:]
+    except RecursionError:
+        raise EncodeError("the object is nested too deeply") from None
+    except (UnicodeDecodeError, orjson.JSONEncodeError) as error:
         raise EncodeError(str(error)) from error
 
 

@@ -1,7 +1,6 @@
 """Listening, transports and the end of it all, for gRPC over HTTP/2."""
 
 import asyncio
-import os
 import ssl
 from typing import Any, cast
 
@@ -12,6 +11,7 @@ from navarch.services.base.http2.call import Call, Method
 from navarch.services.base.http2.connection import Connection, Headers, Stream
 from navarch.services.base.http2.frames import ProtocolError
 from navarch.services.base.log import get_logger
+from navarch.services.base.tls_context import server_context
 
 _log = get_logger("grpc")
 # A peer that vanished without closing is noticed within 30 s; at rest that is one small packet each way.
@@ -44,7 +44,7 @@ class Http2Server:
     async def start(self, address: str, credentials: Credentials | None) -> int:
         """Listen on "host:port" (port 0: any) or "unix:/path"; returns the port. Raises OSError."""
         loop = asyncio.get_running_loop()
-        context = None if credentials is None else _context(credentials)
+        context = None if credentials is None else server_context(credentials, "h2", need_certificate=True)
 
         def link() -> _Link:
             return _Link(self, loop)
@@ -209,19 +209,3 @@ class _Link(asyncio.Protocol):
     def abort(self) -> None:
         """Close at once."""
         self._transport.abort()
-
-
-def _context(credentials: Credentials) -> ssl.SSLContext:
-    """Mutual TLS: a client without a certificate of the authority is refused."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cadata=credentials.ca.decode())
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.set_alpn_protocols(["h2"])
-    # OpenSSL reads a certificate and its key from files only; this one has no name and is gone with its descriptor.
-    descriptor = os.memfd_create("identity", os.MFD_CLOEXEC)
-    try:
-        with os.fdopen(os.dup(descriptor), "wb") as file:
-            file.write(credentials.cert + b"\n" + credentials.key)
-        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
-    finally:
-        os.close(descriptor)
-    return context

@@ -8,11 +8,11 @@ import yaml
 from navarch.cli.commands.rollout import progress
 from navarch.cli.errors import UsageError, explain
 from navarch.cli.output.description.kinds import describe
-from navarch.cli.output.printing import Format, Printer, as_yaml
+from navarch.cli.output.printing import Format, Printer
 from navarch.cli.output.table import Columns, format_rows
 from navarch.protos.k8s.apps import v1_pb2 as appsv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
-from navarch.services.api import codec
+from navarch.services.api import codec, yaml_text
 from navarch.services.api.errors import FieldError, Invalid, NotFound
 
 
@@ -38,7 +38,7 @@ def test_the_header_comes_once() -> None:
 
 def test_yaml_keeps_text_readable() -> None:
     document = {"script": "a\nb\n", "on": "yes", "empty": "", "number": "1", "tab": "a\tb\n"}
-    text = as_yaml(document)
+    text = yaml_text.dump(document)
     assert "script: |\n  a\n  b\n" in text
     assert yaml.safe_load(text) == document
 

@@ -1,0 +1,56 @@
+"""HTTPS: connections in, requests to the door."""
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from navarch.services.base.tls import Credentials
+from navarch.services.base.tls_context import server_context
+
+# Tokens are long, and so are selectors.
+LINE_BYTES = 64 * 1024
+HEADERS = 256
+KEEP_ALIVE_S = 180.0
+STOP_S = 2.0
+Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class RestServer:
+    """Listens for the REST door. Not restartable."""
+
+    def __init__(self, handle: Handle, credentials: Credentials | None) -> None:
+        """credentials: None serves plain text, for tests."""
+        self._handle = handle
+        self._credentials = credentials
+        self._runner: web.ServerRunner | None = None
+        self.port = 0
+
+    async def start(self, address: str, *, reuse_port: bool = False) -> int:
+        """Listen on "host:port" (port 0: any); returns the port. Raises OSError."""
+        server = web.Server(
+            self._handle,
+            handler_cancellation=True,
+            access_log=None,
+            keepalive_timeout=KEEP_ALIVE_S,
+            max_line_size=LINE_BYTES,
+            max_field_size=LINE_BYTES,
+            max_headers=HEADERS,
+            auto_decompress=False,
+        )
+        self._runner = web.ServerRunner(server, shutdown_timeout=STOP_S)
+        await self._runner.setup()
+        host, _, port = address.rpartition(":")
+        context = (
+            None if self._credentials is None else server_context(self._credentials, "http/1.1", need_certificate=False)
+        )
+        site = web.TCPSite(
+            self._runner, host.strip("[]"), int(port), ssl_context=context, reuse_port=reuse_port, backlog=1024
+        )
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+        return self.port
+
+    async def stop(self) -> None:
+        """End all connections. Idempotent."""
+        if self._runner is not None:
+            await self._runner.cleanup()
