@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from navarch.services.base.http2 import connection as http2
-from navarch.services.base.http2.connection import Connection, Headers, Stream
+from navarch.services.base.http2 import server_connection as http2
+from navarch.services.base.http2.connection import Headers, Stream
 from navarch.services.base.http2.frames import PREFACE, Code, ProtocolError, literal
+from navarch.services.base.http2.server_connection import ServerConnection
 
 DATA, HEADERS, RESET, SETTINGS, PING, GOAWAY, WINDOW, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
 END_STREAM, END_HEADERS, PADDED = 1, 4, 8
@@ -53,7 +54,7 @@ class Peer:
 
     def __init__(self) -> None:
         self.owners: list[Owner] = []
-        self.connection = Connection(self.open)
+        self.connection = ServerConnection(self.open)
         self.encoder = hpack.Encoder()
         self.decoder = hpack.Decoder()
         self.connection.take()
@@ -233,7 +234,7 @@ def test_who_breaks_the_protocol_is_told_how(peer: Peer, said: list[bytes], code
 
 
 def test_another_protocol_is_refused_at_its_first_bytes() -> None:
-    connection = Connection(Owner)
+    connection = ServerConnection(Owner)
     with pytest.raises(ProtocolError):
         connection.receive(b"GET / HTTP/1.1\r\n")
 

@@ -15,7 +15,7 @@ import grpc
 
 from navarch.protos.etcd import rpc_pb2, rpc_pb2_grpc
 from navarch.services.api import errors
-from navarch.services.base import serving
+from navarch.services.base.http2.client import Http2Channel
 from navarch.services.base.tls import Credentials
 
 DEADLINE_S = 10.0
@@ -43,7 +43,7 @@ class Etcd:
 
     def __init__(self, endpoints: Sequence[str], credentials: Credentials | None) -> None:
         addresses = [endpoint.split("://")[-1].rstrip("/") for endpoint in endpoints]
-        self._channels = [serving.channel(address, credentials) for address in addresses]
+        self._channels: list[Any] = [Http2Channel(address, credentials) for address in addresses]
         self._kv = [rpc_pb2_grpc.KVStub(channel) for channel in self._channels]
         self._lease = [rpc_pb2_grpc.LeaseStub(channel) for channel in self._channels]
         self._maintenance = [rpc_pb2_grpc.MaintenanceStub(channel) for channel in self._channels]
@@ -61,6 +61,11 @@ class Etcd:
         """Learn what the store can do. Raises ServiceUnavailable while it is away."""
         status: rpc_pb2.StatusResponse = await self._call(self._maintenance, "Status", rpc_pb2.StatusRequest())
         self.precise_progress = progress_is_precise(status.version)
+
+    async def size_bytes(self) -> int:
+        """What the store holds, without the room that it has taken and does not use."""
+        status: rpc_pb2.StatusResponse = await self._call(self._maintenance, "Status", rpc_pb2.StatusRequest())
+        return status.dbSizeInUse or status.dbSize
 
     async def range(self, request: rpc_pb2.RangeRequest) -> rpc_pb2.RangeResponse:
         """Read keys. Raises Compacted or FutureRevision for a revision that is not there."""

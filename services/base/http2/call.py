@@ -14,8 +14,9 @@ from urllib.parse import quote_from_bytes
 
 import grpc
 
-from navarch.services.base.http2.connection import Connection, Headers, Stream
+from navarch.services.base.http2.connection import Headers, Stream
 from navarch.services.base.http2.frames import literal
+from navarch.services.base.http2.server_connection import ServerConnection
 from navarch.services.base.log import get_logger
 
 Metadata = Sequence[tuple[str, str | bytes]]
@@ -49,7 +50,7 @@ class Method:
 class Link(Protocol):
     """The connection as its calls see it."""
 
-    connection: Connection
+    connection: ServerConnection
     loop: asyncio.AbstractEventLoop
     methods: dict[bytes, Method]
     peer: str
@@ -263,7 +264,7 @@ class Call:
             trailers += literal(
                 b"grpc-message", quote_from_bytes(details.encode(), safe=" !\"#$&'()*+,/:;<=>?@[\\]^`{|}").encode()
             )
-        trailers += _encoded(self._trailing)
+        trailers += encoded_metadata(self._trailing)
         connection = self._link.connection
         connection.finish(self._stream, trailers if self._begun else _HEADERS + trailers)
 
@@ -287,7 +288,7 @@ class Call:
         """Send the headers, once."""
         if not self._begun:
             self._begun = True
-            self._link.connection.send_headers(self._stream, _HEADERS + _encoded(metadata))
+            self._link.connection.send_headers(self._stream, _HEADERS + encoded_metadata(metadata))
             self._link.flush()
 
     async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Metadata = ()) -> None:
@@ -357,7 +358,8 @@ class _Requests:
         return self._method.deserialize(message)
 
 
-def _encoded(metadata: Metadata) -> bytes:
+def encoded_metadata(metadata: Metadata) -> bytes:
+    """Metadata as header fields."""
     block = b""
     for name, value in metadata:
         raw = value.encode() if isinstance(value, str) else value

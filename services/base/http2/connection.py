@@ -1,5 +1,6 @@
-"""The server's side of one HTTP/2 connection (RFC 9113), without I/O: bytes in, events to streams, bytes out.
+"""One HTTP/2 connection (RFC 9113), without I/O: bytes in, events to streams, bytes out.
 
+What server and client have in common is here, what they have not in `server_connection` and `client_connection`.
 `receive` parses frames and tells the streams' owners (`Owner`) what came; what is to be sent gathers in `take`.
 Data that the peer's flow control holds back waits in its stream, in order. A peer that breaks the protocol gets
 ProtocolError: GOAWAY is among the bytes to send then, and the connection is to be closed.
@@ -8,6 +9,7 @@ Inbound data is credited to the connection at once, to a stream only when its ow
 stream may buffer. Our header blocks use no dynamic table, so they can be prepared once.
 """
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
@@ -50,7 +52,7 @@ class Owner(Protocol):
 class Stream:
     """One request and its answer."""
 
-    __slots__ = ("id", "owner", "queue", "remote_closed", "trailers", "uncredited", "window")
+    __slots__ = ("closed", "id", "owner", "queue", "remote_closed", "trailers", "uncredited", "window")
 
     def __init__(self, stream_id: int, window: int) -> None:
         self.id = stream_id
@@ -60,19 +62,19 @@ class Stream:
         self.trailers: bytes | None = None
         self.uncredited = 0
         self.remote_closed = False
+        # Whether a client has ended its side.
+        self.closed = False
 
 
-class Connection:
-    """See the module. open_stream: makes the owner of a new stream from its request headers."""
+class Connection(ABC):
+    """See the module."""
 
-    def __init__(self, open_stream: Callable[[Stream, Headers], Owner]) -> None:
+    def __init__(self) -> None:
         self.streams: dict[int, Stream] = {}
         self.closing = False
-        self._open_stream = open_stream
         self._decoder = hpack.Decoder(max_header_list_size=MAX_HEADER_BYTES)
         # A block means the same again until one has changed the decoder's table.
         self._blocks: dict[bytes, Headers] = {}
-        self._begun = False
         self._rest = b""
         self._partial: tuple[int, int, bytes] | None = None
         self._pieces = 0
@@ -88,12 +90,13 @@ class Connection:
             frames.RESET: self._on_reset,
             frames.SETTINGS: self._on_settings,
             frames.PUSH: self._on_push,
+            frames.GOAWAY: self._on_go_away,
             frames.PING: self._on_ping,
             frames.WINDOW: self._on_window,
             frames.CONTINUATION: self._on_continuation,
         }
         settings = (
-            (frames.MAX_CONCURRENT_STREAMS, MAX_STREAMS),
+            *self._settings(),
             (frames.INITIAL_WINDOW_SIZE, STREAM_WINDOW_BYTES),
             (frames.MAX_HEADER_LIST_SIZE, MAX_HEADER_BYTES),
         )
@@ -101,6 +104,11 @@ class Connection:
             frame(frames.SETTINGS, 0, 0, b"".join(frames.SETTING.pack(*setting) for setting in settings)),
             frame(frames.WINDOW, 0, 0, frames.U32.pack(_MAX_WINDOW_BYTES - _DEFAULT_WINDOW_BYTES)),
         ]
+
+    @staticmethod
+    def _settings() -> tuple[tuple[int, int], ...]:
+        """Settings of this side alone."""
+        return ()
 
     def take(self) -> bytes:
         """What is to be sent now."""
@@ -120,13 +128,6 @@ class Connection:
 
     def _receive(self, data: bytes) -> None:
         offset, end = 0, len(data)
-        if not self._begun:
-            if not data.startswith(frames.PREFACE[:end]):
-                raise ProtocolError(Code.PROTOCOL_ERROR, "no HTTP/2 preface")
-            if end < len(frames.PREFACE):
-                self._rest = data
-                return
-            self._begun, offset = True, len(frames.PREFACE)
         while end - offset >= frames.HEAD.size:
             high, low, kind, flags, stream_id = frames.HEAD.unpack_from(data, offset)
             length = high << 16 | low
@@ -193,25 +194,15 @@ class Connection:
             self._on_block(first_flags, stream_id, block)
 
     def _on_block(self, flags: int, stream_id: int, block: bytes) -> None:
-        headers = self._decoded(block)
-        stream = self.streams.get(stream_id)
-        if stream is None:
-            if stream_id <= self._last_id and stream_id % 2:
-                return  # trailers of a stream that we have reset
-            if stream_id % 2 == 0:
-                raise ProtocolError(Code.PROTOCOL_ERROR, "a client's stream has an odd number")
-            self._last_id = stream_id
-            if self.closing or len(self.streams) >= MAX_STREAMS:
-                self._out.append(frame(frames.RESET, 0, stream_id, frames.U32.pack(Code.REFUSED_STREAM)))
-                return
-            stream = self.streams[stream_id] = Stream(stream_id, self._initial_window)
-            stream.owner = self._open_stream(stream, headers)
-        elif stream.remote_closed or not flags & frames.END_STREAM:
-            raise ProtocolError(Code.PROTOCOL_ERROR, "headers in the midst of a stream")
-        if flags & frames.END_STREAM:
-            stream.remote_closed = True
-            if stream_id in self.streams:
-                stream.owner.received(b"", True)
+        self._on_fields(stream_id, self._decoded(block), bool(flags & frames.END_STREAM))
+
+    @abstractmethod
+    def _on_fields(self, stream_id: int, headers: Headers, ended: bool) -> None:
+        """A header block came. ended: nothing follows on its stream."""
+
+    @abstractmethod
+    def _close(self, stream: Stream) -> None:
+        """All that was queued is on its way, and `finish` was called: end our side."""
 
     def _decoded(self, block: bytes) -> Headers:
         known = self._blocks.get(block)
@@ -251,11 +242,21 @@ class Connection:
                 for stream in self.streams.values():
                     stream.window += value - self._initial_window
                 self._initial_window = value
+            else:
+                self._on_setting(setting, value)
         self._out.append(frame(frames.SETTINGS, frames.ACK, 0, b""))
         self._unblock()
 
+    @abstractmethod
+    def _on_setting(self, setting: int, value: int) -> None:
+        """Another setting of the peer."""
+
     def _on_push(self, flags: int, stream_id: int, payload: bytes) -> None:
-        raise ProtocolError(Code.PROTOCOL_ERROR, "a client does not push")
+        raise ProtocolError(Code.PROTOCOL_ERROR, "pushes are not accepted")
+
+    @abstractmethod
+    def _on_go_away(self, flags: int, stream_id: int, payload: bytes) -> None:
+        """The peer begins no more streams, or takes no more of ours."""
 
     def _on_ping(self, flags: int, stream_id: int, payload: bytes) -> None:
         if len(payload) != 8:
@@ -297,26 +298,6 @@ class Connection:
         stream.trailers = trailers
         self._pump(stream)
 
-    def answer(self, stream: Stream, headers: bytes, data: bytes, trailers: bytes) -> None:
-        """Headers, data and trailers at once: the usual end of a unary call."""
-        size = len(data)
-        if size > min(self._window, stream.window, self._max_frame) or not stream.remote_closed:
-            self.send_headers(stream, headers)
-            self.send(stream, data)
-            self.finish(stream, trailers)
-            return
-        self._window -= size
-        stream_id, high = stream.id, size >> 16
-        del self.streams[stream_id]
-        self._out += (
-            frames.HEAD.pack(0, len(headers), frames.HEADERS, frames.END_HEADERS, stream_id),
-            headers,
-            frames.HEAD.pack(high, size & 0xFFFF, frames.DATA, 0, stream_id),
-            data,
-            frames.HEAD.pack(0, len(trailers), frames.HEADERS, frames.END_HEADERS | frames.END_STREAM, stream_id),
-            trailers,
-        )
-
     def reset(self, stream: Stream, code: Code) -> None:
         """End a stream at once. Idempotent."""
         self._blocked.pop(stream.id, None)
@@ -356,10 +337,8 @@ class Connection:
                 queue[0] = data[size:]
         if self._blocked.pop(stream.id, None) is not None:
             stream.owner.drained()
-        if stream.trailers is not None and self.streams.pop(stream.id, None) is not None:
-            self._send_block(stream.id, stream.trailers, frames.END_STREAM)
-            if not stream.remote_closed:
-                self._out.append(frame(frames.RESET, 0, stream.id, frames.U32.pack(Code.NO_ERROR)))
+        if stream.trailers is not None:
+            self._close(stream)
         return True
 
     def _send_block(self, stream_id: int, block: bytes, flags: int) -> None:

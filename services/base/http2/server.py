@@ -8,8 +8,9 @@ import grpc
 
 from navarch.services.base.credentials import Credentials
 from navarch.services.base.http2.call import Call, Method
-from navarch.services.base.http2.connection import Connection, Headers, Stream
+from navarch.services.base.http2.connection import Headers, Stream
 from navarch.services.base.http2.frames import ProtocolError
+from navarch.services.base.http2.server_connection import ServerConnection
 from navarch.services.base.log import get_logger
 from navarch.services.base.tls_context import server_context
 
@@ -93,7 +94,7 @@ class _Link(asyncio.Protocol):
         self.methods = server.methods
         self.peer = ""
         self.closed: asyncio.Future[None] = loop.create_future()
-        self.connection = Connection(self._open)
+        self.connection = ServerConnection(self._open)
         self._server = server
         self._transport: asyncio.Transport
         self._flushing = False
