@@ -48,8 +48,8 @@ class Asking:
     """One call from its first byte to its status; `client_connection.Asker`."""
 
     __slots__ = (
-        "_chunks", "_drained", "_size", "_wake", "code", "details", "done", "initial", "link", "messages", "stream",
-        "trailing",
+        "_chunks", "_drained", "_size", "_wake", "code", "details", "done", "initial", "link", "messages", "refused",
+        "stream", "trailing",
     )  # fmt: skip
 
     def __init__(self, link: Link) -> None:
@@ -61,6 +61,8 @@ class Asking:
         self.code = grpc.StatusCode.UNKNOWN
         self.details = ""
         self.done = False
+        # The server never looked at it: it may be sent again.
+        self.refused = False
         self._chunks: list[bytes] = []
         self._size = 0
         self._wake: asyncio.Future[None] | None = None
@@ -117,6 +119,7 @@ class Asking:
 
     def was_refused(self) -> None:
         """See Asker."""
+        self.refused = True
         self._end(grpc.StatusCode.UNAVAILABLE, "failed to connect: the server takes no more calls here")
 
     def cancel(self, code: grpc.StatusCode = grpc.StatusCode.CANCELLED, details: str = "cancelled") -> None:

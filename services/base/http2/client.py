@@ -160,6 +160,15 @@ class Http2Channel:
                     _, link = await loop.create_connection(
                         lambda: _Link(self, loop), host.strip("[]"), int(port), ssl=self._context
                     )
+                try:
+                    # As gRPC has it: who does not begin with settings is no server.
+                    while not link.connection.settled and not link.connection.closing:
+                        await link.change()
+                    if link.connection.closing:
+                        raise ConnectionError("the server does not speak HTTP/2")
+                except BaseException:
+                    link.abort()
+                    raise
             return link
         finally:
             self._dialling = None
@@ -184,6 +193,7 @@ class _Link(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._heard = True
         self._asked = False
+        self._lost = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
@@ -210,6 +220,7 @@ class _Link(asyncio.Protocol):
 
     def connection_lost(self, failure: Exception | None) -> None:
         """See asyncio.Protocol: all calls end."""
+        self._lost = True
         if self._timer is not None:
             self._timer.cancel()
         self.connection.closing = True
@@ -223,7 +234,9 @@ class _Link(asyncio.Protocol):
             stream.owner.was_reset()
 
     async def change(self) -> None:
-        """Until the peer has said something."""
+        """Until the peer has said something, or is gone."""
+        if self._lost:
+            return
         if self._changed is None:
             self._changed = self.loop.create_future()
         await asyncio.shield(self._changed)
@@ -292,19 +305,33 @@ class _UnaryUnary:
         **_: object,
     ) -> Any:
         """The answer. Raises AioRpcError."""
+        block = self._block + encoded_metadata(metadata) if metadata else self._block
         body = framed(self._serialize(request))
         loop = asyncio.get_running_loop()
-        begin = loop.time()
-        link = self._channel.ready() or await self._channel.connected(timeout, bool(wait_for_ready))
-        block = self._block
+        deadline = None if timeout is None else loop.time() + timeout
+        while True:
+            left = None if deadline is None else max(0.0, deadline - loop.time())
+            link = self._channel.ready() or await self._channel.connected(left, bool(wait_for_ready))
+            asking = Asking(link)
+            await self._ask(asking, block, body, deadline)
+            if asking.code is grpc.StatusCode.OK:
+                break
+            if not asking.refused:
+                raise asking.failure()
+            # The server counts streams a little longer than we do.
+            await link.change()
+        if len(asking.messages) != 1:
+            raise rpc_error(grpc.StatusCode.INTERNAL, f"{len(asking.messages)} messages came where one was expected")
+        return self._deserialize(asking.messages[0])
+
+    @staticmethod
+    async def _ask(asking: Asking, block: bytes, body: bytes, deadline: float | None) -> None:
+        """Send a request and wait for its end."""
+        link = asking.link
         timer: asyncio.TimerHandle | None = None
-        asking = Asking(link)
-        if timeout is not None:
-            left = max(0.0, timeout - (loop.time() - begin))
-            block += timeout_field(left)
-            timer = loop.call_later(left, asking.expire)
-        if metadata:
-            block += encoded_metadata(metadata)
+        if deadline is not None:
+            block += timeout_field(max(0.0, deadline - link.loop.time()))
+            timer = link.loop.call_at(deadline, asking.expire)
         asking.stream = link.connection.ask(asking, block, body)
         link.flush()
         try:
@@ -316,11 +343,6 @@ class _UnaryUnary:
         finally:
             if timer is not None:
                 timer.cancel()
-        if asking.code is not grpc.StatusCode.OK:
-            raise asking.failure()
-        if len(asking.messages) != 1:
-            raise rpc_error(grpc.StatusCode.INTERNAL, f"{len(asking.messages)} messages came where one was expected")
-        return self._deserialize(asking.messages[0])
 
 
 class _Streaming:

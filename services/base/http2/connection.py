@@ -72,6 +72,8 @@ class Connection(ABC):
     def __init__(self) -> None:
         self.streams: dict[int, Stream] = {}
         self.closing = False
+        # Whether the peer has said what it allows.
+        self.settled = False
         self._decoder = hpack.Decoder(max_header_list_size=MAX_HEADER_BYTES)
         # A block means the same again until one has changed the decoder's table.
         self._blocks: dict[bytes, Headers] = {}
@@ -244,6 +246,7 @@ class Connection(ABC):
                 self._initial_window = value
             else:
                 self._on_setting(setting, value)
+        self.settled = True
         self._out.append(frame(frames.SETTINGS, frames.ACK, 0, b""))
         self._unblock()
 
