@@ -59,8 +59,10 @@ class Query:
         return found
 
 
-async def list_all(session: Session, target: Target, labels: str = "", fields: str = "") -> ObjectList[Message]:
-    """Every object of the target's kind and namespace, read page by page."""
+async def list_all(
+    session: Session, target: Target, labels: str = "", fields: str = "", at: str = ""
+) -> ObjectList[Message]:
+    """Every object of the target's kind and namespace, read page by page; at: as they were."""
     items: list[Message] = []
     token = ""
     while True:
@@ -71,6 +73,7 @@ async def list_all(session: Session, target: Target, labels: str = "", fields: s
             field_selector=fields,
             limit=PAGE,
             continue_token=token,
+            at=at,
         )
         items += page.items
         token = page.continue_token

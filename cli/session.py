@@ -18,9 +18,10 @@ from navarch.cli.cluster.layout import default_data_dir
 from navarch.cli.errors import UsageError
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api.errors import ApiError
-from navarch.services.api.kinds import Kind
+from navarch.services.api.kinds import KINDS, Kind
 from navarch.services.base.kubeconfig import Kubeconfig, KubeconfigError, load_kubeconfig
 from navarch.services.client.client import Client
+from navarch.services.client.kinds import list_kinds
 
 # Long enough for a server that restarts, short enough for a person.
 CONNECT_TIMEOUT_S = 3.0
@@ -86,9 +87,18 @@ async def connect(kubeconfig: Path | None) -> AsyncIterator[Session]:
             raise UsageError(
                 f"the API server at {context.address} does not answer{why}. Is the cluster up? navarch status"
             ) from None
+        await _learn_kinds(client)
         yield Session(client, context.namespace)
     finally:
         await client.close()
+
+
+async def _learn_kinds(client: Client) -> None:
+    """Let this process know the cluster's custom kinds; without the right to ask for them it has none."""
+    try:
+        KINDS.replace_custom(kind for kind in await list_kinds(client) if kind.is_custom)
+    except ApiError:
+        KINDS.replace_custom(())
 
 
 async def _why_unreachable(channel: grpc.aio.Channel) -> str:

@@ -19,10 +19,11 @@ from navarch.runtime_shim.service import Config as ShimConfig
 from navarch.runtime_shim.service import Service as Shim
 from navarch.runtime_shim.simulated.backend import SimulatedBackend
 from navarch.services.api.meta import condition_is
+from navarch.services.apiserver.auth.tokens import TokenConfig
 from navarch.services.apiserver.service import ApiServer
 from navarch.services.apiserver.service import Config as ApiServerConfig
 from navarch.services.base.clock import SystemClock
-from navarch.services.base.tls import CertificateAuthority, Credentials
+from navarch.services.base.tls import CertificateAuthority, Credentials, new_key
 from navarch.services.client.client import Client
 from navarch.services.controller_manager.service import Config as ControllerManagerConfig
 from navarch.services.controller_manager.service import ControllerManager
@@ -104,7 +105,10 @@ class InProcessCluster:
         store = StoreService(StoreConfig(listen=LOOPBACK, credentials=self.credentials("store")))
         await self._run(store)
         door = self.credentials("kube-apiserver", "system:masters")
-        api_server = ApiServer(ApiServerConfig((store.address,), door, door, listen=LOOPBACK, rest_listen=LOOPBACK))
+        tokens = TokenConfig(new_key())
+        api_server = ApiServer(
+            ApiServerConfig((store.address,), door, door, listen=LOOPBACK, rest_listen=LOOPBACK, tokens=tokens)
+        )
         await self._run(api_server)
         self.api_server = f"127.0.0.1:{api_server.port}"
         self.rest_url = f"https://127.0.0.1:{api_server.rest_port}"
@@ -137,6 +141,7 @@ class InProcessCluster:
             root_dir=directory / "kubelet",
             credentials=self.credentials(f"system:node:{name}", "system:nodes"),
             listen=LOOPBACK,
+            grpc_listen=LOOPBACK,
             node_ip="127.0.0.1",
             can_mount=False,
             heartbeat_s=self._heartbeat_s,

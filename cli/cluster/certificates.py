@@ -3,13 +3,14 @@
 Names and groups are those that Kubernetes gives its components, for authorization goes by them.
 """
 
+import ipaddress
 import socket
 import time
 from pathlib import Path
 
 from navarch.cli.cluster.layout import Layout
 from navarch.services.base.kubeconfig import write_kubeconfig
-from navarch.services.base.tls import CertificateAuthority, Credentials, write_private
+from navarch.services.base.tls import CertificateAuthority, Credentials, new_key, write_private
 
 MASTERS = "system:masters"
 
@@ -33,12 +34,16 @@ def ensure_certificates(layout: Layout) -> None:
     authority = _authority(layout.pki, now)
     names = ["localhost", layout.node_name, "kubernetes", "kubernetes.default", "kubernetes.default.svc"]
     addresses = ["127.0.0.1", *_own_addresses(), *([] if layout.bind_address == "0.0.0.0" else [layout.bind_address])]
+    # Where Pods find the API server.
+    addresses.append(str(ipaddress.ip_network(layout.service_cidr)[1]))
     for name, (common_name, organizations, serves) in subjects(layout).items():
         if (layout.pki / f"{name}.key").exists():
             continue
         issued = authority.issue(common_name, organizations, names, addresses, now=now, server=serves)
         (layout.pki / f"{name}.crt").write_bytes(issued.cert)
         write_private(layout.pki / f"{name}.key", issued.key)
+    if not (token_key := service_account_key(layout)).exists():
+        write_private(token_key, new_key())
     if not layout.kubeconfig.exists():
         write_kubeconfig(
             layout.kubeconfig,
@@ -51,6 +56,11 @@ def ensure_certificates(layout: Layout) -> None:
 def credentials(layout: Layout, name: str) -> Credentials:
     """The credentials of one of ``subjects``."""
     return Credentials.load(layout.pki / "ca.crt", layout.pki / f"{name}.crt", layout.pki / f"{name}.key")
+
+
+def service_account_key(layout: Layout) -> Path:
+    """What signs the tokens of service accounts."""
+    return layout.pki / "sa.key"
 
 
 def flags(layout: Layout, name: str) -> list[str]:

@@ -13,15 +13,20 @@ import shutil
 import socket
 import sys
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
+from navarch.cli import durations
 from navarch.cli.errors import UsageError
 from navarch.services.api.validation.names import dns_subdomain
 
 DEFAULT_POD_CIDR = "10.244.0.0/16"
 DEFAULT_SERVICE_CIDR = "10.96.0.0/16"
+# A quiet cluster writes about two small revisions a second, some 5 MB an hour; one that starts 50 Pods a second all
+# the time would write half a gigabyte. A store that fills up keeps less, see the API server's compaction.
+DEFAULT_HISTORY = "1h"
+CHANGEABLE = frozenset({"history"})
 PORTS = {
     "apiserver": 7443,
     "apiserver-rest": 6443,
@@ -29,6 +34,7 @@ PORTS = {
     "scheduler": 10259,
     "controller-manager": 10257,
     "kubelet": 10250,
+    "kubelet-grpc": 10350,
 }
 SETTINGS_FILE = "cluster.json"
 
@@ -65,6 +71,7 @@ class Asked:
     store_ca: str | None = None
     store_cert: str | None = None
     store_key: str | None = None
+    history: str | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,7 @@ class Layout:
     """A cluster's settings, and the paths and addresses that follow from them.
 
     store_endpoints: of a store or etcd that is run elsewhere; empty for one of our own. The files beside it are what
-    the API server shows there.
+    the API server shows there. history: how long what was overwritten can still be read, as a duration.
     """
 
     data_dir: Path
@@ -86,6 +93,7 @@ class Layout:
     store_ca: str = ""
     store_cert: str = ""
     store_key: str = ""
+    history: str = DEFAULT_HISTORY
 
     @classmethod
     def load(cls, data_dir: Path) -> Self | None:
@@ -114,6 +122,7 @@ class Layout:
             store_ca=asked.store_ca or "",
             store_cert=asked.store_cert or "",
             store_key=asked.store_key or "",
+            history=asked.history or DEFAULT_HISTORY,
         )
         layout.check()
         return layout
@@ -136,18 +145,25 @@ class Layout:
         elsewhere = (self.store_endpoints, self.store_ca, self.store_cert, self.store_key)
         if any(elsewhere) and not all(elsewhere):
             raise UsageError("--store-endpoints needs --store-ca, --store-cert and --store-key, and they need it")
+        durations.seconds(self.history, "--history")
         if len(os.fsencode(f"{self.containerd_socket}.ttrpc")) > SOCKET_PATH_BYTES:
             raise UsageError(f"--data-dir {self.data_dir} is too long a path: sockets below it could not be opened")
 
     def require_same(self, asked: "Asked") -> None:
         """Raise UsageError where something else is asked for than what this cluster was made with."""
         for name, value in asdict(asked).items():
-            if value is not None and value != getattr(self, name):
+            if value is not None and value != getattr(self, name) and name not in CHANGEABLE:
                 option = f"--{name.replace('_', '-')}"
                 raise UsageError(
                     f"the cluster in {self.data_dir} was made with {option} {getattr(self, name)}, not {value}. "
                     f"Leave {option} away, choose another --data-dir, or forget it: navarch down --delete-data"
                 )
+
+    def changed(self, asked: "Asked") -> Self:
+        """With the settings that need not stay what they were. Raises UsageError for those that cannot be."""
+        layout = replace(self, history=asked.history or self.history)
+        layout.check()
+        return layout
 
     def save(self) -> None:
         """Write the settings where ``load`` finds them."""

@@ -5,7 +5,8 @@ Services are named by module, not imported: only the supervisor, in a process of
 
 import sys
 
-from navarch.cli.cluster.certificates import flags
+from navarch.cli import durations
+from navarch.cli.cluster.certificates import flags, service_account_key
 from navarch.cli.cluster.layout import Layout
 from navarch.services.base.supervisor import CommandSpec, ServiceSpec, Spec
 
@@ -69,6 +70,8 @@ def arguments(layout: Layout, service: str) -> list[str]:
                 f"--rest-listen={layout.listen('apiserver-rest')}",
                 f"--service-cidr={layout.service_cidr}",
                 f"--advertise-address={layout.host}",
+                f"--history={durations.seconds(layout.history)}",
+                f"--service-account-key-file={service_account_key(layout)}",
                 *flags(layout, "apiserver"),
             ]
         case "runtime-shim":
@@ -89,6 +92,7 @@ def arguments(layout: Layout, service: str) -> list[str]:
                 f"--root-dir={layout.data_dir / 'kubelet'}",
                 f"--cgroup-root={layout.cgroup_root}",
                 f"--listen={layout.listen('kubelet')}",
+                f"--grpc-listen={layout.listen('kubelet-grpc')}",
                 f"--node-ip={layout.host}",
                 *flags(layout, "kubelet"),
             ]

@@ -14,6 +14,7 @@ VERBS = {
     "create": "apply",
     "get": "get",
     "describe": "describe",
+    "history": "history",
     "delete": "delete",
     "logs": "logs",
     "exec": "execute",

@@ -159,11 +159,19 @@ async def _apply(client: Client, found: Manifest, target: Target, *, dry_run: bo
             except AlreadyExists:
                 continue
             return Outcome(created, "created")
-        patch = three_way.patch_for(codec.to_json(live), found.content, cast("Descriptor", live.DESCRIPTOR))
+        schema = None if target.kind.is_custom else cast("Descriptor", live.DESCRIPTOR)
+        patch = three_way.patch_for(codec.to_json(live), found.content, schema)
         if not patch:
             return Outcome(live, "unchanged")
         try:
-            changed = await client.patch(target.cls, target.name, target.namespace, patch, dry_run=dry_run)
+            changed = await client.patch(
+                target.cls,
+                target.name,
+                target.namespace,
+                patch,
+                "merge" if target.kind.is_custom else "strategic",
+                dry_run=dry_run,
+            )
         except Conflict:
             if pinned:
                 raise

@@ -52,6 +52,10 @@ def up(
     store_ca: Annotated[Path | None, typer.Option(help="The authority of that store.")] = None,
     store_cert: Annotated[Path | None, typer.Option(help="What to show to that store.")] = None,
     store_key: Annotated[Path | None, typer.Option(help="Its key.")] = None,
+    history: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="How long the past can be read. Default: 1h; 0: without end."),
+    ] = None,
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay until interrupted, then stop.")] = False,
     timeout: options.Timeout = "60s",
 ) -> None:
@@ -59,14 +63,17 @@ def up(
     began = time.monotonic()
     timeout_s = durations.seconds(timeout)
     directory = (data_dir or default_data_dir()).resolve()
-    files = (str(path.resolve()) if path else None for path in (store_ca, store_cert, store_key))
-    asked = Asked(runtime, bind_address, port_offset, pod_cidr, node_name, store_endpoints, *files)
+    ca, cert, key = (str(path.resolve()) if path else None for path in (store_ca, store_cert, store_key))
+    asked = Asked(runtime, bind_address, port_offset, pod_cidr, node_name, store_endpoints, ca, cert, key, history)
     layout = Layout.load(directory)
     if layout is None:
         layout = Layout.decide(directory, asked)
     else:
         layout.require_same(asked)
     was_running = supervisor.status(directory).running
+    if was_running and layout.changed(asked) != layout:
+        raise UsageError("--history of a running cluster cannot be changed: navarch down, then up")
+    layout = layout.changed(asked)
     if was_running:
         print(f"The cluster in {directory} is already running.")
     else:

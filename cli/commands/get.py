@@ -38,6 +38,9 @@ def get(
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Then go on with every change.")] = False,
     watch_only: Annotated[bool, typer.Option("--watch-only", help="Only the changes from now on.")] = False,
     sort_by: Annotated[str, typer.Option(help="The field to sort by: .metadata.creationTimestamp")] = "",
+    at: Annotated[
+        str, typer.Option(help="As it was: some time ago (5m), at a time (2026-01-02T15:04:05Z) or at a revision.")
+    ] = "",
     label_columns: Annotated[str, typer.Option("--label-columns", "-L", help="A column for each label: a,b.")] = "",
     show_labels: Annotated[bool, typer.Option("--show-labels", help="Add a column with all labels.")] = False,
     show_kind: Annotated[bool, typer.Option("--show-kind", help="Names with their type.")] = False,
@@ -46,6 +49,8 @@ def get(
     kubeconfig: options.Kubeconfig = None,
 ) -> None:
     """Show objects."""
+    if at and (watch or watch_only):
+        raise UsageError("--at shows the past, which does not change: leave --watch away")
     name, template = parse_output(output)
     query = Query(words or (), filename or (), recursive, namespace, all_namespaces, selector, field_selector)
     view = Format(
@@ -60,7 +65,7 @@ def get(
     async def work(session: Session) -> int:
         targets = query.targets(session)
         several = len({target.kind for target in targets}) > 1
-        shown = _View(session, query, Printer(replace(view, with_kind=show_kind or several)), view.is_table)
+        shown = _View(session, query, Printer(replace(view, with_kind=show_kind or several)), view.is_table, at)
         for target in targets:
             await shown.read(target, ignore_not_found)
         if not watch_only:
@@ -80,8 +85,9 @@ def get(
 class _View:
     """The objects of one ``get``, and where to go on from."""
 
-    def __init__(self, session: Session, query: Query, printer: Printer, is_table: bool) -> None:
+    def __init__(self, session: Session, query: Query, printer: Printer, is_table: bool, at: str) -> None:
         self._session, self._query, self._printer, self._is_table = session, query, printer, is_table
+        self._at = at
         self._versions: list[tuple[Target, str]] = []
         self.objects: list[Message] = []
         self.failures = 0
@@ -89,12 +95,12 @@ class _View:
     async def read(self, target: Target, ignore_not_found: bool) -> None:
         """Add what the target means; an object that is not there is told and counted."""
         if not target.name:
-            listed = await list_all(self._session, target, self._query.labels, self._query.fields)
+            listed = await list_all(self._session, target, self._query.labels, self._query.fields, self._at)
             self.objects += listed.items
             self._versions.append((target, listed.resource_version))
             return
         try:
-            found = await self._session.client.get(target.cls, target.name, target.namespace)
+            found = await self._session.client.get(target.cls, target.name, target.namespace, at=self._at)
         except NotFound as error:
             if not ignore_not_found:
                 print(refusal(error), file=sys.stderr)

@@ -1,6 +1,6 @@
 """kubectl's JSONPath templates: ``{.items[*].metadata.name}``, ``{range .items[*]}...{end}``, ``{"\\n"}``.
 
-The paths are read by jsonpath-ng; only the template around them is ours.
+Paths are read by `services.api.jsonpath`; here is the template around them.
 Source: Kubernetes, JSONPath Support.
 """
 
@@ -8,15 +8,13 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 from navarch.cli.errors import UsageError
+from navarch.services.api import jsonpath
 
 _QUOTED = r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'"
 _TOKEN = re.compile(rf"\{{((?:[^{{}}\"']|{_QUOTED})*)\}}")
-# A key with escaped dots: .metadata.labels.app\.kubernetes\.io/name
-_ESCAPED_KEY = re.compile(r"\.((?:[\w/-]|\\\.)*\\\.(?:[\w/-]|\\\.)*)")
 _STRING = re.compile(_QUOTED)
 
 
@@ -52,10 +50,7 @@ def render(template: str, document: Any) -> str:
 
 def values(path: str, document: Any) -> list[Any]:
     """What a path, with or without braces and leading dot, finds. Raises UsageError."""
-    bare = path.strip()
-    if bare.startswith("{") and bare.endswith("}"):
-        bare = bare[1:-1]
-    return _values(bare, document, document)
+    return _values(path, document, document)
 
 
 def _parse(template: str) -> list[Node]:
@@ -121,21 +116,7 @@ def shown(value: Any) -> str:
 
 
 def _values(path: str, document: Any, root: Any) -> list[Any]:
-    if path in ("", ".", "@"):
-        return [document]
-    start = root if path.startswith("$") else document
-    return [match.value for match in _compiled(path).find(start)]
-
-
-@lru_cache
-def _compiled(path: str) -> Any:
-    from jsonpath_ng.exceptions import JSONPathError
-    from jsonpath_ng.ext.parser import parse
-
-    bare = path[1:] if path[0] in "$@" else path
-    rooted = f"${bare if not bare or bare[0] in '.[' else '.' + bare}"
-    rooted = _ESCAPED_KEY.sub(lambda key: "['" + key[1].replace("\\.", ".") + "']", rooted)
     try:
-        return parse(rooted)
-    except (JSONPathError, AttributeError, ValueError) as error:
-        raise UsageError(f"jsonpath {path!r}: {str(error).splitlines()[0]}") from None
+        return jsonpath.find(path, root if path.startswith("$") else document)
+    except jsonpath.PathError as error:
+        raise UsageError(f"jsonpath {path!r}: {error}") from None

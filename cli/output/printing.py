@@ -89,7 +89,7 @@ class Printer:
         rows = []
         for one in objects:
             cells, labels = table.row(one, now), metadata_of(one).labels
-            row = [str(cells[i]) for i in shown]
+            row = [_shown(cells[i]) for i in shown]
             row[0] = f"{singular(kind)}/{row[0]}" if wanted.with_kind else row[0]
             row += [labels.get(label, "") for label in wanted.label_columns]
             row += [format_labels(labels) or NONE] if wanted.with_labels else []
@@ -112,6 +112,12 @@ class Printer:
         known = kind in self._columns
         columns = self._columns.setdefault(kind, Columns())
         return columns.format(header, rows, with_header=self._format.with_header and not known)
+
+
+def _shown(cell: printers.Cell) -> str:
+    if cell is None:
+        return ""
+    return str(cell).lower() if isinstance(cell, bool) else str(cell)
 
 
 def title(one: Message) -> str:

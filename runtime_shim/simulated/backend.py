@@ -5,10 +5,11 @@ import shlex
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.protos.navarch import node_pb2, streaming_pb2
-from navarch.runtime_shim.errors import FailedPrecondition, NotFound, Unsupported
+from navarch.runtime_shim.errors import FailedPrecondition, InvalidArgument, NotFound
 from navarch.runtime_shim.simulated.behavior import Behavior
 from navarch.runtime_shim.simulated.images import SimulatedImages
 from navarch.runtime_shim.simulated.pods import SIGKILL_CODE, SIGTERM_CODE, Container, Pods, Sandbox
@@ -19,6 +20,8 @@ RUNTIME_NAME = "navarch-simulated"
 RUNTIME_VERSION = "0.1.0"
 # A reader of events that falls this far behind is cut off; it lists again and goes on.
 EVENT_QUEUE = 10_000
+# Pieces of output that nobody has read.
+ECHOES = 64
 
 
 class SimulatedRuntime:
@@ -30,6 +33,8 @@ class SimulatedRuntime:
         self._pods = Pods(pod_cidr, new_id, self._publish)
         self._watchers: set[asyncio.Queue[criv1.ContainerEventResponse | None]] = set()
         self._timers = TaskOwner()
+        # Of containers that somebody waits for.
+        self._exits: dict[str, asyncio.Event] = {}
 
     async def close(self) -> None:
         """End the timers; the hollow containers end with them."""
@@ -125,12 +130,12 @@ class SimulatedRuntime:
 
     async def reopen_container_log(self, request: criv1.ReopenContainerLogRequest) -> criv1.ReopenContainerLogResponse:
         """Nothing holds the file open."""
-        self._require_running(request.container_id)
+        self.require_running(request.container_id)
         return criv1.ReopenContainerLogResponse()
 
     async def exec_sync(self, request: criv1.ExecSyncRequest) -> criv1.ExecSyncResponse:
         """Echoes the command; ``exit N`` gives that code, so that exec probes can be simulated."""
-        self._require_running(request.container_id)
+        self.require_running(request.container_id)
         output = f"{shlex.join(request.cmd)}\n".encode()
         return criv1.ExecSyncResponse(stdout=output, exit_code=_exit_code(request.cmd))
 
@@ -207,15 +212,25 @@ class SimulatedRuntime:
         except NotFound:
             return None
 
-    def _require_running(self, container_id: str) -> Container:
+    def require_running(self, container_id: str) -> Container:
+        """A container that runs. Raises NotFound, FailedPrecondition."""
         container = self._pods.container(container_id)
         if container.state != criv1.CONTAINER_RUNNING:
             raise FailedPrecondition(f"container {container_id} is not running")
         return container
 
+    def end(self, container: Container) -> None:
+        """The process ends by itself."""
+        self._pods.exit(container, container.behavior.exit_code, self._now())
+
+    async def exited(self, container: Container) -> None:
+        """Return when the container does not run any more."""
+        if container.state == criv1.CONTAINER_RUNNING:
+            await self._exits.setdefault(container.id, asyncio.Event()).wait()
+
     async def _exit_later(self, container: Container) -> None:
         await self._clock.sleep(container.behavior.exit_after_s or 0)
-        self._pods.exit(container, container.behavior.exit_code, self._now())
+        self.end(container)
 
     def _write_log(self, container: Container) -> None:
         if container.log_path:
@@ -242,6 +257,8 @@ class SimulatedRuntime:
         )
 
     def _publish(self, container: Container, kind: int) -> None:
+        if kind == criv1.CONTAINER_STOPPED_EVENT and (waited_for := self._exits.pop(container.id, None)) is not None:
+            waited_for.set()
         if not self._watchers:
             return
         sandbox = container.sandbox
@@ -268,7 +285,10 @@ def _exit_code(command: Sequence[str]) -> int:
 
 
 class SimulatedStreaming:
-    """There is no process to talk to."""
+    """Streams of processes that are not there: what is sent comes back."""
+
+    def __init__(self, runtime: SimulatedRuntime) -> None:
+        self._runtime = runtime
 
     async def exec(
         self, requests: AsyncIterator[streaming_pb2.ContainerExecRequest]
@@ -277,6 +297,7 @@ class SimulatedStreaming:
         code = 0
         async for request in requests:
             if request.HasField("start"):
+                self._runtime.require_running(request.start.container_id)
                 code = _exit_code(request.start.command)
                 yield node_pb2.ExecResponse(stdout=f"{shlex.join(request.start.command)}\n".encode())
                 if not request.start.stdin:
@@ -290,18 +311,49 @@ class SimulatedStreaming:
     async def attach(
         self, requests: AsyncIterator[streaming_pb2.ContainerAttachRequest]
     ) -> AsyncIterator[node_pb2.ExecResponse]:
-        """Refused."""
-        async for _ in requests:
-            raise Unsupported("a simulated container has no streams to attach to")
-        yield node_pb2.ExecResponse(exit_code=0)
+        """Echoes input until the container ends; the end of input ends one that takes it once."""
+        start = (await _first(requests)).start
+        container = self._runtime.require_running(start.container_id)
+        answers: asyncio.Queue[node_pb2.ExecResponse | None] = asyncio.Queue(ECHOES)
+
+        async def echo() -> None:
+            async for request in requests:
+                if request.close_stdin:
+                    break
+                if request.stdin:
+                    await answers.put(node_pb2.ExecResponse(stdout=request.stdin))
+            if start.stdin and container.config.stdin_once:
+                self._runtime.end(container)
+
+        async def end() -> None:
+            await self._runtime.exited(container)
+            await answers.put(None)
+
+        tasks = [asyncio.ensure_future(echo()), asyncio.ensure_future(end())]
+        try:
+            while (answer := await answers.get()) is not None:
+                yield answer
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        yield node_pb2.ExecResponse(exit_code=container.exit_code)
 
     async def port_forward(
         self, requests: AsyncIterator[streaming_pb2.SandboxPortForwardRequest]
     ) -> AsyncIterator[node_pb2.PortForwardResponse]:
-        """Refused."""
-        async for _ in requests:
-            raise Unsupported("a simulated Pod has no ports")
-        yield node_pb2.PortForwardResponse()
+        """Every port echoes."""
+        await _first(requests)
+        async for request in requests:
+            yield node_pb2.PortForwardResponse(data=request.data)
+
+
+async def _first(requests: AsyncIterator[Any]) -> Any:
+    async for request in requests:
+        if request.HasField("start"):
+            return request
+        break
+    raise InvalidArgument("the first message of the stream must have 'start'")
 
 
 class SimulatedBackend:
@@ -310,7 +362,7 @@ class SimulatedBackend:
     def __init__(self, pod_cidr: str, clock: Clock, new_id: Callable[[], str]) -> None:
         self.images = SimulatedImages(clock)
         self.runtime = SimulatedRuntime(self.images, pod_cidr, clock, new_id)
-        self.streaming = SimulatedStreaming()
+        self.streaming = SimulatedStreaming(self.runtime)
 
     async def start(self) -> None:
         """Nothing to wait for."""

@@ -8,7 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
+
+# A value that a message leaves out.
+OMITTED: Final = object()
 
 
 def quoted(text: str) -> str:
@@ -72,7 +75,7 @@ class FieldError:
     def body(self) -> str:
         """The message without the field's path."""
         title = _TITLES.get(self.type, self.type)
-        if self.type not in _WITHOUT_VALUE:
+        if self.type not in _WITHOUT_VALUE and self.value is not OMITTED:
             title = f"{title}: {_show(self.value)}"
         return f"{title}: {self.detail}" if self.detail else title
 
@@ -83,6 +86,7 @@ class FieldError:
 _TITLES = {
     "FieldValueRequired": "Required value",
     "FieldValueInvalid": "Invalid value",
+    "FieldValueTypeInvalid": "Invalid value",
     "FieldValueNotSupported": "Unsupported value",
     "FieldValueDuplicate": "Duplicate value",
     "FieldValueNotFound": "Not found",

@@ -10,8 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+import orjson
 from google.protobuf.message import Message
 
+from navarch.services.api.custom import paths
+from navarch.services.api.custom.structural import ABSENT
 from navarch.services.api.errors import BadRequest
 from navarch.services.api.kinds import Kind
 
@@ -26,6 +29,16 @@ def _at(path: str) -> _Read:
         for name in names:
             message = getattr(message, name)
         return _text(message)
+
+    return read
+
+
+def _at_json_path(path: str) -> _Read:
+    """Read a member of a custom object; one that is missing is empty."""
+
+    def read(message: Any) -> str:
+        found = paths.read(orjson.loads(message.content or b"{}"), path)
+        return "" if found is ABSENT or found is None else _text(found)
 
     return read
 
@@ -144,11 +157,15 @@ class FieldSelector:
 
 def supported_fields(kind: Kind) -> list[str]:
     """The fields that objects of a kind can be selected by."""
+    if kind.is_custom:
+        return sorted([*_METADATA, *(path.lstrip(".") for path in kind.custom.selectable)])
     return sorted({**_METADATA, **_OF_KIND.get((kind.group, kind.kind), {})})
 
 
 def _reader(kind: Kind, field: str) -> _Read:
-    reader = _OF_KIND.get((kind.group, kind.kind), {}).get(field) or _METADATA.get(field)
+    if kind.is_custom and f".{field}" in kind.custom.selectable:
+        return _at_json_path(f".{field}")
+    reader = (not kind.is_custom and _OF_KIND.get((kind.group, kind.kind), {}).get(field)) or _METADATA.get(field)
     if reader is None:
         raise BadRequest(f"field label not supported: {field}")
     return reader

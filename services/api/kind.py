@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from google.protobuf.message import Message
 
+# The message of every custom kind.
+CUSTOM_OBJECT: Final = "navarch.v1.CustomObject"
 ALL_VERBS: Final = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
 
@@ -79,7 +81,7 @@ class Kind:
     @property
     def singular(self) -> str:
         """The name for one object, lower case."""
-        return self.kind.lower()
+        return self.custom.singular if self.is_custom else self.kind.lower()
 
     @property
     def qualified_resource(self) -> str:
@@ -89,17 +91,18 @@ class Kind:
     @property
     def full_name(self) -> str:
         """The protobuf name of the message."""
-        return f"{self.package}.{self.kind}"
+        return f"{self.package}.{self.kind}" if not self.is_custom else CUSTOM_OBJECT
 
     @property
     def message(self) -> type[Message]:
         """The message class of one object."""
-        return load_message(self.contract, self.kind)
+        return load_message(self.contract, self.kind) if not self.is_custom else self.custom.message_of(self)
 
     @property
     def list_message(self) -> type[Message] | None:
         """The message class of a list of them, where there is one."""
-        return load_message(self.contract, f"{self.kind}List") if "list" in self.verbs else None
+        has_list = "list" in self.verbs and not self.is_custom
+        return load_message(self.contract, f"{self.kind}List") if has_list else None
 
     def subresource(self, name: str) -> Subresource | None:
         """The subresource of that name, if the kind has it."""

@@ -10,17 +10,19 @@ through ``type_of`` and ``message_class``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
 
 from google.protobuf.message import Message
 
+from navarch.services.api.custom.message import CustomClass
 from navarch.services.api.errors import UnknownKind
-from navarch.services.api.kind import ALL_VERBS, Kind, Subresource, load_message
+from navarch.services.api.kind import ALL_VERBS, CUSTOM_OBJECT, Kind, Subresource, load_message
 from navarch.services.api.kind_rows import all_rows
 
 __all__ = [
     "ALL_VERBS",
+    "CUSTOM_OBJECT",
     "KINDS",
     "TYPE_URL_PREFIX",
     "Kind",
@@ -39,9 +41,19 @@ _META: Final = "k8s.io.apimachinery.pkg.apis.meta.v1"
 class KindTable:
     """All kinds, found by message, by apiVersion and kind, by path or by what a user types."""
 
-    def __init__(self, kinds: list[Kind]) -> None:
-        self._kinds = tuple(kinds)
-        self._by_full_name = {kind.full_name: kind for kind in kinds}
+    def __init__(self, kinds: Iterable[Kind]) -> None:
+        self._fill(tuple(kinds))
+
+    def replace_custom(self, kinds: Iterable[Kind]) -> None:
+        """Put these in place of all custom kinds; a name that is taken already stays what it was."""
+        own = [kind for kind in self._kinds if not kind.is_custom]
+        taken = {(kind.group, kind.version, kind.resource) for kind in own} | {kind.gvk for kind in own}
+        free = (one for one in kinds if not {(one.group, one.version, one.resource), one.gvk} & taken)
+        self._fill((*own, *free))
+
+    def _fill(self, kinds: tuple[Kind, ...]) -> None:
+        self._kinds = kinds
+        self._by_full_name = {kind.full_name: kind for kind in kinds if not kind.is_custom}
         self._by_gvk = {kind.gvk: kind for kind in kinds}
         self._by_resource = {(kind.group, kind.version, kind.resource): kind for kind in kinds}
         self._by_word: dict[str, Kind] = {}
@@ -57,7 +69,15 @@ class KindTable:
         return len(self._kinds)
 
     def of(self, target: Message | type[Message] | str) -> Kind:
-        """The kind of a message, of its class, or of a protobuf full name or type URL. Raises UnknownKind."""
+        """The kind of a message, of its class, or of a protobuf full name or type URL. Raises UnknownKind.
+
+        Of a custom kind: its class of messages, or a message.
+        """
+        asked: Any = target
+        if isinstance(asked, CustomClass):
+            return asked.kind
+        if isinstance(target, Message) and target.DESCRIPTOR.full_name == CUSTOM_OBJECT:
+            return self.by_gvk(asked.api_version, asked.kind)
         name = target.rpartition("/")[2] if isinstance(target, str) else target.DESCRIPTOR.full_name
         try:
             return self._by_full_name[name]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,8 +19,9 @@ from google.protobuf.message import Message
 
 from navarch.services.api import codec
 from navarch.services.api.codec import DecodeError, StrictError
+from navarch.services.api.custom import objects
 from navarch.services.api.errors import ApiError
-from navarch.services.api.kinds import KINDS
+from navarch.services.api.kinds import KINDS, Kind
 from navarch.services.api.yaml_text import Mark, Tree, YamlError, parse
 
 _SEPARATOR: Final = re.compile(r"---(?:\s.*)?$")
@@ -139,9 +141,13 @@ class _Reader:
         subject = _subject(value)
         try:
             api_version, kind = value.get("apiVersion"), value.get("kind")
+            row: Kind | None = None
             if isinstance(api_version, str) and isinstance(kind, str) and api_version and kind:
-                KINDS.by_gvk(api_version, kind)
-            message = codec.from_json(value, strict=True)
+                row = KINDS.by_gvk(api_version, kind)
+            if row is not None and row.is_custom:
+                message: Message = objects.from_json(deepcopy(value), row, strict=True)
+            else:
+                message = codec.from_json(value, strict=True)
         except StrictError as error:
             fields = [_field(problem) for problem in error.problems]
             return self._failed(tree.mark(_join(path, fields[0])), subject, fields[0], ", ".join(error.problems), value)

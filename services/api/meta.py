@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, TypeVar
 from google.protobuf.message import Message
 
 from navarch.protos.k8s.meta import v1_pb2 as metav1
-from navarch.services.api.kinds import KINDS
+from navarch.services.api.kinds import CUSTOM_OBJECT, KINDS
 
 
 class ConditionLike(Protocol):
@@ -81,7 +81,8 @@ def is_controlled_by(obj: Any, owner: Any) -> bool:
 
 def owner_reference(owner: Any, controller: bool = True) -> metav1.OwnerReference:
     """A reference to put on objects that belong to the owner."""
-    kind = KINDS.of(owner)
+    # A custom object says itself what it is.
+    kind = owner if owner.DESCRIPTOR.full_name == CUSTOM_OBJECT else KINDS.of(owner)
     reference = metav1.OwnerReference(
         api_version=kind.api_version, kind=kind.kind, name=owner.metadata.name, uid=owner.metadata.uid
     )

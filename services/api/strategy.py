@@ -1,6 +1,6 @@
 """What the API server does with an object between decoding and storing it, per kind.
 
-On create: default, prepare_for_create, (admission,) validate. On update: default, prepare_for_update,
+On create: default, prepare_for_create, (admission, names,) complete, validate. On update: default, prepare_for_update,
 validate_update. On an update of the status subresource: default, prepare_for_status_update,
 validate_status_update. Objects are changed in place; the stored object handed in beside them is not.
 Nothing here knows the clock or makes identities: name, uid and creationTimestamp of a new object are set by
@@ -12,7 +12,7 @@ Everything else is in the hooks of the kind (strategies/).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Any, Protocol
 
 from google.protobuf.message import Message
@@ -39,11 +39,17 @@ class Strategy(Protocol):
     def prepare_for_create(self, obj: Message) -> None:
         """Clear what a creator may not set and set what a new object starts with."""
 
+    def complete(self, obj: Message, former_name: str = "") -> None:
+        """Set what follows from the name and uid of a new object. former_name: a generated one that was taken."""
+
     def prepare_for_update(self, obj: Message, old: Message) -> None:
         """Take over what an updater may not change; count the generation."""
 
     def prepare_for_status_update(self, obj: Message, old: Message) -> None:
         """Take over everything but status and metadata."""
+
+    def prepare_for_part_update(self, part: str, obj: Message, old: Message) -> None:
+        """Take over everything but metadata and what this subresource (not status) is for."""
 
     def validate(self, obj: Message) -> list[FieldError]:
         """Check a new object."""
@@ -54,13 +60,20 @@ class Strategy(Protocol):
     def validate_status_update(self, obj: Message, old: Message) -> list[FieldError]:
         """Check a changed status."""
 
+    def validate_part_update(self, part: str, obj: Message, old: Message) -> list[FieldError]:
+        """Check what was changed through a subresource that is not status."""
+
     def warnings(self, obj: Message) -> Sequence[str]:
         """Things that are allowed and still worth telling the caller."""
 
 
-@cache
+@lru_cache(maxsize=4096)
 def strategy_for(kind: Kind) -> Strategy:
     """Return the strategy of a kind; one without rules of its own gets those for metadata and status."""
+    if kind.is_custom:
+        from navarch.services.api.custom.strategy import CustomStrategy
+
+        return CustomStrategy(kind)
     return ObjectStrategy(kind, hooks_of(kind))
 
 
@@ -94,6 +107,11 @@ class ObjectStrategy:
         if self.hooks.prepare_create:
             self.hooks.prepare_create(obj)
 
+    def complete(self, obj: Message, former_name: str = "") -> None:
+        """Set what follows from the name and uid of a new object. former_name: a generated one that was taken."""
+        if self.hooks.complete:
+            self.hooks.complete(obj, former_name)
+
     def prepare_for_update(self, obj: Message, old: Message) -> None:
         """Keep system metadata and status as they are stored."""
         _keep_metadata(obj, old)
@@ -113,6 +131,13 @@ class ObjectStrategy:
         if self.hooks.prepare_status:
             self.hooks.prepare_status(obj, old)
 
+    def prepare_for_part_update(self, part: str, obj: Message, old: Message) -> None:
+        """Keep system metadata and all that the subresource is not for."""
+        _keep_metadata(obj, old)
+        self.hooks.parts[part].prepare(obj, old)
+        if self.hooks.generation and self.hooks.generation(obj, old):
+            metadata_of(obj).generation += 1
+
     def validate(self, obj: Message) -> list[FieldError]:
         """Check a new object."""
         errors = validate_metadata(metadata_of(obj), self.kind.namespaced, self.hooks.name_rule)
@@ -125,6 +150,10 @@ class ObjectStrategy:
     def validate_status_update(self, obj: Message, old: Message) -> list[FieldError]:
         """Check a changed status."""
         return [*self._validate_metadata_update(obj, old), *self.hooks.validate_status(obj, old)]
+
+    def validate_part_update(self, part: str, obj: Message, old: Message) -> list[FieldError]:
+        """Check what was changed through a subresource that is not status."""
+        return [*self._validate_metadata_update(obj, old), *self.hooks.parts[part].validate(obj, old)]
 
     def warnings(self, obj: Message) -> Sequence[str]:
         """Things that are allowed and still worth telling the caller."""

@@ -57,7 +57,8 @@ class GrpcServer:
     """One gRPC server: services are added, then it starts, then it stops. Not restartable.
 
     options: of gRPC, beside or instead of those that all servers have. light: serve by `http2` instead of grpc.aio,
-    at a fraction of the cost of each call. metrics: to count in, shared with others.
+    at a fraction of the cost of each call. need_certificate: refuse clients without one; False only with `light`.
+    reuse_port: let other processes listen there, too; only with `light`. metrics: to count in, shared with others.
     """
 
     def __init__(
@@ -68,6 +69,8 @@ class GrpcServer:
         component: str = "grpc",
         options: Sequence[tuple[str, int]] = (),
         light: bool = False,
+        need_certificate: bool = True,
+        reuse_port: bool = False,
         metrics: Metrics | None = None,
     ) -> None:
         self.metrics = metrics or Metrics()
@@ -78,6 +81,8 @@ class GrpcServer:
         self._services: dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]] = {}
         self._health: HealthServicer | None = None
         self._light = light
+        self._need_certificate = need_certificate
+        self._reuse_port = reuse_port
         self._server: grpc.aio.Server | Http2Server | None = None
         self.address = ""
 
@@ -112,7 +117,10 @@ class GrpcServer:
         for service, handlers in self._services.items():
             server.add_registered_method_handlers(service, handlers)
         try:
-            return server, await server.start(address, self._credentials)
+            port = await server.start(
+                address, self._credentials, need_certificate=self._need_certificate, reuse_port=self._reuse_port
+            )
+            return server, port
         except OSError as failure:
             raise _not_bound(address) from failure
 

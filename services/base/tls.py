@@ -107,6 +107,11 @@ class CertificateAuthority:
         return Credentials(self.cert_pem, certificate.public_bytes(serialization.Encoding.PEM), _key_pem(key))
 
 
+def new_key() -> bytes:
+    """A new private key, PEM."""
+    return _key_pem(ec.generate_private_key(ec.SECP256R1()))
+
+
 def identity(cert_pem: bytes) -> tuple[str, tuple[str, ...]]:
     """Common name and organisations of a certificate. Parsing costs; callers keep the answer per certificate."""
     subject = x509.load_pem_x509_certificate(cert_pem).subject

@@ -21,6 +21,7 @@ from navarch.protos.k8s.autoscaling import v1_pb2 as autoscalingv1
 from navarch.protos.k8s.meta import v1_pb2 as metav1
 from navarch.protos.navarch import objects_pb2, objects_pb2_grpc
 from navarch.services.api.errors import ApiError
+from navarch.services.api.kinds import Kind
 from navarch.services.api.rpc_status import from_rpc
 from navarch.services.base.credentials import Credentials
 from navarch.services.base.dialing import channel
@@ -50,6 +51,15 @@ class WatchEvent(Generic[M]):
 
     type: EventType
     object: M
+
+
+@dataclass(frozen=True, slots=True)
+class Revision(Generic[M]):
+    """A revision of an object. unix_s: when it was written, 0 where that is not known. object: None for a deletion."""
+
+    revision: int
+    unix_s: int
+    object: M | None
 
 
 @dataclass(slots=True)
@@ -85,10 +95,13 @@ class Client:
         """End all calls and the connection."""
         await self.channel.close()
 
-    async def get(self, cls: type[M], name: str, namespace: str = "", *, resource_version: str = "") -> M:
-        """Read one object, the newest unless a resource version allows an older."""
+    async def get(self, cls: type[M], name: str, namespace: str = "", *, resource_version: str = "", at: str = "") -> M:
+        """Read one object, the newest unless a resource version allows an older.
+
+        at: as it was at a revision ("4711"), a time (RFC 3339) or some time ago ("5m").
+        """
         request = objects_pb2.GetRequest(
-            resource=requests.resource_of(cls), namespace=namespace, name=name, resource_version=resource_version
+            resource=requests.resource_of(cls), namespace=namespace, name=name, resource_version=resource_version, at=at
         )
         return requests.unpack_as(cls, (await self._read(self._stub.Get, request)).object)
 
@@ -103,8 +116,9 @@ class Client:
         continue_token: str = "",
         resource_version: str = "",
         resource_version_match: str = "",
+        at: str = "",
     ) -> ObjectList[M]:
-        """Read all objects of a kind, or one page of at most `limit`."""
+        """Read all objects of a kind, or one page of at most `limit`; at: as they were, see `get`."""
         request = objects_pb2.ListRequest(
             resource=requests.resource_of(cls),
             namespace=namespace,
@@ -114,6 +128,7 @@ class Client:
             continue_token=continue_token,
             resource_version=resource_version,
             resource_version_match=resource_version_match,
+            at=at,
         )
         page = await self._read(self._stub.List, request)
         return ObjectList(
@@ -122,6 +137,21 @@ class Client:
             page.continue_token,
             page.remaining_item_count if page.HasField("remaining_item_count") else None,
         )
+
+    async def history(self, cls: type[M], name: str, namespace: str = "") -> builtins.list[Revision[M]]:
+        """The revisions of an object that the store still has, oldest first."""
+        request = objects_pb2.HistoryRequest(resource=requests.resource_of(cls), namespace=namespace, name=name)
+        found: list[Revision[M]] = []
+        try:
+            async for response in self._stub.History(
+                request, timeout=self.deadline_s, wait_for_ready=self.wait_for_ready
+            ):
+                for one in response.revisions:
+                    obj = requests.unpack_as(cls, one.object) if one.HasField("object") else None
+                    found.append(Revision(one.revision, one.unix_seconds, obj))
+        except grpc.aio.AioRpcError as failure:
+            raise from_rpc(failure) from None
+        return found
 
     async def watch(
         self,
@@ -164,14 +194,18 @@ class Client:
         finally:
             call.cancel()
 
-    async def create(self, obj: M, *, namespace: str = "", dry_run: bool = False) -> M:
-        """Store a new object; the answer has its name, uid and resource version."""
-        request = requests.create_request(obj, namespace=namespace, dry_run=dry_run)
+    async def create(
+        self, obj: M, *, namespace: str = "", dry_run: bool = False, kind: Kind | None = None
+    ) -> M:
+        """Store a new object; the answer has its name, uid and resource version. kind: of a custom object."""
+        request = requests.create_request(obj, namespace=namespace, dry_run=dry_run, kind=kind)
         return requests.unpack_as(type(obj), (await self._write(self._stub.Create, request)).object)
 
-    async def update(self, obj: M, *, subresource: str = "", dry_run: bool = False) -> M:
+    async def update(
+        self, obj: M, *, subresource: str = "", dry_run: bool = False, kind: Kind | None = None
+    ) -> M:
         """Replace an object. Raises Conflict when it changed since the resource version it carries."""
-        request = requests.update_request(obj, subresource=subresource, dry_run=dry_run)
+        request = requests.update_request(obj, subresource=subresource, dry_run=dry_run, kind=kind)
         return requests.unpack_as(type(obj), (await self._write(self._stub.Update, request)).object)
 
     async def update_status(self, obj: M) -> M:
@@ -227,7 +261,7 @@ class Client:
         )
         response = await self._write(self._stub.Delete, requests.delete_request(cls, name, namespace, options))
         left = requests.unpack(response.object) if response.HasField("object") else None
-        return left if isinstance(left, cls) else None
+        return cast("M", left) if left is not None and left.DESCRIPTOR is cls.DESCRIPTOR else None
 
     async def delete_collection(
         self,

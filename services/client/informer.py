@@ -222,6 +222,7 @@ class Informers:
         self._client = client
         self._clock = clock
         self._informers: dict[type[Message], Informer[Any]] = {}
+        self._stopping: set[asyncio.Task[None]] = set()
         self._started = False
 
     def of(self, cls: type[M], indexers: Mapping[str, IndexFunction[M]] | None = None) -> Informer[M]:
@@ -240,6 +241,15 @@ class Informers:
         for informer in self._informers.values():
             informer.start()
 
+    def drop(self, cls: type[M]) -> Informer[M] | None:
+        """Stop the informer of a kind that is served no more; what it held can still be read."""
+        informer = cast("Informer[M] | None", self._informers.pop(cls, None))
+        if informer is not None:
+            stopping = asyncio.get_running_loop().create_task(informer.stop())
+            self._stopping.add(stopping)
+            stopping.add_done_callback(self._stopping.discard)
+        return informer
+
     async def synced(self) -> None:
         """Wait until all informers asked for so far have their first list."""
         for informer in list(self._informers.values()):
@@ -248,5 +258,6 @@ class Informers:
     async def stop(self) -> None:
         """Stop all informers."""
         self._started = False
+        await asyncio.gather(*self._stopping)
         for informer in self._informers.values():
             await informer.stop()

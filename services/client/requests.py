@@ -15,7 +15,7 @@ from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.k8s.meta import v1_pb2 as metav1
 from navarch.protos.k8s.policy import v1_pb2 as policyv1
 from navarch.protos.navarch import objects_pb2
-from navarch.services.api.kinds import KINDS, type_url
+from navarch.services.api.kinds import KINDS, Kind, type_url
 from navarch.services.api.meta import metadata_of
 
 M = TypeVar("M", bound=Message)
@@ -32,7 +32,11 @@ PATCH_TYPES = {
 
 def resource_of(cls: type[Message] | Message) -> objects_pb2.Resource:
     """The REST coordinates of a kind."""
-    kind = KINDS.of(cls)
+    return resource(KINDS.of(cls))
+
+
+def resource(kind: Kind) -> objects_pb2.Resource:
+    """The REST coordinates of a kind that the table need not have."""
     return objects_pb2.Resource(group=kind.group, version=kind.version, resource=kind.resource)
 
 
@@ -54,20 +58,24 @@ def unpack_as(cls: type[M], packed: any_pb2.Any) -> M:
     return cls.FromString(packed.value)
 
 
-def create_request(obj: Message, *, namespace: str = "", dry_run: bool = False) -> objects_pb2.CreateRequest:
-    """Create an object in the namespace given, else in its own."""
+def create_request(
+    obj: Message, *, namespace: str = "", dry_run: bool = False, kind: Kind | None = None
+) -> objects_pb2.CreateRequest:
+    """Create an object in the namespace given, else in its own. kind: of a custom object."""
     return objects_pb2.CreateRequest(
-        resource=resource_of(obj),
+        resource=resource(kind) if kind else resource_of(obj),
         namespace=namespace or metadata_of(obj).namespace,
         object=pack(obj),
         options=objects_pb2.WriteOptions(dry_run=dry_run),
     )
 
 
-def update_request(obj: Message, *, subresource: str = "", dry_run: bool = False) -> objects_pb2.UpdateRequest:
-    """Replace an object, or the part of it that the subresource names."""
+def update_request(
+    obj: Message, *, subresource: str = "", dry_run: bool = False, kind: Kind | None = None
+) -> objects_pb2.UpdateRequest:
+    """Replace an object, or the part of it that the subresource names. kind: of a custom object."""
     return objects_pb2.UpdateRequest(
-        resource=resource_of(obj),
+        resource=resource(kind) if kind else resource_of(obj),
         namespace=metadata_of(obj).namespace,
         name=metadata_of(obj).name,
         subresource=subresource,

@@ -7,6 +7,7 @@ from navarch.services.client.client import Client
 from navarch.services.client.controller import Controller
 from navarch.services.client.events import EventRecorder
 from navarch.services.client.informer import Informers
+from navarch.services.client.kinds import FollowedKinds
 
 
 class Context:
@@ -17,7 +18,15 @@ class Context:
         self.informers = informers
         self.clock = clock
         self._host = host
+        self._kinds: FollowedKinds | None = None
         self._recorders: list[EventRecorder] = []
+
+    @property
+    def kinds(self) -> FollowedKinds:
+        """All kinds of the cluster; first asked for before the informers have synced."""
+        if self._kinds is None:
+            self._kinds = FollowedKinds(self.informers)
+        return self._kinds
 
     def recorder(self, component: str) -> EventRecorder:
         """Where a controller writes its Events. Stopped with the context."""

@@ -23,7 +23,9 @@ class Config:
     runtime_endpoint: str
     root_dir: Path
     credentials: Credentials | None = None
+    # The endpoints of Kubernetes, by HTTPS; and navarch.v1.Node, "" for not at all.
     listen: str = "127.0.0.1:10250"
+    grpc_listen: str = "127.0.0.1:10350"
     node_ip: str = ""
     pod_cidr: str = ""
     cluster_dns: Sequence[str] = ()

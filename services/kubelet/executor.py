@@ -14,6 +14,7 @@ from navarch.services.base.log import get_logger
 from navarch.services.kubelet import cgroups
 from navarch.services.kubelet.core import events_text as text
 from navarch.services.kubelet.core.container_config import Run, container_config
+from navarch.services.kubelet.core.ephemeral import target_of
 from navarch.services.kubelet.core.observed import CREATED, RUNNING, Container, sandbox_of
 from navarch.services.kubelet.core.orders import (
     DeletePod,
@@ -158,7 +159,8 @@ class Executor:
         pod_ips = self._node.host_ips if pod.spec.host_network else box.ips
         try:
             mounts = self._volumes.mounts(pod, container, order.attempt, pod_ips)
-            run = Run(order.attempt, self._images.described(order.image_ref), pod_ips, mounts)
+            target_id = _target_id(worker, name)
+            run = Run(order.attempt, self._images.described(order.image_ref), pod_ips, mounts, target_id)
             config = container_config(pod, container, run, self._objects, self._node)
         except ConfigError as failure:
             return self._refused(worker, order, "CreateContainerConfigError", str(failure))
@@ -253,6 +255,15 @@ class Executor:
         await asyncio.to_thread(self._volumes.release, pod, everything=everything)
         if everything:
             cgroups.remove(cgroup_parent(pod, self._node.cgroup_root))
+
+
+def _target_id(worker: PodWorker, name: str) -> str:
+    """The running container whose processes this one is to share; "" for none. Raises ConfigError."""
+    target = target_of(worker.view.pod, name)
+    run = worker.view.runtime.latest(target) if target else None
+    if target and (run is None or run.state != RUNNING):
+        raise ConfigError(f"unable to find target container {target}")
+    return run.id if run is not None else ""
 
 
 def _first(addresses: tuple[str, ...]) -> str:

@@ -46,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--runtime-endpoint", required=True, metavar="unix:///PATH")
     options.add_argument("--root-dir", type=Path, required=True)
     options.add_argument("--listen", default="127.0.0.1:10250", metavar="HOST:PORT")
+    options.add_argument("--grpc-listen", default="127.0.0.1:10350", metavar="HOST:PORT")
     options.add_argument("--node-ip", default="")
     options.add_argument("--pod-cidr", default="")
     options.add_argument("--cluster-dns", default="", metavar="IP,...")
@@ -71,6 +72,7 @@ def main(argv: list[str]) -> None:
                 runtime_endpoint=options.runtime_endpoint,
                 root_dir=options.root_dir,
                 listen=options.listen,
+                grpc_listen=options.grpc_listen,
                 node_ip=options.node_ip,
                 pod_cidr=options.pod_cidr,
                 cluster_dns=tuple(filter(None, options.cluster_dns.split(","))),

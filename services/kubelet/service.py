@@ -26,12 +26,15 @@ from navarch.services.kubelet.core.references import NodeContext
 from navarch.services.kubelet.core.status import NodeFacts, pod_status
 from navarch.services.kubelet.executor import Executor
 from navarch.services.kubelet.happenings import Happenings
+from navarch.services.kubelet.https.endpoints import Endpoints
+from navarch.services.kubelet.https.server import HttpsServer
 from navarch.services.kubelet.images import Images
 from navarch.services.kubelet.log_rotation import Log, LogRotation
 from navarch.services.kubelet.node.agent import NodeAgent, NodeIdentity
 from navarch.services.kubelet.node.host import default_address, read_dns, read_host, read_load
 from navarch.services.kubelet.node_api import NodeServicer
 from navarch.services.kubelet.objects import NodeObjects
+from navarch.services.kubelet.pod_streams import PodStreams
 from navarch.services.kubelet.pod_worker import PodWorker
 from navarch.services.kubelet.pods import PodTable
 from navarch.services.kubelet.runtime import Runtime, RuntimeFailure
@@ -52,7 +55,9 @@ class Kubelet:
         self._tasks = TaskOwner()
         self._listed = asyncio.Event()
         self._server: GrpcServer | None = None
+        self._https: HttpsServer | None = None
         self.port = 0
+        self.grpc_port = 0
 
     async def start(self) -> None:
         """Serve, and begin to work. Returns before the node is Ready."""
@@ -118,9 +123,14 @@ class Kubelet:
             self._client, corev1.Node, field_selector=f"metadata.name={config.node_name}", clock=clock
         )
         self._server = GrpcServer(config.credentials, translate=_translate, component="kubelet")
-        servicer = NodeServicer(self, self._runtime, layout, clock, secure=config.credentials is not None)
+        streams = PodStreams(self, self._runtime, layout, clock)
+        servicer = NodeServicer(streams, self._runtime, clock, secure=config.credentials is not None)
         self._server.add(node_pb2_grpc.add_NodeServicer_to_server, servicer)
-        self.port = self._agent.port = await self._server.start(config.listen)
+        if config.grpc_listen:
+            self.grpc_port = self._agent.grpc_port = await self._server.start(config.grpc_listen)
+        endpoints = Endpoints(config, streams, self._runtime, host, clock, self._server.metrics.render)
+        self._https = HttpsServer(endpoints.handle, config.credentials)
+        self.port = self._agent.port = await self._https.start(config.listen)
         self._tasks.spawn(self._agent.run(), "node-agent")
         self._tasks.spawn(self._statuses.run(), "status-reports")
         self._tasks.spawn(self._watch.follow(), "runtime-watch")
@@ -167,6 +177,8 @@ class Kubelet:
         """Stop working; containers keep running. Safe after a failed start."""
         if self._server is None:
             return
+        if self._https is not None:
+            await self._https.stop()
         await self._server.stop(0.5)
         await self._tasks.close()
         await asyncio.gather(self._pods.stop(), self._nodes.stop(), self._objects.stop())

@@ -40,7 +40,7 @@ REPOSITORY = Path(__file__).parents[2]
 NAVARCH = Path(sys.executable).with_name("navarch")
 IMAGE = "navarch.dev/busybox:bench"
 NAMESPACE = "default"
-PORTS = (2379, 7443, 10250, 10257, 10259)
+PORTS = (2379, 7443, 10250, 10257, 10259, 10350)
 LISTED = 500
 # A write that shows in the server's watch long after this has been lost.
 PATIENCE_S = 120.0

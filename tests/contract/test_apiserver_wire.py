@@ -10,6 +10,7 @@ from navarch.protos.navarch import objects_pb2
 from navarch.services.api.kinds import KINDS
 from navarch.services.apiserver.cacher.events import EventType, WatchEvent
 from navarch.services.apiserver.doors.grpc import wire
+from navarch.services.apiserver.registry.history import Revision
 from navarch.services.apiserver.registry.list import ObjectList
 from navarch.services.apiserver.stored import StoredObject
 
@@ -93,3 +94,20 @@ def test_event_types_are_numbered_alike() -> None:
         for name, number in objects_pb2.WatchEvent.Type.items()
         if name not in ("TYPE_UNSPECIFIED", "ERROR")
     }
+
+
+def test_history_responses() -> None:
+    first = stored("a")
+    expected = objects_pb2.HistoryResponse()
+    expected.revisions.add(revision=5, unix_seconds=1_700_000_000).object.Pack(first.message)
+    expected.revisions.add(revision=300)
+    (encoded,) = wire.history_responses([Revision(5, 1_700_000_000.9, first), Revision(300, 0.0, None)])
+    assert objects_pb2.HistoryResponse.FromString(encoded) == expected
+    assert list(wire.history_responses([])) == []
+
+
+def test_a_long_history_takes_several_responses() -> None:
+    revisions = [Revision(number, 0.0, stored("a", 900_000)) for number in range(5)]
+    found = [objects_pb2.HistoryResponse.FromString(one) for one in wire.history_responses(revisions)]
+    assert len(found) > 1
+    assert [one.revision for response in found for one in response.revisions] == list(range(5))

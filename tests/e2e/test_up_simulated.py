@@ -20,7 +20,7 @@ from navarch.services.base import supervisor
 ROOT = Path(__file__).parents[2]
 HELLO = ROOT / "k8s-lab" / "manifests" / "hello.yaml"
 PROGRAM = [sys.executable, "-m", "navarch.cli"]
-PORTS = (7443, 2379, 10259, 10257, 10250)
+PORTS = (7443, 2379, 10259, 10257, 10250, 10350)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 from google.protobuf.message import Message
 
+from navarch.services.api.codec import custom
 from navarch.services.api.codec.errors import DecodeError, EncodeError, StrictError, describe
 from navarch.services.api.codec.plan import plan_of
 from navarch.services.api.codec.reading import Reading
@@ -45,7 +46,7 @@ def to_json(message: Message, kind: Kind | None = None) -> dict[str, Any]:
     names = kind.gvk if kind else type_of(message.DESCRIPTOR.full_name)
     out: dict[str, Any] = {} if names is None else {"apiVersion": names[0], "kind": names[1]}
     try:
-        plan_of(message.DESCRIPTOR).write_into(message, out)
+        _write(message, out)
     except RecursionError:
         raise EncodeError("the object is nested too deeply") from None
     except UnicodeDecodeError:
@@ -65,12 +66,21 @@ def to_json_members(message: Message) -> bytes:
     """The members of a message, without apiVersion and kind: `"metadata":{...},"spec":{...}}`, less the first brace."""
     out: dict[str, Any] = {}
     try:
-        plan_of(message.DESCRIPTOR).write_into(message, out)
+        _write(message, out)
+        for name in ("apiVersion", "kind"):
+            out.pop(name, None)
         return orjson.dumps(out, default=_with_replacements)[1:]
     except RecursionError:
         raise EncodeError("the object is nested too deeply") from None
     except (UnicodeDecodeError, orjson.JSONEncodeError) as error:
         raise EncodeError(str(error)) from error
+
+
+def _write(message: Message, out: dict[str, Any]) -> None:
+    if message.DESCRIPTOR.full_name == custom.CUSTOM_OBJECT:
+        custom.write(message, out)
+    else:
+        plan_of(message.DESCRIPTOR).write_into(message, out)
 
 
 def _with_replacements(value: object) -> str:
@@ -98,7 +108,10 @@ def from_json(
     message = cls()
     reading = Reading()
     try:
-        plan_of(cls.DESCRIPTOR).read_into(message, value, reading)
+        if cls.DESCRIPTOR.full_name == custom.CUSTOM_OBJECT:
+            custom.read(message, value, reading)
+        else:
+            plan_of(cls.DESCRIPTOR).read_into(message, value, reading)
     except RecursionError:
         raise DecodeError(reading.where(), "deeper nesting", "fewer levels") from None
     if reading.problems:

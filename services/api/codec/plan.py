@@ -67,6 +67,18 @@ class Plan:
             self._empty = GetMessageClass(self._descriptor)()
         return self.write(self._empty)
 
+    def member(self, field: Field) -> tuple[str, Write | None, bool]:
+        """Key of a field ("" for an inline one), how its value is written, whether it is shown set and empty."""
+        if self._readers is None:
+            self._compile()
+        return self._fields[field]
+
+    def always(self, key: str) -> Make | None:
+        """Makes what JSON shows under a key whose field is not set; None where it shows nothing."""
+        if self._readers is None:
+            self._compile()
+        return next((make for shown, make in self._always if shown == key), None)
+
     def read_into(self, message: Any, value: Any, reading: Reading) -> None:
         """Fill an empty message from a JSON object."""
         if type(value) is not dict:

@@ -21,8 +21,17 @@ def default_node(node: corev1.Node) -> None:
     if not status.allocatable:
         for name, quantity in status.capacity.items():
             status.allocatable[name].CopyFrom(quantity)
+    _align_pod_cidrs(node.spec)
     canonical(status.capacity)
     canonical(status.allocatable)
+
+
+def _align_pod_cidrs(spec: corev1.NodeSpec) -> None:
+    """The older field holds the first block of the newer one."""
+    if spec.pod_cidr and not spec.pod_cidrs:
+        spec.pod_cidrs.append(spec.pod_cidr)
+    elif spec.pod_cidrs:
+        spec.pod_cidr = spec.pod_cidrs[0]
 
 
 def default_secret(secret: corev1.Secret) -> None:

@@ -28,7 +28,7 @@ def canonical(resources: ResourceList) -> None:
 
 def default_requests(resources: corev1.ResourceRequirements) -> None:
     """Request what is limited, where no request is made."""
-    _adopt(resources.requests, resources.limits)
+    adopt(resources.requests, resources.limits)
 
 
 def default_pod_resources(spec: corev1.PodSpec) -> None:
@@ -50,10 +50,11 @@ def default_pod_resources(spec: corev1.PodSpec) -> None:
     for name, total in _sums(container.resources.requests for container in spec.containers).items():
         if not name.startswith(HUGE_PAGES_PREFIX) and name not in resources.requests:
             resources.requests[name].string = str(total)
-    _adopt(resources.requests, resources.limits)
+    adopt(resources.requests, resources.limits)
 
 
-def _adopt(requests: ResourceList, limits: ResourceList) -> None:
+def adopt(requests: ResourceList, limits: ResourceList) -> None:
+    """Take over the amounts of resources that are not among the requests."""
     for name, limit in limits.items():
         if name not in requests:
             requests[name].string = limit.string

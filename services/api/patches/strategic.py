@@ -87,7 +87,8 @@ def _apply_value(before: Any, value: Any, rule: MergeRule) -> Any:
 
 def _apply_list(before: list[Any], items: list[Any], rule: MergeRule) -> list[Any]:
     if not rule.merge_key:
-        return list(dict.fromkeys([*before, *_scalars(items, "list")]))
+        both = list(dict.fromkeys([*before, *_scalars(items, "list")]))
+        return _ordered(both, rule, list(dict.fromkeys(items)), before)
     result = [_object(item) for item in before]
     additions = [item for item in map(_object, items) if PATCH not in item]
     for item in items:
@@ -97,6 +98,8 @@ def _apply_list(before: list[Any], items: list[Any], rule: MergeRule) -> list[An
         if directive == "delete":
             doomed = _identity(item, rule)
             result = [entry for entry in result if entry.get(rule.merge_key) != doomed]
+        elif directive == "merge":
+            raise BadRequest("merging lists cannot yet be specified in the patch")
         elif directive is not None:
             raise BadRequest(f"unknown patch type: {directive!r} in {_excerpt(item)}")
     present = [entry.get(rule.merge_key) for entry in result]
@@ -107,7 +110,11 @@ def _apply_list(before: list[Any], items: list[Any], rule: MergeRule) -> list[An
             result.append(apply({}, item, rule.schema))
         else:
             result[index] = apply(result[index], item, rule.schema)
-    return result
+    if not additions:
+        return result
+    return _ordered(
+        result, rule, [_identity(item, rule) for item in additions], [item.get(rule.merge_key) for item in before]
+    )
 
 
 def _set_order(
@@ -130,6 +137,8 @@ def _set_order(
 
 
 def _ordered(items: list[Any], rule: MergeRule, wanted: list[Any], server_order: list[Any]) -> list[Any]:
+    """The named items in their order, among the others; new ones go before what the server has, as in Kubernetes."""
+
     def rank(item: Any) -> int:
         return server_order.index(_order_identity(item, rule))
 

@@ -113,5 +113,15 @@ def _fill(pod: corev1.Pod, now: float) -> tuple[Cell, ...]:
     )
 
 
+_ENDS = {"Succeeded": "The pod has completed successfully.", "Failed": "The pod failed."}
+
+
+def _conditions(pod: corev1.Pod) -> list[dict[str, str]]:
+    phase = pod.status.phase
+    if phase not in _ENDS:
+        return []
+    return [{"type": "Completed", "status": "True", "reason": phase, "message": _ENDS[phase]}]
+
+
 _WIDE = ("IP", "Node", "Nominated Node", "Readiness Gates")
-POD = Table(columns("Ready", "Status", "Restarts", "Age", *_WIDE, wide=_WIDE), _fill)
+POD = Table(columns("Ready", "Status", "Restarts", "Age", *_WIDE, wide=_WIDE), _fill, _conditions)

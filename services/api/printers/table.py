@@ -1,6 +1,6 @@
 """What a table is: columns, and how an object fills them."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,8 @@ NONE = "<none>"
 UNSET = "<unset>"
 UNKNOWN = "<unknown>"
 
-Cell = str | int | bool
+# None: nothing to show.
+Cell = str | int | float | bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Column:
     format: str = ""
     priority: int = 0
     """0: always shown; 1: shown in wide tables."""
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +36,24 @@ class Table:
 
     columns: tuple[Column, ...]
     fill: Callable[[Any, float], Sequence[Cell]]
+    # What a row says of its object beside the cells, as meta/v1 TableRowConditions in JSON.
+    conditions: Callable[[Any], list[dict[str, str]]] | None = None
 
     def row(self, obj: Message, now: float) -> list[Cell]:
         """Return one cell a column; `now` is in unix seconds, for ages."""
         return list(self.fill(obj, now))
 
 
-def columns(*names: str, wide: Iterable[str] = (), integers: Iterable[str] = ()) -> tuple[Column, ...]:
+def columns(
+    *names: str, wide: Sequence[str] = (), integers: Sequence[str] = (), booleans: Sequence[str] = ()
+) -> tuple[Column, ...]:
     """Make columns from their names, the object's name first; `wide` ones are for wide tables, in place."""
     rest = (
-        Column(name, "integer" if name in tuple(integers) else "string", "", 1 if name in tuple(wide) else 0)
+        Column(
+            name,
+            "integer" if name in integers else "boolean" if name in booleans else "string",
+            priority=1 if name in wide else 0,
+        )
         for name in names
     )
     return (Column("Name", format="name"), *rest)

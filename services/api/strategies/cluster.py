@@ -1,13 +1,16 @@
 """Namespaces, Nodes, configuration, endpoints, leases and events."""
 
+from collections.abc import Sequence
+
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.k8s.discovery import v1_pb2 as discoveryv1
 from navarch.services.api.defaults import cluster as defaults
 from navarch.services.api.equality import same
 from navarch.services.api.strategies.hooks import Hooks
-from navarch.services.api.validation import cluster, config, endpoints, names
+from navarch.services.api.validation import cluster, config, endpoints, events, names
 
 _KUBERNETES = "kubernetes"
+_MOUNTABLE = "kubernetes.io/enforce-mountable-secrets"
 
 
 def _prepare_namespace(namespace: corev1.Namespace) -> None:
@@ -31,6 +34,21 @@ def _slice_changed(new: discoveryv1.EndpointSlice, old: discoveryv1.EndpointSlic
         copy.CopyFrom(original)
         copy.ClearField("metadata")
     return not same(left, right)
+
+
+def _keep_secret_names(account: corev1.ServiceAccount) -> None:
+    """An account names secrets of its own namespace, and nothing else about them."""
+    names_of_secrets = [secret.name for secret in account.secrets]
+    account.ClearField("secrets")
+    for name in names_of_secrets:
+        account.secrets.add(name=name)
+
+
+def _service_account_warnings(account: corev1.ServiceAccount) -> Sequence[str]:
+    if _MOUNTABLE not in account.metadata.annotations:
+        return ()
+    text = "deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets"
+    return [f"metadata.annotations[{_MOUNTABLE}]: {text}"]
 
 
 NAMESPACE = Hooks(
@@ -72,4 +90,9 @@ LEASE = Hooks(
     validate_update=lambda new, _: cluster.validate_lease(new),
 )
 EVENT = Hooks(validate=cluster.validate_event, validate_update=lambda new, _: cluster.validate_event(new))
-SERVICE_ACCOUNT = Hooks()
+NEW_EVENT = Hooks(validate=events.validate_event, validate_update=events.validate_event_update)
+SERVICE_ACCOUNT = Hooks(
+    prepare_create=_keep_secret_names,
+    prepare_update=lambda new, _: _keep_secret_names(new),
+    warnings=_service_account_warnings,
+)

@@ -1,12 +1,17 @@
 """Services: addresses and node ports are allocated by the server and survive updates that do not name them."""
 
+from collections.abc import Sequence
+
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api.defaults.services import default_service
 from navarch.services.api.strategies.hooks import Hooks
 from navarch.services.api.validation import names
-from navarch.services.api.validation.services import HEADLESS, family_of, validate_service, validate_service_update
+from navarch.services.api.validation.service_updates import validate_service_status, validate_service_update
+from navarch.services.api.validation.services import HEADLESS, family_of, validate_service
 
 Spec = corev1.ServiceSpec
+
+_TOPOLOGY_HINTS, _TOPOLOGY_MODE = "service.kubernetes.io/topology-aware-hints", "service.kubernetes.io/topology-mode"
 
 
 def needs_cluster_ip(spec: Spec) -> bool:
@@ -108,6 +113,24 @@ def _is_external(spec: Spec) -> bool:
     return spec.type in ("NodePort", "LoadBalancer") or (spec.type == "ClusterIP" and bool(spec.external_ips))
 
 
+def _warnings(service: corev1.Service) -> Sequence[str]:
+    """Say what is kept and has no effect."""
+    spec, found = service.spec, []
+    if _TOPOLOGY_HINTS in service.metadata.annotations:
+        found.append(f"annotation {_TOPOLOGY_HINTS} is deprecated, please use {_TOPOLOGY_MODE} instead")
+    if list(spec.cluster_ips) == [HEADLESS]:
+        for field, given in (
+            ("loadBalancerIP", bool(spec.load_balancer_ip)),
+            ("externalIPs", bool(spec.external_ips)),
+            ("SessionAffinity", spec.session_affinity not in ("", "None")),
+        ):
+            if given:
+                found.append(f"spec.{field} is ignored for headless services")
+    if spec.type == "ExternalName" and spec.external_ips:
+        found.append('spec.externalIPs is ignored when spec.type is "ExternalName"')
+    return found
+
+
 HOOKS = Hooks(
     name_rule=names.dns_1035_label,
     default=default_service,
@@ -115,4 +138,6 @@ HOOKS = Hooks(
     prepare_update=_prepare_update,
     validate=validate_service,
     validate_update=validate_service_update,
+    validate_status=validate_service_status,
+    warnings=_warnings,
 )

@@ -2,10 +2,9 @@
 
 from navarch.protos.k8s.coordination import v1_pb2 as coordinationv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
-from navarch.services.api.equality import same
 from navarch.services.api.errors import FieldError
 from navarch.services.api.validation import names
-from navarch.services.api.validation.resources import validate_resource_list
+from navarch.services.api.validation.resources import validate_amount
 from navarch.services.api.validation.scheduling import validate_taints
 from navarch.services.api.validation.values import Errors, check
 
@@ -33,15 +32,23 @@ def validate_namespace_status(new: corev1.Namespace, _: corev1.Namespace) -> Err
 
 def validate_node(node: corev1.Node) -> Errors:
     """Check a Node (its metadata aside)."""
-    yield from validate_taints(node.spec.taints, "spec.taints")
-    yield from validate_resource_list(node.status.capacity, "status.capacity")
-    yield from validate_resource_list(node.status.allocatable, "status.allocatable")
-    for index, block in enumerate(node.spec.pod_cidrs):
-        yield from check(f"spec.podCIDRs[{index}]", block, names.cidr(block))
-    if len(node.spec.pod_cidrs) > 2:
-        yield FieldError.invalid(
-            "spec.podCIDRs", list(node.spec.pod_cidrs), "may specify no more than one CIDR for each IP family"
-        )
+    # Kubernetes reports taints as if they stood in metadata.
+    yield from validate_taints(node.spec.taints, "metadata.taints")
+    for field, resources in (("capacity", node.status.capacity), ("allocatable", node.status.allocatable)):
+        for name in sorted(resources):
+            yield from validate_amount(name, resources[name], f"status.{field}.{name}")
+    yield from _validate_pod_cidrs(list(node.spec.pod_cidrs))
+
+
+def _validate_pod_cidrs(blocks: list[str]) -> Errors:
+    path = "spec.podCIDRs"
+    wrong = [names.cidr(block) for block in blocks]
+    for index, block in enumerate(blocks):
+        yield from check(f"{path}[{index}]", block, wrong[index])
+        if block in blocks[:index]:
+            yield FieldError.duplicate(f"{path}[{index}]", block)
+    if not any(wrong) and len({":" in block for block in blocks}) < len(blocks):
+        yield FieldError.invalid(path, blocks, "may specify no more than one CIDR for each IP family")
 
 
 def validate_node_update(new: corev1.Node, old: corev1.Node) -> Errors:
@@ -52,13 +59,8 @@ def validate_node_update(new: corev1.Node, old: corev1.Node) -> Errors:
         yield FieldError.forbidden("spec.podCIDRs", 'node updates may not change podCIDR except from "" to valid')
     if old.spec.provider_id and new.spec.provider_id != old.spec.provider_id:
         yield FieldError.forbidden("spec.providerID", 'node updates may not change providerID except from "" to valid')
-    rest, before = corev1.NodeSpec(), corev1.NodeSpec()
-    for copy, spec in ((rest, new.spec), (before, old.spec)):
-        copy.CopyFrom(spec)
-        for field in ("pod_cidr", "pod_cidrs", "provider_id", "taints", "unschedulable", "config_source"):
-            copy.ClearField(field)
-    if not same(rest, before):
-        yield FieldError.forbidden("spec", "node updates may only change labels, taints, or capacity")
+    if new.spec.external_id != old.spec.external_id:
+        yield FieldError.forbidden("spec.externalID", "may not be updated")
 
 
 def validate_node_status(new: corev1.Node, _: corev1.Node) -> Errors:

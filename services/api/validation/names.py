@@ -17,6 +17,7 @@ IMMUTABLE = "field is immutable"
 
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
+_WILDCARD = rf"\*\.{_SUBDOMAIN}"
 _LABEL_1035 = r"[a-z]([-a-z0-9]*[a-z0-9])?"
 _QUALIFIED = r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _LABEL_VALUE = rf"({_QUALIFIED})?"
@@ -88,6 +89,18 @@ def dns_1035_label(value: str, prefix: bool = False) -> list[str]:
             "start with an alphabetic character, and end with an alphanumeric character"
         )
         wrong.append(_format(text, _LABEL_1035, "my-name", "abc-123"))
+    return wrong
+
+
+def wildcard_subdomain(value: str) -> list[str]:
+    """All names directly under a domain: "*.example.com"."""
+    wrong = [max_length(SUBDOMAIN_MAX)] if _too_long(value, SUBDOMAIN_MAX) else []
+    if not _matches(_WILDCARD, value):
+        text = (
+            "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist "
+            "of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character"
+        )
+        wrong.append(_format(text, _WILDCARD, "*.example.com"))
     return wrong
 
 
@@ -218,3 +231,27 @@ def cidr(value: str) -> list[str]:
     except ValueError:
         return ["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"]
     return [] if "/" in value else ["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"]
+
+
+def canonical_ip(value: str, prefix: bool = False) -> list[str]:
+    """Addresses in the one spelling that can be compared as text: names of IPAddresses."""
+    del prefix
+    try:
+        address = ipaddress.ip_address(value)
+    except ValueError:
+        return ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"]
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        return ["must not be an IPv4-mapped IPv6 address"]
+    return [] if value == str(address) else [f'must be in canonical form ("{address}")']
+
+
+def canonical_cidr(value: str) -> list[str]:
+    """Blocks of addresses in the one spelling that can be compared as text, without host bits."""
+    if wrong := cidr(value):
+        return wrong
+    block = ipaddress.ip_interface(value)
+    if isinstance(block, ipaddress.IPv6Interface) and block.ipv4_mapped:
+        return ["must not have an IPv4-mapped IPv6 address"]
+    if block.ip != block.network.network_address:
+        return ["must not have bits set beyond the prefix length"]
+    return [] if value == str(block.network) else [f'must be in canonical form ("{block.network}")']

@@ -38,7 +38,7 @@ def validate_resource_list(resources: ResourceList, path: str) -> Errors:
     for name in sorted(resources):
         here = f"{path}[{name}]"
         yield from check(here, name, names.qualified_name(name))
-        yield from _validate_amount(name, resources[name], here)
+        yield from validate_amount(name, resources[name], here)
 
 
 def validate_requirements(requirements: corev1.ResourceRequirements, path: str) -> Errors:
@@ -46,15 +46,16 @@ def validate_requirements(requirements: corev1.ResourceRequirements, path: str) 
     for field, resources in (("limits", requirements.limits), ("requests", requirements.requests)):
         for name in sorted(resources):
             here = f"{path}.{field}[{name}]"
-            yield from _validate_container_resource(name, here)
-            yield from _validate_amount(name, resources[name], here)
+            yield from validate_container_resource(name, here)
+            yield from validate_amount(name, resources[name], here)
     yield from _validate_within_limits(requirements.requests, requirements.limits, path)
     named = {*requirements.limits, *requirements.requests}
     if any(name.startswith(_HUGE_PAGES) for name in named) and not named & {"cpu", "memory"}:
         yield FieldError.forbidden(path, "HugePages require cpu or memory")
 
 
-def _validate_container_resource(name: str, path: str) -> Errors:
+def validate_container_resource(name: str, path: str) -> Errors:
+    """Check the name of a resource that containers can use."""
     wrong = names.qualified_name(name)
     yield from check(path, name, wrong)
     if wrong or name in _CONTAINER_RESOURCES or name.startswith(_HUGE_PAGES):
@@ -62,14 +63,15 @@ def _validate_container_resource(name: str, path: str) -> Errors:
     if "/" not in name:
         yield FieldError.invalid(path, name, "must be a standard resource type or fully qualified")
         yield FieldError.invalid(path, name, "must be a standard resource for containers")
-    elif not _is_extended(name):
+    elif not is_extended(name):
         yield FieldError.invalid(path, name, "doesn't follow extended resource name standard")
 
 
-def _validate_amount(name: str, quantity: quantity_pb2.Quantity, path: str) -> Errors:
+def validate_amount(name: str, quantity: quantity_pb2.Quantity, path: str) -> Errors:
+    """Check the amount of a resource: not below zero, and whole where the resource comes in pieces."""
     yield from validate_quantity(quantity, path)
     amount = parsed(quantity)
-    whole = name == "pods" or name.startswith(_HUGE_PAGES) or _is_extended(name)
+    whole = name == "pods" or name.startswith(_HUGE_PAGES) or is_extended(name)
     if amount is not None and whole and Quantity.of(amount.value()) != amount:
         yield FieldError.invalid(path, str(amount), "must be an integer")
 
@@ -77,7 +79,7 @@ def _validate_amount(name: str, quantity: quantity_pb2.Quantity, path: str) -> E
 def _validate_within_limits(requests: ResourceList, limits: ResourceList, path: str) -> Errors:
     for name in sorted(requests):
         request = parsed(requests[name])
-        exact = name.startswith(_HUGE_PAGES) or _is_extended(name)
+        exact = name.startswith(_HUGE_PAGES) or is_extended(name)
         if name not in limits:
             if exact:
                 yield FieldError.required(f"{path}.limits", "Limit must be set for non overcommitable resources")
@@ -93,7 +95,7 @@ def _validate_within_limits(requests: ResourceList, limits: ResourceList, path: 
             )
 
 
-def _is_extended(name: str) -> bool:
+def is_extended(name: str) -> bool:
     """Resources of other vendors: qualified by a domain that is not Kubernetes' own."""
     prefix, slash, _ = name.partition("/")
     own = prefix == "kubernetes.io" or prefix.endswith(".kubernetes.io")

@@ -1,7 +1,6 @@
 """Rules for Services."""
 
 import ipaddress
-from collections.abc import Sequence
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api.errors import FieldError
@@ -9,12 +8,14 @@ from navarch.services.api.validation import names
 from navarch.services.api.validation.enums import validate_enums
 from navarch.services.api.validation.metadata import validate_labels
 from navarch.services.api.validation.probes import validate_port
-from navarch.services.api.validation.values import Errors, check, required
+from navarch.services.api.validation.values import Errors, check, required, supported
 
 HEADLESS = "None"
 NODE_PORTS = range(30000, 32768)
 _AFFINITY_MAX_S = 86400
 _MAX_FAMILIES = 2
+_KUBELET_PORT = 10250
+_DISTRIBUTIONS = ("PreferClose", "PreferSameNode", "PreferSameZone")
 
 
 def validate_service(service: corev1.Service) -> Errors:
@@ -33,6 +34,7 @@ def validate_service(service: corev1.Service) -> Errors:
     yield from _validate_affinity(spec)
     yield from _validate_cluster_ips(spec)
     yield from _validate_external(spec)
+    yield from _validate_balancer(spec)
 
 
 def _validate_type(spec: corev1.ServiceSpec, headless: bool) -> Errors:
@@ -41,7 +43,7 @@ def _validate_type(spec: corev1.ServiceSpec, headless: bool) -> Errors:
     if spec.type != "ExternalName":
         return
     if spec.cluster_ip or spec.cluster_ips:
-        yield FieldError.forbidden("spec.clusterIPs", "may not be set when `type` is 'ExternalName'")
+        yield FieldError.forbidden("spec.clusterIPs", "may not be set for ExternalName services")
     yield from required("spec.externalName", spec.external_name.removesuffix("."), names.dns_subdomain)
 
 
@@ -95,15 +97,23 @@ def _validate_affinity(spec: corev1.ServiceSpec) -> Errors:
 
 def _validate_cluster_ips(spec: corev1.ServiceSpec) -> Errors:
     path = "spec.clusterIPs"
-    if spec.cluster_ips and spec.cluster_ips[0] != spec.cluster_ip:
+    if spec.cluster_ips and not spec.cluster_ip:
+        yield FieldError.invalid(path, list(spec.cluster_ips), "must be empty when `clusterIP` is not specified")
+    elif spec.cluster_ips and spec.cluster_ips[0] != spec.cluster_ip:
         yield FieldError.invalid(path, list(spec.cluster_ips), "first value must match `clusterIP`")
     if HEADLESS in spec.cluster_ips and len(spec.cluster_ips) > 1:
         yield FieldError.invalid(path, list(spec.cluster_ips), "'None' must be the first and only value")
     if len(spec.cluster_ips) > _MAX_FAMILIES:
         yield FieldError.invalid(path, list(spec.cluster_ips), "may only hold up to 2 values")
+    wrong = [[] if address == HEADLESS else names.ip_address(address) for address in spec.cluster_ips]
     for index, address in enumerate(spec.cluster_ips):
-        if address != HEADLESS:
-            yield from check(f"{path}[{index}]", address, names.ip_address(address))
+        yield from check(f"{path}[{index}]", address, wrong[index])
+    if any(wrong):
+        return
+    addresses = [address for address in spec.cluster_ips if address != HEADLESS]
+    if len(set(map(family_of, addresses))) < len(addresses):
+        text = "may specify no more than one IP for each IP family"
+        yield FieldError.invalid(path, list(spec.cluster_ips), text)
     yield from _validate_families(spec)
 
 
@@ -149,12 +159,30 @@ def _validate_external(spec: corev1.ServiceSpec) -> Errors:
             spec.health_check_node_port,
             "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'",
         )
-    if spec.load_balancer_source_ranges and spec.type != "LoadBalancer":
-        yield FieldError.forbidden("spec.loadBalancerSourceRanges", "may only be used when `type` is 'LoadBalancer'")
+
+
+def _validate_balancer(spec: corev1.ServiceSpec) -> Errors:
+    """What only load balancers have. Kubernetes writes the field of source ranges with a capital."""
+    ranges, of_class = "spec.LoadBalancerSourceRanges", "spec.loadBalancerClass"
+    if spec.type != "LoadBalancer":
+        for path, present in (
+            (ranges, bool(spec.load_balancer_source_ranges)),
+            ("spec.allocateLoadBalancerNodePorts", spec.HasField("allocate_load_balancer_node_ports")),
+            (of_class, spec.HasField("load_balancer_class")),
+        ):
+            if present:
+                yield FieldError.forbidden(path, "may only be used when `type` is 'LoadBalancer'")
+    elif spec.HasField("load_balancer_class"):
+        yield from check(of_class, spec.load_balancer_class, names.qualified_name(spec.load_balancer_class))
     for index, block in enumerate(spec.load_balancer_source_ranges):
-        yield from check(f"spec.loadBalancerSourceRanges[{index}]", block, names.cidr(block.strip()))
-    if spec.type != "LoadBalancer" and spec.HasField("load_balancer_class"):
-        yield FieldError.forbidden("spec.loadBalancerClass", "may only be used when `type` is 'LoadBalancer'")
+        yield from check(f"{ranges}[{index}]", block, names.cidr(block.strip()))
+    if spec.type == "LoadBalancer":
+        for index, port in enumerate(spec.ports):
+            if port.port == _KUBELET_PORT:
+                text = f"may not expose port {_KUBELET_PORT} externally since it is used by kubelet"
+                yield FieldError.invalid(f"spec.ports[{index}]", port.port, text)
+    if spec.HasField("traffic_distribution"):
+        yield from supported("spec.trafficDistribution", spec.traffic_distribution, _DISTRIBUTIONS)
 
 
 def non_special_ip(address: str) -> list[str]:
@@ -170,17 +198,3 @@ def non_special_ip(address: str) -> list[str]:
     if ip.is_multicast and (ip.version == 4 and address.startswith("224.0.0.")):
         wrong.append("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)")
     return wrong
-
-
-def validate_service_update(new: corev1.Service, old: corev1.Service) -> Errors:
-    """Check a changed Service: its first address is its identity."""
-    if "ExternalName" not in (new.spec.type, old.spec.type):
-        yield from _validate_same_primary(new.spec.cluster_ips, old.spec.cluster_ips)
-    yield from validate_service(new)
-
-
-def _validate_same_primary(new: Sequence[str], old: Sequence[str]) -> Errors:
-    if old and not new:
-        yield FieldError.required("spec.clusterIPs[0]", "primary clusterIP can not be unset")
-    elif old and new[0] != old[0]:
-        yield FieldError.invalid("spec.clusterIPs[0]", list(new), "may not change once set")

@@ -24,7 +24,7 @@ async def admit_create(core: "Core", kind: Kind, obj: Any) -> None:
     """Complete or refuse a new object."""
     if kind.namespaced:
         await require_namespace(core, kind, obj)
-    if kind.kind == "Pod":
+    if kind.gvk == ("v1", "Pod"):
         settle_service_account(obj)
         await settle_priority(core, obj)
         add_default_tolerations(obj)

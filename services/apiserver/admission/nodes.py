@@ -3,13 +3,16 @@
 Rights by name are the authorizer's. Worded as by the admission plugin NodeRestriction of Kubernetes.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from navarch.services.api.errors import Forbidden
 from navarch.services.api.kinds import Kind
 from navarch.services.apiserver.admission.service_accounts import MIRROR
 from navarch.services.apiserver.auth.user import User
 from navarch.services.apiserver.stored import StoredObject
+
+if TYPE_CHECKING:
+    from navarch.services.apiserver.registry.core import Target
 
 VERBS = {"status": "update pod status for", "eviction": "evict", "": "delete"}
 
@@ -19,16 +22,19 @@ def restrict_creation(user: User, kind: Kind, obj: Any) -> None:
     node = user.node_name
     if not node:
         return
-    if kind.kind == "Pod":
+    if kind.gvk == ("v1", "Pod"):
         _restrict_mirror(node, kind, obj)
-    elif kind.kind in ("Node", "Lease", "CSINode") and obj.metadata.name != node:
+    elif not kind.is_custom and kind.kind in ("Node", "Lease", "CSINode") and obj.metadata.name != node:
         raise Forbidden(kind, obj.metadata.name, f'node "{node}" can only create an object of its own name')
+    elif kind.kind == "ResourceSlice" and obj.spec.node_name != node:
+        detail = "can only create ResourceSlice with the same NodeName as the requesting node"
+        raise Forbidden(kind, obj.metadata.name, detail)
 
 
 def restrict_change(user: User, subresource: str, current: StoredObject) -> None:
     """Raise Forbidden where a kubelet changes or deletes the Pod of another node."""
     node = user.node_name
-    if node and current.kind.kind == "Pod" and current.message.spec.node_name != node:
+    if node and current.kind.gvk == ("v1", "Pod") and current.message.spec.node_name != node:
         what = VERBS.get(subresource, "change")
         detail = f'node "{node}" can only {what} pods with spec.nodeName set to itself'
         raise Forbidden(current.kind, current.name, detail)
@@ -44,3 +50,27 @@ def _restrict_mirror(node: str, kind: Kind, pod: Any) -> None:
         problem = f'node "{node}" can not create pods that reference a service account'
     if problem:
         raise Forbidden(kind, pod.metadata.name, problem)
+
+
+def restrict_token(user: User, target: "Target", spec: Any) -> None:
+    """Raise Forbidden where a kubelet asks for a token that is not bound to a Pod."""
+    node = user.node_name
+    if not node:
+        return
+    reference, problem = spec.bound_object_ref, ""
+    if not spec.HasField("bound_object_ref") or (reference.api_version, reference.kind) != ("v1", "Pod"):
+        problem = "node requested token not bound to a pod"
+    elif not reference.name:
+        problem = "node requested token with a pod binding without a name"
+    elif not reference.uid:
+        problem = "node requested token with a pod binding without a uid"
+    if problem:
+        raise Forbidden("serviceaccounts/token", target.name, problem)
+
+
+def restrict_token_pod(user: User, pod: Any) -> None:
+    """Raise Forbidden where a kubelet asks for a token bound to the Pod of another node."""
+    node = user.node_name
+    if node and pod.spec.node_name != node:
+        detail = "node requested token bound to a pod scheduled on a different node"
+        raise Forbidden("serviceaccounts/token", pod.spec.service_account_name, detail)

@@ -1,4 +1,6 @@
-"""Which ConfigMaps and Secrets a node may read: those that its Pods name."""
+"""Which objects a node may read: those that its Pods name, and the volumes of their claims."""
+
+from collections.abc import Callable, Mapping
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api.kinds import KINDS
@@ -6,7 +8,7 @@ from navarch.services.api.pod_references import CONFIG_MAP, SECRET, references
 from navarch.services.apiserver.cacher.cachers import Cachers
 
 POD = KINDS.of(corev1.Pod)
-KINDS_OF = {"configmaps": CONFIG_MAP, "secrets": SECRET}
+CLAIM = KINDS.of(corev1.PersistentVolumeClaim)
 
 
 class PodReferences:
@@ -15,10 +17,51 @@ class PodReferences:
     def __init__(self, cachers: Cachers) -> None:
         self._cachers = cachers
 
+    async def ready(self) -> None:
+        """Wait until what is asked is known."""
+        for kind in (POD, CLAIM):
+            await self._cachers.of(kind).ready()
+
     def has(self, node: str, resource: str, namespace: str, name: str) -> bool:
         """Whether a Pod that is bound to the node names this object."""
         if not name:
             return False
-        wanted = (KINDS_OF[resource], name)
         pods = self._cachers.of(POD).cache.on_node(node)
-        return any(pod.namespace == namespace and wanted in references(pod.decode()) for pod in pods)
+        if resource == "persistentvolumes":
+            return any(name in self._volumes(pod.namespace, pod.decode()) for pod in pods)
+        names = _NAMES[resource]
+        return any(pod.namespace == namespace and name in names(pod.decode()) for pod in pods)
+
+    def _volumes(self, namespace: str, pod: corev1.Pod) -> set[str]:
+        cache = self._cachers.of(CLAIM).cache
+        claims = (cache.get(f"{namespace}/{name}") for name in claims_of(pod))
+        return {claim.decode().spec.volume_name for claim in claims if claim is not None}
+
+
+def claims_of(pod: corev1.Pod) -> set[str]:
+    """The PersistentVolumeClaims of a Pod, those made for it included."""
+    named = {volume.volume_source.persistent_volume_claim.claim_name for volume in pod.spec.volumes}
+    made = {f"{pod.metadata.name}-{volume.name}" for volume in pod.spec.volumes if _is_ephemeral(volume)}
+    return (named | made) - {""}
+
+
+def _is_ephemeral(volume: corev1.Volume) -> bool:
+    return volume.volume_source.HasField("ephemeral")
+
+
+def _device_claims(pod: corev1.Pod) -> set[str]:
+    made = {status.resource_claim_name for status in pod.status.resource_claim_statuses}
+    return {claim.resource_claim_name for claim in pod.spec.resource_claims} | made
+
+
+def _named(kind: str) -> Callable[[corev1.Pod], set[str]]:
+    return lambda pod: {name for found, name in references(pod) if found == kind}
+
+
+_NAMES: Mapping[str, Callable[[corev1.Pod], set[str]]] = {
+    "configmaps": _named(CONFIG_MAP),
+    "secrets": _named(SECRET),
+    "persistentvolumeclaims": claims_of,
+    "resourceclaims": _device_claims,
+    "serviceaccounts": lambda pod: {pod.spec.service_account_name},
+}

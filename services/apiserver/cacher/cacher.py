@@ -10,13 +10,13 @@ import heapq
 import itertools
 
 from navarch.protos.etcd import kv_pb2
-from navarch.services.api.errors import ApiError, ServiceUnavailable
+from navarch.services.api.errors import ApiError, InternalError, ServiceUnavailable, UnknownKind
 from navarch.services.api.fields import supported_fields
 from navarch.services.api.kinds import Kind
 from navarch.services.apiserver.cacher.cache import RING_CHANGES, WatchCache
 from navarch.services.apiserver.cacher.selection import NODE_FIELD
 from navarch.services.apiserver.storage.etcd import Compacted, FutureRevision
-from navarch.services.apiserver.storage.objects import ObjectStorage, readable
+from navarch.services.apiserver.storage.objects import ObjectStorage
 from navarch.services.apiserver.storage.watch import Batch, StoreFeed
 from navarch.services.apiserver.stored import StoredObject, split_key
 from navarch.services.base.clock import Clock
@@ -48,16 +48,30 @@ class Cacher:
         self._asking = False
         # Set by every batch of the feed.
         self._moved = asyncio.Event()
-        tasks.spawn(self._run(), f"cacher:{kind.qualified_resource}")
+        # Why it is not filled, as of the last attempt.
+        self._failure: ApiError | None = None
+        self._running = tasks.spawn(self._run(), f"cacher:{kind.qualified_resource}")
+
+    def stop(self) -> None:
+        """End all watches and follow the store no more. Idempotent."""
+        self._running.cancel()
+        self._failure = UnknownKind("the server could not find the requested resource")
+        self._ready.set()
+        for subscription in list(self.cache.subscriptions()):
+            subscription.end("gone")
 
     async def ready(self) -> WatchCache:
         """The cache, once it has been filled. Raises ServiceUnavailable when the store keeps us waiting."""
+        if self._failure is not None:
+            raise self._failure
         if not self._ready.is_set():
             try:
                 async with asyncio.timeout(READY_S):
                     await self._ready.wait()
             except TimeoutError:
                 raise ServiceUnavailable(f"the cache of {self.kind.qualified_resource} is not filled yet") from None
+            if self._failure is not None:
+                raise self._failure
         return self.cache
 
     async def reach(self, revision: int, patience_s: float = CATCH_UP_S) -> bool:
@@ -151,16 +165,18 @@ class Cacher:
                 objects, revision = await self._read_past(present)
             except (ApiError, Compacted, FutureRevision) as failure:
                 LOG.warning("cacher.list_failed", resource=self.kind.qualified_resource, error=str(failure))
+                self._failure = failure if isinstance(failure, InternalError) else None
                 await self._clock.sleep(LIST_RETRY_S)
                 continue
+            self._failure = None
             self.cache.reset(objects, revision)
             self._feed = self._storage.follow(self.kind, revision + 1)
             if not self._ready.is_set():
                 self._tasks.spawn(self._become_ready(present), "cacher-ready")
             try:
                 async for batch in self._feed:
-                    self._apply(batch)
-            except Compacted as reason:
+                    await self._apply(batch)
+            except (Compacted, ApiError) as reason:
                 LOG.warning("cacher.starts_over", resource=self.kind.qualified_resource, reason=str(reason))
             finally:
                 self._feed = None
@@ -184,13 +200,17 @@ class Cacher:
             await self._clock.sleep(LIST_RETRY_S)
         self._ready.set()
 
-    def _apply(self, batch: Batch) -> None:
-        for event in batch.events:
-            pair = event.kv
+    async def _apply(self, batch: Batch) -> None:
+        pairs = [event.kv for event in batch.events]
+        found = [
+            None if event.type == kv_pb2.Event.DELETE else self._storage.seen(self.kind, pair)
+            for event, pair in zip(batch.events, pairs, strict=True)
+        ]
+        if self.kind.is_custom:
+            found = await self._storage.converted(self.kind, found)
+        for pair, current in zip(pairs, found, strict=True):
             namespace, name = split_key(self.kind, pair.key)
             key = f"{namespace}/{name}" if namespace else name
-            deleted = event.type == kv_pb2.Event.DELETE
-            current = None if deleted else readable(self.kind, pair)
             self.cache.apply(key, current, pair.mod_revision)
         self.cache.advance(batch.revision)
         self._moved.set()

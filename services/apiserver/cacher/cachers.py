@@ -1,5 +1,7 @@
 """All watch caches of a server, made when a resource is first used."""
 
+from collections.abc import Iterator
+
 from navarch.services.api.kinds import Kind
 from navarch.services.apiserver.cacher.cacher import Cacher
 from navarch.services.apiserver.storage.objects import ObjectStorage
@@ -16,9 +18,25 @@ class Cachers:
         self._tasks = tasks
         self._by_kind: dict[str, Cacher] = {}
 
+    def __iter__(self) -> Iterator[Cacher]:
+        """The cachers in use."""
+        return iter(list(self._by_kind.values()))
+
     def of(self, kind: Kind) -> Cacher:
         """The cacher of a kind; it begins to fill when it is new."""
-        cacher = self._by_kind.get(kind.full_name)
-        if cacher is None:
-            cacher = self._by_kind[kind.full_name] = Cacher(kind, self._storage, self._clock, self._tasks)
+        key = _key(kind)
+        cacher = self._by_kind.get(key)
+        if cacher is None or (kind.is_custom and cacher.kind is not kind):
+            self.drop(kind)
+            cacher = self._by_kind[key] = Cacher(kind, self._storage, self._clock, self._tasks)
         return cacher
+
+    def drop(self, kind: Kind) -> None:
+        """A kind is served no more, or otherwise: its watches end, and its cacher does."""
+        cacher = self._by_kind.pop(_key(kind), None)
+        if cacher is not None:
+            cacher.stop()
+
+
+def _key(kind: Kind) -> str:
+    return f"{kind.key_prefix}{kind.version}" if kind.is_custom else kind.full_name

@@ -7,6 +7,7 @@ from navarch.services.api.errors import BadRequest, MethodNotSupported, NotFound
 from navarch.services.api.kinds import Kind, KindTable
 from navarch.services.apiserver.allocation.services import ServiceAllocator
 from navarch.services.apiserver.auth.authorizer import Attributes, Authorizer, authorize
+from navarch.services.apiserver.auth.tokens import Tokens
 from navarch.services.apiserver.auth.user import User
 from navarch.services.apiserver.cacher.cachers import Cachers
 from navarch.services.apiserver.cacher.selection import Selection
@@ -66,11 +67,14 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class WriteOptions:
-    """How to write. field_validation: "Strict", "Warn", "Ignore" or ""."""
+    """How to write. field_validation: "Strict", "Warn", "Ignore" or ""; force: of an apply, None where not said."""
 
     dry_run: bool = False
     field_manager: str = ""
     field_validation: str = ""
+    # Names the field manager where `field_manager` does not.
+    user_agent: str = ""
+    force: bool | None = None
 
 
 AS_ALWAYS = WriteOptions()
@@ -86,6 +90,7 @@ class Core:
     cachers: Cachers
     revisions: RevisionReader
     authorizer: Authorizer
+    tokens: Tokens
     services: ServiceAllocator
     clock: Clock
     rng: random.Random
@@ -98,9 +103,14 @@ class Core:
         wanted = Attributes(verb, kind.group, kind.resource, target.subresource, target.namespace, name, node)
         authorize(self.authorizer, user, wanted)
         part = target.kind.subresource(target.subresource) if target.subresource else None
-        is_stored = bool(target.kind.key_prefix) or target.kind.kind == "Binding"
-        if not is_stored or verb not in (part.verbs if part else target.kind.verbs):
+        # Bindings and reviews are answered, not stored.
+        is_served = bool(target.kind.key_prefix) or verb == "create"
+        if not is_served or verb not in (part.verbs if part else target.kind.verbs):
             raise MethodNotSupported(target.kind, verb)
+
+    def admit_url(self, user: User, verb: str, path: str) -> None:
+        """Raise Forbidden unless the user may; path: of a URL that is about no resource. verb: "get", "post", ..."""
+        authorize(self.authorizer, user, Attributes(verb, url=path))
 
     def guess(self, target: Target) -> StoredObject | None:
         """The object as the cache has it, which may be out of date."""

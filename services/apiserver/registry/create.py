@@ -7,12 +7,17 @@ from navarch.services.api import meta
 from navarch.services.api.errors import AlreadyExists, BadRequest, Conflict, Invalid, MethodNotSupported
 from navarch.services.api.strategy import Strategy, strategy_for
 from navarch.services.apiserver.admission import chain
+from navarch.services.apiserver.admission.certificates import state_requester
+from navarch.services.apiserver.admission.dates import add_dates
 from navarch.services.apiserver.admission.nodes import restrict_creation
 from navarch.services.apiserver.allocation.services import is_service_kind
 from navarch.services.apiserver.auth.user import User
 from navarch.services.apiserver.registry.binding import bind
 from navarch.services.apiserver.registry.core import AS_ALWAYS, Core, Target, WriteOptions
 from navarch.services.apiserver.registry.eviction import evict
+from navarch.services.apiserver.registry.ownership import Entries, own_created, put, settled
+from navarch.services.apiserver.registry.reviews.answer import answer, is_review
+from navarch.services.apiserver.registry.token_request import request_token
 from navarch.services.apiserver.storage.objects import ExtraOutdated, Outdated
 from navarch.services.apiserver.stored import StoredObject
 
@@ -39,29 +44,52 @@ async def create(
             return await bind(core, user, _bound_pod(core, target, message), message, options)
         case "Pod", "eviction":
             return await evict(core, user, target, message, options)
+        case "ServiceAccount", "token":
+            return await request_token(core, user, target, message)
+    if target.subresource or is_review(target):
+        core.admit_user(user, "create", target)
+        if target.subresource:
+            raise MethodNotSupported(target.kind, "create")
+        return await answer(core, user, target, message)
+    return await create_for(core, user, target, message, settled(user, options, "Create"))
+
+
+async def create_for(
+    core: Core, user: User, target: Target, message: Any, options: WriteOptions, owners: Entries | None = None
+) -> StoredObject:
+    """Create for a user, if he may: also for updates and applies of what is not there."""
     core.admit_user(user, "create", target)
-    if target.subresource:
-        raise MethodNotSupported(target.kind, "create")
     restrict_creation(user, target.kind, message)
-    return await create_object(core, target, message, options)
+    state_requester(user, target.kind, message)
+    return await create_object(core, target, message, options, owners)
 
 
-async def create_object(core: Core, target: Target, message: Any, options: WriteOptions = AS_ALWAYS) -> StoredObject:
-    """Create without asking who wants it."""
+async def create_object(
+    core: Core, target: Target, message: Any, options: WriteOptions = AS_ALWAYS, owners: Entries | None = None
+) -> StoredObject:
+    """Create without asking who wants it. owners: the managedFields, where they are known."""
     kind, metadata = target.kind, message.metadata
+    if kind.is_custom and kind.custom.is_terminating:
+        raise MethodNotSupported(kind, "create")
     settle_namespace(target, message)
     if metadata.resource_version:
         raise BadRequest("resourceVersion should not be set on objects to be created")
     strategy = strategy_for(kind)
     strategy.default(message)
+    add_dates(message, None, core.clock.now())
+    if owners is None:
+        owners = own_created(core, kind, message, options)
     strategy.prepare_for_create(message)
+    put(message, owners)
     metadata.uid = str(uuid.UUID(int=core.rng.getrandbits(128), version=4))
     metadata.creation_timestamp.CopyFrom(meta.time_from(core.clock.now()))
     is_generated = bool(metadata.generate_name) and not metadata.name
     await chain.admit_create(core, kind, message)
     for attempt in range(GENERATE_ATTEMPTS):
+        former_name = metadata.name if attempt else ""
         if is_generated:
             metadata.name = generated_name(core, metadata.generate_name)
+        strategy.complete(message, former_name)
         if attempt == 0:
             _refuse_invalid(target, strategy, message)
         try:

@@ -37,7 +37,7 @@ async def delete_object(
 ) -> Modified:
     """Delete for a user who may delete objects of the kind."""
     check_options(options)
-    if target.kind.kind == "Namespace" and target.name in IMMORTAL_NAMESPACES:
+    if target.kind.gvk == ("v1", "Namespace") and target.name in IMMORTAL_NAMESPACES:
         raise Forbidden(target.kind, target.name, "this namespace may not be deleted")
     dry_run = "All" in options.dry_run
     return await modify(core, target, _decide(core, user, target, options), guess=guess, dry_run=dry_run)

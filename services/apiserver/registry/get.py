@@ -2,12 +2,14 @@
 
 from typing import Any
 
-from navarch.services.api.errors import MethodNotSupported, Timeout
+from navarch.services.api.errors import BadRequest, MethodNotSupported, Timeout
 from navarch.services.api.scale import get_scale
 from navarch.services.apiserver.auth.user import User
 from navarch.services.apiserver.cacher.cacher import Cacher
 from navarch.services.apiserver.registry.core import Core, Target
+from navarch.services.apiserver.registry.moments import expired, revision_of
 from navarch.services.apiserver.registry.versions import parse_resource_version
+from navarch.services.apiserver.storage.etcd import Compacted
 from navarch.services.apiserver.stored import StoredObject
 
 # How long a read waits for a revision that this server has not seen yet.
@@ -16,15 +18,32 @@ FUTURE_S = 3.0
 OBJECT_PARTS = frozenset({"", "status", "scale", "approval", "ephemeralcontainers", "resize"})
 
 
-async def get(core: Core, user: User, target: Target, resource_version: str = "") -> StoredObject | Any:
-    """The object, or its scale. resource_version: "" newest, "0" maybe stale, else at least that new."""
+async def get(
+    core: Core, user: User, target: Target, resource_version: str = "", *, at: str = ""
+) -> StoredObject | Any:
+    """The object, or its scale. resource_version: "" newest, "0" maybe stale, else at least that new.
+
+    at: as it was at a revision, a time or some time ago.
+    """
     core.admit_user(user, "get", target.named())
     if target.subresource not in OBJECT_PARTS:
         raise MethodNotSupported(target.kind, "get")
-    stored = await _read(core, target, parse_resource_version(resource_version))
+    if at and resource_version:
+        raise BadRequest("at and resourceVersion exclude each other")
+    if at:
+        stored = await _read_past(core, target, at)
+    else:
+        stored = await _read(core, target, parse_resource_version(resource_version))
     if stored is None:
         raise target.not_found()
-    return get_scale(stored.decode()) if target.subresource == "scale" else stored
+    return get_scale(stored.decode(), target.kind) if target.subresource == "scale" else stored
+
+
+async def _read_past(core: Core, target: Target, at: str) -> StoredObject | None:
+    try:
+        return await core.storage.get(target.kind, target.namespace, target.name, await revision_of(core, at))
+    except Compacted as failure:
+        raise await expired(core, at) from failure
 
 
 async def _read(core: Core, target: Target, revision: int | None) -> StoredObject | None:

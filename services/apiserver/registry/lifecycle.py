@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from navarch.protos.k8s.apiextensions.v1_pb2 import CustomResourceDefinition
 from navarch.services.api import meta
+from navarch.services.api.custom.names import begin_deletion
 
 
 def is_over(obj: Any) -> bool:
@@ -27,3 +29,5 @@ def mark_deleted(obj: Any, now: float, grace_s: int) -> None:
         metadata.generation += 1
     if is_namespace(obj):
         obj.status.phase = "Terminating"
+    elif isinstance(obj, CustomResourceDefinition):
+        begin_deletion(obj, now)

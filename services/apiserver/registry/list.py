@@ -18,6 +18,7 @@ from navarch.services.apiserver.auth.user import User
 from navarch.services.apiserver.cacher.selection import Selection
 from navarch.services.apiserver.registry.core import Core, Target
 from navarch.services.apiserver.registry.get import at_least, is_current
+from navarch.services.apiserver.registry.moments import expired, revision_of
 from navarch.services.apiserver.registry.versions import MAX_REVISION, parse_resource_version
 from navarch.services.apiserver.storage.etcd import Compacted, FutureRevision
 from navarch.services.apiserver.stored import StoredObject
@@ -38,7 +39,7 @@ SCAN_ROWS = 500
 
 @dataclass(frozen=True, slots=True)
 class ListOptions:
-    """What to list and how. limit: 0 for all."""
+    """What to list and how. limit: 0 for all. at: as it was at a revision, a time or some time ago."""
 
     label_selector: str = ""
     field_selector: str = ""
@@ -46,6 +47,7 @@ class ListOptions:
     continue_token: str = ""
     resource_version: str = ""
     resource_version_match: str = ""
+    at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,12 @@ async def list_objects(core: Core, user: User, target: Target, options: ListOpti
         if options.resource_version not in ("", "0") or options.resource_version_match:
             raise BadRequest("specifying resource version is not allowed when using continue")
         revision, start = decode_token(options.continue_token)
+        # The token names the revision of the first page, so `at` has done its work.
         return await _from_store(core, target, selection, limit, revision, start)
+    if options.at:
+        if options.resource_version or options.resource_version_match:
+            raise BadRequest("at and resourceVersion exclude each other")
+        return await _past(core, target, selection, limit, options.at)
     wanted = parse_resource_version(options.resource_version)
     if _is_exact(options, wanted):
         return await _from_store(core, target, selection, limit, wanted or 0, "")
@@ -116,6 +123,14 @@ def _first_page(objects: Iterable[StoredObject], selection: Selection, limit: in
         return ObjectList(chosen, revision)
     remaining = None if selection.is_filtered else len(chosen) - count
     return ObjectList(chosen[:count], revision, encode_token(revision, chosen[count - 1]), remaining)
+
+
+async def _past(core: Core, target: Target, selection: Selection, limit: int, at: str) -> ObjectList:
+    revision = await revision_of(core, at)
+    try:
+        return await _from_store(core, target, selection, limit, revision, "")
+    except Expired as failure:
+        raise await expired(core, at) from failure
 
 
 async def _from_store(

@@ -6,13 +6,15 @@ from navarch.services.api.equality import same
 from navarch.services.api.errors import BadRequest, Conflict, FieldError, Invalid, MethodNotSupported, NotFound
 from navarch.services.api.scale import get_scale, set_scale, validate_scale
 from navarch.services.api.strategy import strategy_for
+from navarch.services.apiserver.admission.dates import add_dates
 from navarch.services.apiserver.admission.nodes import restrict_change
 from navarch.services.apiserver.allocation.services import is_service_kind
 from navarch.services.apiserver.auth.user import User
 from navarch.services.apiserver.registry import create as creation
-from navarch.services.apiserver.registry.core import Core, Target, WriteOptions
+from navarch.services.apiserver.registry.core import AS_ALWAYS, Core, Target, WriteOptions
 from navarch.services.apiserver.registry.lifecycle import is_over
 from navarch.services.apiserver.registry.modify import Keep, Order, Remove, Write, modify
+from navarch.services.apiserver.registry.ownership import Entries, keep_times, own_changed, put, settled
 from navarch.services.apiserver.stored import StoredObject
 
 # Kinds that Kubernetes lets an update create.
@@ -21,7 +23,9 @@ CREATED_BY_UPDATE = {
     *(("rbac.authorization.k8s.io", kind) for kind in ("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")),
 }
 
-SERVED_PARTS = frozenset({"", "status", "finalize", "approval"})
+# Subresources whose rules are among the parts of the kind's hooks.
+CHANGING_PARTS = frozenset({"approval", "ephemeralcontainers", "resize"})
+SERVED_PARTS = frozenset({"", "status", "finalize"}) | CHANGING_PARTS
 
 
 async def update(
@@ -34,6 +38,7 @@ async def update(
     """Replace the stored object by `message`, if it is still the one that its resource version says."""
     target = named(target, message)
     core.admit_user(user, "update", target.named())
+    options = settled(user, options, "Update")
     if target.subresource == "scale":
         return await update_scale(core, target, message, options)
 
@@ -41,16 +46,15 @@ async def update(
         restrict_change(user, target.subresource, current)
         new = type(message)()
         new.CopyFrom(message)
-        return await replace(core, target, current, new)
+        return await replace(core, target, current, new, options)
 
     try:
         modified = await modify(core, target, decide, guess=guess_for(core, target, message), dry_run=options.dry_run)
     except NotFound:
         if target.subresource or (target.kind.group, target.kind.kind) not in CREATED_BY_UPDATE:
             raise
-        core.admit_user(user, "create", target)
         message.metadata.ClearField("resource_version")
-        return await creation.create_object(core, target, message, options)
+        return await creation.create_for(core, user, target, message, options)
     return modified.stored
 
 
@@ -72,8 +76,18 @@ def guess_for(core: Core, target: Target, message: Any) -> StoredObject | None:
     return None
 
 
-async def replace(core: Core, target: Target, current: StoredObject, new: Any) -> Order:
-    """Decide on `new` in place of `current`. new: changed, and owned from here on."""
+async def replace(
+    core: Core,
+    target: Target,
+    current: StoredObject,
+    new: Any,
+    options: WriteOptions = AS_ALWAYS,
+    owners: Entries | None = None,
+) -> Order:
+    """Decide on `new` in place of `current`. new: changed, and owned from here on.
+
+    owners: the managedFields, where they are known.
+    """
     if target.subresource not in SERVED_PARTS:
         raise MethodNotSupported(target.kind, "update")
     kind, old = target.kind, current.decode()
@@ -83,11 +97,16 @@ async def replace(core: Core, target: Target, current: StoredObject, new: Any) -
         new.metadata.namespace = old.metadata.namespace
     strategy = strategy_for(kind)
     strategy.default(new)
+    add_dates(new, old, core.clock.now())
+    given = list(new.metadata.managed_fields)
     if target.subresource == "finalize":
         finalizers = list(new.spec.finalizers)
         new.CopyFrom(old)
         new.spec.finalizers[:] = finalizers
         errors = []
+    elif target.subresource in CHANGING_PARTS:
+        strategy.prepare_for_part_update(target.subresource, new, old)
+        errors = strategy.validate_part_update(target.subresource, new, old)
     elif target.subresource:
         strategy.prepare_for_status_update(new, old)
         errors = strategy.validate_status_update(new, old)
@@ -96,6 +115,11 @@ async def replace(core: Core, target: Target, current: StoredObject, new: Any) -
         errors = strategy.validate_update(new, old)
     if errors:
         raise Invalid(kind, target.name, errors)
+    if owners is None:
+        own_changed(core, target, old, new, given, options)
+    else:
+        put(new, owners)
+        keep_times(new, old)
     if is_over(new):
         return Remove(await core.services.release(old) if is_service_kind(kind) else ())
     extras = await core.services.allocate(new, old) if is_service_kind(kind) and not target.subresource else ()
@@ -121,18 +145,24 @@ async def update_scale(core: Core, target: Target, scale: Any, options: WriteOpt
     """Set the replicas of a workload."""
 
     async def decide(current: StoredObject) -> Order:
-        return await rescale(core, target, current, scale)
+        return await rescale(core, target, current, scale, options)
 
     modified = await modify(core, target, decide, dry_run=options.dry_run)
-    return get_scale(modified.stored.decode())
+    return get_scale(modified.stored.decode(), target.kind)
 
 
-async def rescale(core: Core, target: Target, current: StoredObject, scale: Any) -> Order:
+async def rescale(
+    core: Core, target: Target, current: StoredObject, scale: Any, options: WriteOptions, owners: Entries | None = None
+) -> Order:
     """Decide on new replicas. Raises Conflict or Invalid."""
     workload = current.decode()
     check_versions(target, scale.metadata, workload.metadata)
     errors = validate_scale(scale)
     if errors:
         raise Invalid("Scale.autoscaling", target.name, errors)
-    set_scale(workload, scale)
-    return await replace(core, Target(target.kind, target.namespace, target.name), current, workload)
+    set_scale(workload, scale, target.kind)
+    if owners is None:
+        own_changed(core, target, current.decode(), workload, (), options)
+        owners = workload.metadata.managed_fields
+    whole = Target(target.kind, target.namespace, target.name)
+    return await replace(core, whole, current, workload, options, list(owners))

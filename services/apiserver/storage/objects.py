@@ -6,12 +6,14 @@ extras: other objects written or removed in the same transaction under guards of
 that a Service is given. Either all of it happens or nothing.
 """
 
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from navarch.protos.etcd import kv_pb2, rpc_pb2
+from navarch.services.api.custom.objects import adopt
 from navarch.services.api.errors import ApiError, RequestEntityTooLarge
 from navarch.services.api.kinds import Kind
 from navarch.services.apiserver.storage import conversion
@@ -24,8 +26,14 @@ from navarch.services.base.log import get_logger
 
 LOG = get_logger("apiserver.storage")
 PAGE = 500
+FRESH = 1024
 # Every write of an Event lets it live this long again.
 EVENT_TTL_S = 3600
+
+
+Found = TypeVar("Found", StoredObject, StoredObject | None)
+# The kind, its objects, the apiVersion that they shall have.
+Convert = Callable[[Kind, Sequence[Any], str], Awaitable[list[Any]]]
 
 
 class Outdated(Exception):
@@ -64,17 +72,42 @@ class Page:
 
 
 class ObjectStorage:
-    """Reads and writes objects of all kinds."""
+    """Reads and writes objects of all kinds. wrote: is told the revision of every write."""
 
-    def __init__(self, etcd: Etcd, clock: Clock) -> None:
+    def __init__(self, etcd: Etcd, clock: Clock, wrote: Callable[[int], None]) -> None:
         self.etcd = etcd
+        self._convert: Convert | None = None
+        self._wrote = wrote
         self._clock = clock
         self._leases = ExpiryLeases(etcd, clock)
+        # What was just written, by key: the feed brings it back in a moment, and it need not be made twice.
+        self._fresh: OrderedDict[str, StoredObject] = OrderedDict()
 
-    async def get(self, kind: Kind, namespace: str, name: str) -> StoredObject | None:
-        """The object now, by a linearizable read."""
-        answer = await self.etcd.range(rpc_pb2.RangeRequest(key=kind.key(namespace, name).encode()))
-        return StoredObject.of_pair(kind, answer.kvs[0]) if answer.kvs else None
+    def convert_by(self, convert: Convert) -> None:
+        """Have custom objects brought to another version by this, where their definition names a webhook."""
+        self._convert = convert
+
+    async def get(self, kind: Kind, namespace: str, name: str, revision: int = 0) -> StoredObject | None:
+        """The object now, by a linearizable read, or at a revision; raises Compacted or FutureRevision."""
+        request = rpc_pb2.RangeRequest(key=kind.key(namespace, name).encode(), revision=revision)
+        answer = await self.etcd.range(request)
+        return await self._object_of(kind, answer.kvs[0]) if answer.kvs else None
+
+    async def _object_of(self, kind: Kind, pair: kv_pb2.KeyValue) -> StoredObject:
+        stored = StoredObject.of_pair(kind, pair)
+        return (await self.converted(kind, [stored]))[0] if kind.is_custom else stored
+
+    async def converted(self, kind: Kind, objects: list[Found]) -> list[Found]:
+        """Custom objects in the version of the kind, in whichever they are stored. Raises InternalError."""
+        if self._convert is None or kind.custom.conversion.is_none:
+            return objects
+        foreign = [one for one in objects if one is not None and one.message.api_version != kind.api_version]
+        found = await self._convert(kind, [one.decode() for one in foreign], kind.api_version)
+        fresh = {}
+        for one, message in zip(foreign, found, strict=True):
+            adopt(message, kind)
+            fresh[id(one)] = StoredObject.of_message(kind, message, one.revision)
+        return [fresh.get(id(one), one) for one in objects]
 
     async def page(self, kind: Kind, namespace: str, *, start: str = "", limit: int = PAGE, revision: int = 0) -> Page:
         """Objects in order of their keys: up to `limit`, fewer where they are large.
@@ -86,6 +119,8 @@ class ObjectStorage:
         request = rpc_pb2.RangeRequest(key=begin, range_end=prefix_end(prefix), limit=limit, revision=revision)
         answer = await self._range_that_fits(request)
         objects = [stored for pair in answer.kvs if (stored := readable(kind, pair)) is not None]
+        if kind.is_custom:
+            objects = await self.converted(kind, objects)
         left = max(0, answer.count - len(answer.kvs))
         last = answer.kvs[-1].key.decode("utf-8", "replace").removeprefix(kind.key_prefix) if answer.kvs else ""
         return Page(objects, revision or answer.header.revision, left, f"{last}\0")
@@ -150,11 +185,36 @@ class ObjectStorage:
     async def _write(self, kind: Kind, message: Any, guard: int, extras: Sequence[Extra]) -> StoredObject:
         metadata = message.metadata
         metadata.ClearField("resource_version")
+        if kind.is_custom:
+            return await self._write_custom(kind, message, guard, extras)
         value = conversion.to_stored(message, kind)
         main = Extra(kind.key(metadata.namespace, metadata.name), value, guard)
-        lease = await self._leases.lease(EVENT_TTL_S) if kind.kind == "Event" else 0
+        lease = await self._leases.lease(EVENT_TTL_S) if kind.resource == "events" else 0
         revision = await self._commit(kind, main, extras, lease)
-        return StoredObject.of_value(kind, metadata.namespace, metadata.name, value, revision)
+        stored = StoredObject.of_value(kind, metadata.namespace, metadata.name, value, revision)
+        self._fresh[main.key] = stored
+        if len(self._fresh) > FRESH:
+            self._fresh.popitem(last=False)
+        return stored
+
+    def seen(self, kind: Kind, pair: kv_pb2.KeyValue) -> StoredObject | None:
+        """The object of a pair that a feed brought; the very one that its writer got, encodings and all."""
+        fresh = self._fresh.pop(pair.key.decode("utf-8", "replace"), None)
+        if fresh is not None and fresh.revision == pair.mod_revision and fresh.kind is kind:
+            return fresh
+        return readable(kind, pair)
+
+    async def _write_custom(self, kind: Kind, message: Any, guard: int, extras: Sequence[Extra]) -> StoredObject:
+        metadata, stored = message.metadata, message
+        if kind.stored_as != kind.api_version:
+            if self._convert is not None and not kind.custom.conversion.is_none:
+                stored = (await self._convert(kind, [message], kind.stored_as))[0]
+            else:
+                stored = type(message)()
+                stored.CopyFrom(message)
+                stored.api_version = kind.stored_as
+        main = Extra(kind.key(metadata.namespace, metadata.name), conversion.to_stored(stored, kind), guard)
+        return StoredObject.of_message(kind, message, await self._commit(kind, main, extras, 0))
 
     async def _commit(self, kind: Kind | None, main: Extra, extras: Sequence[Extra], lease: int) -> int:
         steps = (main, *extras)
@@ -165,6 +225,7 @@ class ObjectStorage:
         )
         answer = await self.etcd.txn(request)
         if answer.succeeded:
+            self._wrote(answer.header.revision)
             return answer.header.revision
         for step, found in zip(steps, answer.responses, strict=True):
             pairs = found.response_range.kvs
@@ -172,7 +233,7 @@ class ObjectStorage:
                 continue
             if step is not main or kind is None:
                 raise ExtraOutdated(step.key)
-            raise Outdated(StoredObject.of_pair(kind, pairs[0]) if pairs else None)
+            raise Outdated(await self._object_of(kind, pairs[0]) if pairs else None)
         raise AssertionError("the store refused a transaction whose guards all hold")
 
 

@@ -1,4 +1,4 @@
-"""One watch of a key prefix that outlives its connections.
+"""One watch of a key prefix, or of a single key, that outlives its connections.
 
     feed = StoreFeed(etcd, b"/registry/pods/", revision + 1, clock)
     async for batch in feed: ...
@@ -33,11 +33,12 @@ class Batch:
 
 
 class StoreFeed:
-    """An endless series of batches of one prefix."""
+    """An endless series of batches of one prefix. single: of the key that is just that."""
 
-    def __init__(self, etcd: Etcd, prefix: bytes, start_revision: int, clock: Clock) -> None:
+    def __init__(self, etcd: Etcd, prefix: bytes, start_revision: int, clock: Clock, *, single: bool = False) -> None:
         self._etcd = etcd
         self._prefix = prefix
+        self._end = b"" if single else prefix_end(prefix)
         self._next_revision = start_revision
         self._clock = clock
         self._stream: Any = None
@@ -62,7 +63,7 @@ class StoreFeed:
     async def _read(self, stream: Any) -> AsyncIterator[Batch]:
         # A long history is more than one message holds, so the store may cut an answer into pieces.
         create = rpc_pb2.WatchCreateRequest(
-            key=self._prefix, range_end=prefix_end(self._prefix), start_revision=self._next_revision, fragment=True
+            key=self._prefix, range_end=self._end, start_revision=self._next_revision, fragment=True
         )
         await stream.write(rpc_pb2.WatchRequest(create_request=create))
         events: list[kv_pb2.Event] = []

@@ -42,10 +42,20 @@ class Http2Server:
     def add_generic_rpc_handlers(self, handlers: object) -> None:
         """What generated registrations offer as a second way; the first is enough."""
 
-    async def start(self, address: str, credentials: Credentials | None) -> int:
-        """Listen on "host:port" (port 0: any) or "unix:/path"; returns the port. Raises OSError."""
+    async def start(
+        self,
+        address: str,
+        credentials: Credentials | None,
+        *,
+        need_certificate: bool = True,
+        reuse_port: bool = False,
+    ) -> int:
+        """Listen on "host:port" (port 0: any) or "unix:/path"; returns the port. Raises OSError.
+
+        need_certificate: refuse clients that show none. reuse_port: let other processes listen there, too.
+        """
         loop = asyncio.get_running_loop()
-        context = None if credentials is None else server_context(credentials, "h2", need_certificate=True)
+        context = None if credentials is None else server_context(credentials, "h2", need_certificate=need_certificate)
 
         def link() -> _Link:
             return _Link(self, loop)
@@ -55,7 +65,7 @@ class Http2Server:
             return 0
         host, _, port = address.rpartition(":")
         self._server = await loop.create_server(
-            link, host.strip("[]") or None, int(port), ssl=context, backlog=BACKLOG, reuse_port=False
+            link, host.strip("[]") or None, int(port), ssl=context, backlog=BACKLOG, reuse_port=reuse_port
         )
         bound: int = self._server.sockets[0].getsockname()[1]
         return bound

@@ -43,6 +43,8 @@ class NamespaceController:
         self._namespaces.on_event(self._on_namespace)
         for informer in self._contents.values():
             informer.on_event(self._on_content)
+        self._informers = context.informers
+        context.kinds.on_kind(self._on_kind)
 
     async def reconcile(self, name: str) -> Result | None:
         """Bring one Namespace's deletion forward."""
@@ -102,6 +104,19 @@ class NamespaceController:
     def _on_namespace(self, old: corev1.Namespace | None, new: corev1.Namespace | None) -> None:
         if new is not None and is_ours(new):
             self.controller.queue.add(new.metadata.name)
+
+    def _on_kind(self, kind: Kind, is_served: bool) -> None:
+        if not kind.namespaced:
+            return
+        if is_served:
+            self._kinds.append(kind)
+            informer = self._contents[kind] = self._informers.of(kind.message, {"namespace": by_namespace})
+            informer.on_event(self._on_content)
+        elif kind in self._contents:
+            self._kinds.remove(kind)
+            del self._contents[kind]
+            for namespace in filter(is_ours, self._namespaces.list()):
+                self.controller.queue.add(namespace.metadata.name)
 
     def _on_content(self, old: Message | None, new: Message | None) -> None:
         """Something is gone: perhaps it was the last."""

@@ -41,12 +41,16 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one run of a container needs beside its spec. mounts: prepared by the volumes."""
+    """What one run of a container needs beside its spec. mounts: prepared by the volumes.
+
+    target_id: of the container whose processes it shares.
+    """
 
     attempt: int
     image: Image
     pod_ips: tuple[str, ...]
     mounts: Sequence[criv1.Mount]
+    target_id: str = ""
 
 
 def container_config(
@@ -54,6 +58,10 @@ def container_config(
 ) -> criv1.ContainerConfig:
     """The configuration of one run. Raises ConfigError when something it names is missing."""
     variables = environment(pod, container, lookup, node, run.pod_ips)
+    security = container_security(pod, container, run.image.uid, run.image.user)
+    if run.target_id:
+        security.namespace_options.pid = criv1.TARGET
+        security.namespace_options.target_id = run.target_id
     return criv1.ContainerConfig(
         metadata=criv1.ContainerMetadata(name=container.name, attempt=run.attempt),
         image=criv1.ImageSpec(image=run.image.ref, user_specified_image=container.image),
@@ -76,7 +84,7 @@ def container_config(
         tty=container.tty,
         linux=criv1.LinuxContainerConfig(
             resources=container_resources(pod, container, node.memory_bytes),
-            security_context=container_security(pod, container, run.image.uid, run.image.user),
+            security_context=security,
         ),
         stop_signal=container.lifecycle.stop_signal or criv1.RUNTIME_DEFAULT,
     )

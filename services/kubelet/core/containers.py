@@ -3,6 +3,7 @@
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.kubelet.core import events_text as text
 from navarch.services.kubelet.core.container_hash import container_hash
+from navarch.services.kubelet.core.ephemeral import ephemeral_containers
 from navarch.services.kubelet.core.memory import Memory
 from navarch.services.kubelet.core.observed import CREATED, EXITED, RUNNING, UNKNOWN, Container, Sandbox
 from navarch.services.kubelet.core.orders import (
@@ -56,6 +57,8 @@ class Containers:
         orders: list[Order] = []
         for container, init in wanted:
             orders += self._advance(container, init, box, now)
+        for container in ephemeral_containers(pod):
+            orders += self._run_once(container, box, now)
         return orders + self._discard_old(box)
 
     def _advance(self, container: corev1.Container, init: bool, box: Sandbox, now: float) -> list[Order]:
@@ -79,6 +82,15 @@ class Containers:
         if any(isinstance(order, StartContainer) and self._memory.is_free(order, now) for order in launch):
             self._memory.crashes.retried(container.name, run.ended_at, now)
         return launch
+
+    def _run_once(self, container: corev1.Container, box: Sandbox, now: float) -> list[Order]:
+        """Start an ephemeral container that has never run."""
+        run = self._view.runtime.latest(container.name)
+        if run is None:
+            return self._launch(container, 0, box, now)
+        if run.state == CREATED and ("start", container.name) not in self._memory.in_flight:
+            return [RemoveContainer(run.id)]
+        return []
 
     def _has_rested(self, name: str, run: Container, now: float) -> bool:
         """Whether a crashed container has waited long enough."""

@@ -10,6 +10,7 @@ from navarch.services.kubelet.core.orders import ProbeKind
 def _statuses(pod: corev1.Pod) -> Iterator[corev1.ContainerStatus]:
     yield from pod.status.init_container_statuses
     yield from pod.status.container_statuses
+    yield from pod.status.ephemeral_container_statuses
 
 
 def _runtime_id(container_id: str) -> str:

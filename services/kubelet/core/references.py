@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.services.kubelet.core.ephemeral import ephemeral_containers
 
 # (kind, name) in the Pod's namespace.
 Reference = tuple[str, str]
@@ -80,7 +81,7 @@ def references(pod: corev1.Pod) -> set[Reference]:
 
 
 def _references(pod: corev1.Pod) -> Iterator[Reference]:
-    for container in [*pod.spec.init_containers, *pod.spec.containers]:
+    for container in [*pod.spec.init_containers, *pod.spec.containers, *ephemeral_containers(pod)]:
         for source in container.env_from:
             yield CONFIG_MAP, source.config_map_ref.local_object_reference.name
             yield SECRET, source.secret_ref.local_object_reference.name

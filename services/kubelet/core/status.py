@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.kubelet.core.conditions import conditions
 from navarch.services.kubelet.core.container_status import container_status
+from navarch.services.kubelet.core.ephemeral import ephemeral_containers
 from navarch.services.kubelet.core.phase import TERMINAL, phase
 from navarch.services.kubelet.core.qos import qos_class
 from navarch.services.kubelet.core.view import Verdict, View
@@ -43,7 +44,6 @@ def pod_status(view: View, node: NodeFacts, now: float) -> corev1.PodStatus:
     else:
         status.start_time.seconds, status.start_time.nanos = int(now), 0
     status.resource_claim_statuses.extend(old.resource_claim_statuses)
-    status.ephemeral_container_statuses.extend(old.ephemeral_container_statuses)
     return status
 
 
@@ -65,6 +65,7 @@ def _add_containers(view: View, node: NodeFacts, status: corev1.PodStatus) -> No
         # What was reported at its end stands.
         status.init_container_statuses.extend(old.init_container_statuses)
         status.container_statuses.extend(old.container_statuses)
+        status.ephemeral_container_statuses.extend(old.ephemeral_container_statuses)
         return
     default = "PodInitializing" if pod.spec.init_containers else "ContainerCreating"
     for container in pod.spec.init_containers:
@@ -75,6 +76,12 @@ def _add_containers(view: View, node: NodeFacts, status: corev1.PodStatus) -> No
         status.container_statuses.append(
             container_status(view, container, default, init=False, runtime_name=node.runtime_name)
         )
+    for container in ephemeral_containers(pod):
+        entry = container_status(view, container, "ContainerCreating", init=False, runtime_name=node.runtime_name)
+        # They count for nothing, so nobody asks whether they are ready.
+        entry.ready = False
+        entry.ClearField("started")
+        status.ephemeral_container_statuses.append(entry)
 
 
 def _add_addresses(view: View, node: NodeFacts, status: corev1.PodStatus) -> None:

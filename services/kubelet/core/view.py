@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.services.kubelet.core.ephemeral import ephemeral_containers
 from navarch.services.kubelet.core.observed import EXITED, Container, PodRuntime, Sandbox
 from navarch.services.kubelet.core.orders import ProbeKind
 from navarch.services.kubelet.core.restart import is_sidecar, policy_of, should_restart
@@ -50,9 +51,10 @@ class View:
         return self.pod.metadata.HasField("deletion_timestamp")
 
     def container(self, name: str) -> corev1.Container | None:
-        """A container of the Pod's spec, init or not, by name."""
+        """A container of the Pod's spec of any sort, by name."""
         spec = self.pod.spec
-        return next((one for one in [*spec.containers, *spec.init_containers] if one.name == name), None)
+        every = [*spec.containers, *spec.init_containers, *ephemeral_containers(self.pod)]
+        return next((one for one in every if one.name == name), None)
 
     def started(self, container: corev1.Container, run: Container) -> bool:
         """Whether a run is up: its hook has ended and its startup probe has succeeded."""

@@ -23,6 +23,8 @@ from navarch.services.kubelet.node.host import Host, read_load
 from navarch.services.kubelet.node.status import NodeFacts, Reservations, is_ready, node_status, same
 from navarch.services.kubelet.runtime import Runtime, RuntimeFailure
 
+# Tells the API server where it finds the streams of this node.
+GRPC_PORT_ANNOTATION = "navarch.dev/kubelet-grpc-port"
 LEASE_NAMESPACE = "kube-node-lease"
 LEASE_S = 40
 STATUS_AT_LEAST_S = 300.0
@@ -72,6 +74,8 @@ class NodeAgent:
         self._log = get_logger("kubelet.node")
         self.node: corev1.Node | None = None
         self.port = 10250
+        # Where navarch.v1.Node is served; 0 for nowhere.
+        self.grpc_port = 0
         self.registered = asyncio.Event()
 
     def saw(self, node: corev1.Node | None) -> None:
@@ -116,7 +120,7 @@ class NodeAgent:
         # Held on to: the Node may be found deleted during any wait.
         node = self.node or await self._register(facts, now)
         self.saw(node)
-        node = await self._reconcile_labels(node)
+        node = await self._reconcile_metadata(node)
         status = node_status(facts, node.status, now)
         if not same(status, node.status) or now - self._reported_at >= STATUS_AT_LEAST_S:
             report = corev1.Node(metadata=node.metadata, spec=node.spec, status=status)
@@ -183,10 +187,14 @@ class NodeAgent:
             **self._identity.labels,
         }
 
+    def _annotations(self) -> dict[str, str]:
+        return {GRPC_PORT_ANNOTATION: str(self.grpc_port)} if self.grpc_port else {}
+
     async def _register(self, facts: NodeFacts, now: float) -> corev1.Node:
         node = corev1.Node()
         node.metadata.name = self._identity.name
         node.metadata.labels.update(self._labels())
+        node.metadata.annotations.update(self._annotations())
         node.spec.taints.extend(self._identity.taints)
         node.status.CopyFrom(node_status(facts, node.status, now))
         try:
@@ -196,10 +204,11 @@ class NodeAgent:
         self._log.info("node.registered", node=self._identity.name)
         return created
 
-    async def _reconcile_labels(self, node: corev1.Node) -> corev1.Node:
-        missing = {key: value for key, value in self._labels().items() if node.metadata.labels.get(key) != value}
-        if missing:
-            patch = {"metadata": {"labels": missing}}
+    async def _reconcile_metadata(self, node: corev1.Node) -> corev1.Node:
+        missing = _differing(self._labels(), node.metadata.labels)
+        unsaid = _differing(self._annotations(), node.metadata.annotations)
+        if missing or unsaid:
+            patch = {"metadata": {"labels": missing, "annotations": unsaid}}
             node = await self._client.patch(corev1.Node, self._identity.name, "", patch, "merge")
             self.saw(node)
         return node
@@ -244,3 +253,7 @@ class NodeAgent:
             lease.metadata.owner_references.add(
                 api_version="v1", kind="Node", name=self._identity.name, uid=self.node.metadata.uid
             )
+
+
+def _differing(wanted: Mapping[str, str], present: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in wanted.items() if present.get(key) != value}

@@ -71,6 +71,13 @@ def read_load(root: Path) -> Load:
     )
 
 
+def read_cpu_ns() -> int:
+    """What all CPUs have worked since the host booted."""
+    # user nice system idle iowait irq softirq steal, in hundredths of a second
+    ticks = [int(word) for word in Path("/proc/stat").read_text().partition("\n")[0].split()[1:9]]
+    return (sum(ticks) - ticks[3] - ticks[4]) * 10_000_000
+
+
 def read_dns(path: str = "/etc/resolv.conf") -> HostDns:
     """The host's resolver configuration."""
     servers: list[str] = []

@@ -20,13 +20,16 @@ import grpc
 import pytest
 
 from navarch.protos.etcd import rpc_pb2, rpc_pb2_grpc
+from navarch.services.apiserver.auth.tokens import TokenConfig
 from navarch.services.apiserver.service import ApiServer, Config
-from navarch.services.base.tls import CertificateAuthority, Credentials
+from navarch.services.base.tls import CertificateAuthority, Credentials, new_key
 from navarch.services.client.client import Client
 from navarch.services.store.config import Config as StoreConfig
 from navarch.services.store.service import StoreService
 from navarch.testing.store_cluster import StoreCluster
 
+# Several servers of one cluster accept each other's tokens.
+TOKEN_KEY = new_key()
 STORES = os.environ.get("NAVARCH_TEST_STORE", "memory,etcd").split(",")
 
 
@@ -137,7 +140,17 @@ async def serve(stack: AsyncExitStack, authority: CertificateAuthority, store: s
     own = authority.issue(
         "kube-apiserver", ["system:masters"], ["localhost"], ["127.0.0.1"], now=time.time(), server=True
     )
-    server = ApiServer(Config(tuple(store.split(",")), own, None, listen="127.0.0.1:0", advertise_address="192.0.2.7"))
+    anywhere = "127.0.0.1:0"
+    config = Config(
+        tuple(store.split(",")),
+        own,
+        None,
+        listen=anywhere,
+        rest_listen=anywhere,
+        advertise_address="192.0.2.7",
+        tokens=TokenConfig(TOKEN_KEY),
+    )
+    server = ApiServer(config)
     stack.push_async_callback(server.stop)
     await server.start()
     return server

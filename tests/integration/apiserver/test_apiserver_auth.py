@@ -1,6 +1,7 @@
 """Who may do what, and how refusals and bad requests look at the door."""
 
 import re
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -71,11 +72,20 @@ async def test_a_nameless_certificate_is_unauthenticated(cluster: Any) -> None:
     assert rpc_status.from_rpc(refused.value).reason == "Unauthorized"
 
 
-async def test_without_a_certificate_there_is_no_connection(cluster: Any) -> None:
+async def test_without_a_certificate_one_is_anonymous(cluster: Any) -> None:
     credentials = grpc.ssl_channel_credentials(cluster.authority.cert_pem)
     async with grpc.aio.secure_channel(cluster.address, credentials) as nobody:
-        with pytest.raises(grpc.aio.AioRpcError):
-            await objects_pb2_grpc.ObjectsStub(nobody).Get(objects_pb2.GetRequest(resource=CONFIG_MAPS, name="a"))
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await objects_pb2_grpc.ObjectsStub(nobody).List(objects_pb2.ListRequest(resource=CONFIG_MAPS))
+    assert 'User "system:anonymous" cannot list' in rpc_status.from_rpc(refused.value).message
+
+
+async def test_a_certificate_of_another_authority_is_no_connection(cluster: Any) -> None:
+    stranger = CertificateAuthority.create("stranger", time.time()).issue("jane", ["system:masters"], now=time.time())
+    async with channel(cluster.address, Credentials(cluster.authority.cert_pem, stranger.cert, stranger.key)) as jane:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await objects_pb2_grpc.ObjectsStub(jane).Get(objects_pb2.GetRequest(resource=CONFIG_MAPS, name="a"))
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
 async def test_components_may_do_their_work_and_no_more(cluster: Any) -> None:

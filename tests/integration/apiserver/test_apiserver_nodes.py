@@ -39,10 +39,10 @@ async def stub(cluster: Any) -> Any:
     cluster.stack.push_async_callback(kubelet.stop)
     node = corev1.Node()
     node.metadata.name = "n1"
+    node.metadata.annotations["navarch.dev/kubelet-grpc-port"] = str(port)
     await cluster.client.create(node)
     node.status.addresses.add(type="Hostname", address="nowhere.invalid")
     node.status.addresses.add(type="InternalIP", address="127.0.0.1")
-    node.status.daemon_endpoints.kubelet_endpoint.port = port
     await cluster.client.update_status(node)
     pod = corev1.Pod()
     pod.metadata.name, pod.metadata.namespace = "web", "default"
@@ -74,7 +74,7 @@ async def test_exec(stub: Any) -> None:
     ("pod", "refusal", "message"),
     [
         ("missing", errors.NotFound, 'pods "missing" not found'),
-        ("waiting", errors.BadRequest, 'pod "waiting" does not have a host assigned'),
+        ("waiting", errors.BadRequest, "pod waiting does not have a host assigned"),
         ("", errors.BadRequest, "name may not be empty"),
     ],
 )

@@ -415,6 +415,7 @@ class TestEvents:
         seen = await client.get(eventsv1.Event, "e1", "default")
         assert (seen.note, seen.reason, seen.regarding.kind, seen.deprecated_count) == ("it did", "Done", "Pod", 3)
         assert seen.metadata == made.metadata
-        seen.note = "it did again"
+        seen.series.count = 2
+        seen.series.last_observed_time.seconds = 1_700_000_000
         await client.update(seen)
-        assert (await client.get(corev1.Event, "e1", "default")).message == "it did again"
+        assert (await client.get(corev1.Event, "e1", "default")).series.count == 2

@@ -90,6 +90,7 @@ class Lab:
                 root_dir=self.directory / "kubelet",
                 credentials=self.credentials("system:node:n1", "system:nodes"),
                 listen="127.0.0.1:0",
+                grpc_listen="127.0.0.1:0",
                 node_ip="127.0.0.1",
                 can_mount=False,
                 **self.options,
@@ -169,7 +170,7 @@ class Lab:
     async def node(self, user: str = "kube-apiserver", *groups: str) -> "node_pb2_grpc.NodeAsyncStub":
         """The kubelet's own service, as somebody."""
         assert self.kubelet is not None
-        address = f"127.0.0.1:{self.kubelet.port}"
+        address = f"127.0.0.1:{self.kubelet.grpc_port}"
         opened = channel(address, self.credentials(user, *(groups or ("system:masters",))))
         self.stack.push_async_callback(opened.close)
         stub: node_pb2_grpc.NodeAsyncStub = node_pb2_grpc.NodeStub(opened)

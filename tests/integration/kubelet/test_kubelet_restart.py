@@ -113,6 +113,7 @@ async def test_three_nodes_in_one_loop(tmp_path_factory: pytest.TempPathFactory,
                 root_dir=tmp_path_factory.mktemp(name),
                 credentials=lab.credentials(f"system:node:{name}", "system:nodes"),
                 listen="127.0.0.1:0",
+                grpc_listen="127.0.0.1:0",
                 node_ip="127.0.0.1",
             )
         )

@@ -49,8 +49,8 @@ def two_containers() -> dict:
             SPEC,
             two_containers(),
             {"containers": [{"name": "c"}]},
-            {"containers": [*two_containers()["containers"], {"name": "c"}]},
-            id="new items come last",
+            {"containers": [{"name": "c"}, *two_containers()["containers"]]},
+            id="new items come first",
         ),
         pytest.param(
             SPEC,
@@ -97,8 +97,8 @@ def two_containers() -> dict:
             META,
             {"finalizers": ["a/x", "a/y"]},
             {"finalizers": ["a/z", "a/x"]},
-            {"finalizers": ["a/x", "a/y", "a/z"]},
-            id="sets unite",
+            {"finalizers": ["a/z", "a/x", "a/y"]},
+            id="sets unite, what the patch names first",
         ),
         pytest.param(
             META,
@@ -143,6 +143,66 @@ def two_containers() -> dict:
             id="without schema",
         ),
         pytest.param(SPEC, {"hostname": {"odd": 1}}, {"hostname": "x"}, {"hostname": "x"}, id="types differ"),
+        pytest.param(
+            SPEC,
+            {"containers": [{"name": "a", "env": [{"name": "X", "value": "1"}, {"name": "Y", "value": "1"}]}]},
+            {"containers": [{"name": "a", "env": [{"name": "Y", "value": "2"}, {"name": "X", "$patch": "delete"}]}]},
+            {"containers": [{"name": "a", "env": [{"name": "Y", "value": "2"}]}]},
+            id="merged lists in merged lists",
+        ),
+        pytest.param(SPEC, two_containers(), {"containers": None}, {}, id="null removes a list"),
+        pytest.param(
+            SPEC, two_containers(), {"containers": []}, two_containers(), id="an empty merged list is nothing"
+        ),
+        pytest.param(
+            SPEC, {"tolerations": [{"key": "a"}]}, {"tolerations": []}, {"tolerations": []}, id="atomic emptied"
+        ),
+        pytest.param(
+            SPEC,
+            {},
+            {"containers": [{"name": "a"}, {"name": "b", "$patch": "delete"}]},
+            {"containers": [{"name": "a"}]},
+            id="directives do not enter a new list",
+        ),
+        pytest.param(
+            META,
+            {"finalizers": ["a/x", "a/y"]},
+            {"$setElementOrder/finalizers": ["a/y", "a/z"], "finalizers": ["a/z"]},
+            {"finalizers": ["a/x", "a/y", "a/z"]},
+            id="order of plain values",
+        ),
+        pytest.param(
+            META,
+            {"finalizers": ["a/x", "a/y"]},
+            {
+                "$deleteFromPrimitiveList/finalizers": ["a/x"],
+                "$setElementOrder/finalizers": ["a/z", "a/y"],
+                "finalizers": ["a/z"],
+            },
+            {"finalizers": ["a/z", "a/y"]},
+            id="deleted, added and ordered at once",
+        ),
+        pytest.param(
+            META,
+            {"ownerReferences": [{"uid": "1", "name": "a"}]},
+            {"ownerReferences": [{"uid": "1", "controller": True}, {"uid": "2"}]},
+            {"ownerReferences": [{"uid": "1", "name": "a", "controller": True}, {"uid": "2"}]},
+            id="owners by uid",
+        ),
+        pytest.param(
+            POD.fields_by_name["status"].message_type,
+            {"conditions": [{"type": "Ready", "status": "False"}, {"type": "Scheduled", "status": "True"}]},
+            {"conditions": [{"type": "Ready", "status": "True"}]},
+            {"conditions": [{"type": "Ready", "status": "True"}, {"type": "Scheduled", "status": "True"}]},
+            id="conditions by type",
+        ),
+        pytest.param(
+            SPEC,
+            {"securityContext": {"runAsUser": 1, "sysctls": [{"name": "a"}]}},
+            {"securityContext": {"runAsUser": None}},
+            {"securityContext": {"sysctls": [{"name": "a"}]}},
+            id="null below",
+        ),
     ],
 )
 def test_apply(schema, original, patch, expected):
@@ -156,6 +216,9 @@ def test_apply(schema, original, patch, expected):
         pytest.param({"containers": ["x"]}, id="item is no object"),
         pytest.param({"$patch": "merge"}, id="unknown directive"),
         pytest.param({"containers": [{"name": "a", "$patch": "explode"}]}, id="unknown directive in item"),
+        pytest.param({"containers": [{"name": "a", "$patch": "merge"}]}, id="lists cannot be told to merge"),
+        pytest.param({"containers": [{"$patch": "delete"}]}, id="nothing named to delete"),
+        pytest.param({"containers": [{"name": {}}]}, id="key is an object"),
         pytest.param({"$retainKeys": ["hostname"], "subdomain": "x"}, id="key not retained"),
         pytest.param({"$retainKeys": "hostname"}, id="retainKeys is no list"),
         pytest.param(

@@ -54,6 +54,25 @@ OWN_RULES = [
     "PersistentVolumeClaim",
     "StorageClass",
     "ClusterRole",
+    "RoleBinding",
+    "CSIDriver",
+    "CSINode",
+    "CSIStorageCapacity",
+    "VolumeAttachment",
+    "VolumeAttributesClass",
+    "CertificateSigningRequest",
+    "MutatingAdmissionPolicy",
+    "MutatingAdmissionPolicyBinding",
+    "MutatingWebhookConfiguration",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+    "ValidatingWebhookConfiguration",
+    "CustomResourceDefinition",
+    "APIService",
+    "FlowSchema",
+    "PriorityLevelConfiguration",
+    "ResourceClaim",
+    "ResourceClaimTemplate",
     "Ingress",
 ]
 
@@ -71,8 +90,10 @@ def set_field(message: Message, field: FieldDescriptor, rng: Random, depth: int)
         for _ in range(rng.randrange(3)):
             if child.fields_by_name["value"].message_type is None:
                 target[rng.choice(WORDS)] = scalar(child.fields_by_name["value"], rng)
-            else:
+            elif child.fields_by_name["value"].message_type.name == "Quantity":
                 target[rng.choice(WORDS)].string = rng.choice(WORDS)
+            elif depth:
+                scramble(target[rng.choice(WORDS)], rng, depth - 1)
     elif child is not None:
         if depth:
             for part in [target.add() for _ in range(rng.randrange(3))] if field.is_repeated else [target]:

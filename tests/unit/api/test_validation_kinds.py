@@ -225,17 +225,17 @@ def test_valid(kind):
         (
             "Node",
             {"spec": {"taints": [{"key": "a", "effect": "Maybe"}]}},
-            'spec.taints[0].effect: Unsupported value: "Maybe": ',
+            'metadata.taints[0].effect: Unsupported value: "Maybe": ',
         ),
         (
             "Node",
             {"spec": {"taints": [{"key": "a", "effect": "NoExecute"}, {"key": "a", "effect": "NoExecute"}]}},
-            "spec.taints[1]: Duplicate value: ",
+            "metadata.taints[1]: Duplicate value: ",
         ),
         (
             "Node",
             {"status": {"capacity": {"cpu": "-1"}, "allocatable": {"cpu": "1"}}},
-            'status.capacity[cpu]: Invalid value: "-1": must be greater',
+            'status.capacity.cpu: Invalid value: "-1": must be greater',
         ),
         (
             "Lease",

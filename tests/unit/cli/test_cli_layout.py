@@ -65,6 +65,7 @@ def test_damaged_settings(tmp_path: Path, content: str) -> None:
         (Asked(runtime="simulated", pod_cidr="10.0.0.1/16"), "--pod-cidr"),
         (Asked(runtime="simulated", pod_cidr="10.0.0.0/25"), "no room for a node"),
         (Asked(runtime="simulated", bind_address="host"), "--bind-address"),
+        (Asked(runtime="simulated", history="an hour"), "--history"),
     ],
 )
 def test_what_cannot_be_asked(tmp_path: Path, asked: Asked, option: str) -> None:
@@ -100,3 +101,14 @@ def test_only_own_files_are_deleted(tmp_path: Path) -> None:
     other.unlink()
     layout.delete_files()
     assert not (tmp_path / "data").exists()
+
+
+def test_history_may_change(tmp_path: Path) -> None:
+    layout = Layout.decide(tmp_path, SIMULATED)
+    assert "--history=3600.0" in processes.arguments(layout, "apiserver")
+    longer = Asked(history="90m")
+    layout.require_same(longer)
+    assert "--history=5400.0" in processes.arguments(layout.changed(longer), "apiserver")
+    assert layout.changed(Asked()) == layout
+    with pytest.raises(UsageError, match="--history"):
+        layout.changed(Asked(history="long"))

@@ -6,9 +6,10 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import DecodeError, Message
 
 from navarch.protos.navarch import objects_pb2
-from navarch.services.api.codec import check_text
+from navarch.services.api.codec import StrictError, check_text
+from navarch.services.api.custom import objects
 from navarch.services.api.errors import BadRequest, RequestEntityTooLarge, UnknownKind
-from navarch.services.api.kinds import KINDS, Kind, KindTable, message_class
+from navarch.services.api.kinds import CUSTOM_OBJECT, KINDS, Kind, KindTable, message_class
 from navarch.services.apiserver.registry.core import Target, WriteOptions
 from navarch.services.apiserver.registry.patch import PatchType
 
@@ -64,7 +65,12 @@ def target_of(kinds: KindTable, request: Request) -> Target:
 def options_of(request: Request) -> WriteOptions:
     """How a request wants to be written."""
     options = request.options
-    return WriteOptions(options.dry_run, options.field_manager, options.field_validation)
+    return WriteOptions(
+        options.dry_run,
+        options.field_manager,
+        options.field_validation,
+        force=getattr(request, "force", False) or None,
+    )
 
 
 def object_of(target: Target, packed: AnyMessage) -> Any:
@@ -83,6 +89,16 @@ def object_of(target: Target, packed: AnyMessage) -> Any:
     message.DiscardUnknownFields()
     check_text(message)
     return message
+
+
+def settled_fields(target: Target, message: Any, options: WriteOptions) -> list[str]:
+    """Drop what a custom object's schema does not know; what is to be told about it. Raises StrictError."""
+    if not target.kind.is_custom or message.DESCRIPTOR.full_name != CUSTOM_OBJECT:
+        return []
+    problems = objects.settle(message, target.kind)
+    if problems and options.field_validation == "Strict":
+        raise StrictError(problems)
+    return problems if options.field_validation != "Ignore" else []
 
 
 def _expected_class(target: Target) -> type[Message]:

@@ -1,169 +1,141 @@
 """`navarch.v1.Node` for the whole cluster: calls about a Pod are passed on to the kubelet of its node.
 
-Clients need one address only. The messages go through as bytes; just the first one is read, to find the Pod.
+Clients need one address only, and need not know whether a kubelet speaks gRPC or has Kubernetes' HTTPS endpoints.
 """
 
-import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from contextlib import aclosing
+from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.message import Message
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.navarch import node_pb2
-from navarch.services.api import rpc_status
-from navarch.services.api.errors import BadRequest, ServiceUnavailable
+from navarch.services.api.errors import BadRequest
 from navarch.services.api.kinds import KINDS
-from navarch.services.apiserver.auth.certificates import CertificateAuthenticator
+from navarch.services.apiserver.auth.authentication import Authentication
 from navarch.services.apiserver.doors.grpc.decode import checked, deserializer
-from navarch.services.apiserver.doors.grpc.peer import user_of
+from navarch.services.apiserver.kubelets.directory import Kubelets
+from navarch.services.apiserver.kubelets.kubelet import Command, Kubelet
 from navarch.services.apiserver.registry.core import Core, Target
-from navarch.services.base import serving
-from navarch.services.base.tls import Credentials
 
 SERVICE = "navarch.v1.Node"
 POD = KINDS.of(corev1.Pod)
-NODE = KINDS.of(corev1.Node)
-KUBELET_PORT = 10250
-ADDRESS_TYPES = ("InternalIP", "ExternalIP", "Hostname")
 REQUEST_LIMIT_BYTES = 4 << 20
-CONNECT_S = 10.0
 Context = grpc.aio.ServicerContext[Any, Any]
+T = TypeVar("T", bound=Message)
+Answers = AsyncIterator[node_pb2.ExecResponse]
 
 
 class NodeServicer:
-    """Passes calls on. Owns one channel a kubelet."""
+    """Passes calls on."""
 
-    def __init__(self, core: Core, authenticator: CertificateAuthenticator, credentials: Credentials | None) -> None:
+    def __init__(self, core: Core, authentication: Authentication, kubelets: Kubelets) -> None:
         self._core = core
-        self._authenticator = authenticator
-        self._credentials = credentials
-        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._authentication = authentication
+        self._kubelets = kubelets
 
-    async def close(self) -> None:
-        """Close the channels."""
-        channels, self._channels = self._channels, {}
-        for channel in channels.values():
-            await channel.close()
-
-    async def logs(self, request: Any, context: Context) -> AsyncIterator[bytes]:
+    async def logs(self, request: Any, context: Context) -> AsyncIterator[node_pb2.LogsResponse]:
         """Log of a container."""
         checked(request)
-        channel = await self._kubelet_of(context, request.namespace, request.pod, "log", "get")
-        call: Any = channel.unary_stream(f"/{SERVICE}/Logs")(request.SerializeToString(), wait_for_ready=False)
-        async for answer in _answers(call):
-            yield answer
+        kubelet = await self._kubelet_of(context, request.namespace, request.pod, "log", "get")
+        lines = kubelet.logs(request.namespace, request.pod, request.options)
+        async with aclosing(lines):  # type: ignore[type-var]
+            async for data in lines:
+                if data:
+                    yield node_pb2.LogsResponse(data=data)
 
-    async def exec(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+    async def exec(self, requests: AsyncIterator[node_pb2.ExecRequest], context: Context) -> Answers:
         """A process in a container."""
-        async for answer in self._pass_on(requests, context, "Exec", node_pb2.ExecRequest, "exec"):
-            yield answer
+        requests = _sound(requests)
+        start = await _start(requests)
+        kubelet = await self._kubelet_of(context, start.namespace, start.pod, "exec", "create")
+        command = Command(
+            start.namespace, start.pod, start.container, tuple(start.command), stdin=start.stdin, tty=start.tty
+        )
+        async with aclosing(kubelet.run(command, requests)) as answers:  # type: ignore[type-var]
+            async for answer in answers:
+                yield answer
 
-    async def attach(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+    async def attach(self, requests: AsyncIterator[node_pb2.AttachRequest], context: Context) -> Answers:
         """The main process of a container."""
-        async for answer in self._pass_on(requests, context, "Attach", node_pb2.AttachRequest, "attach"):
-            yield answer
+        requests = _sound(requests)
+        start = await _start(requests)
+        kubelet = await self._kubelet_of(context, start.namespace, start.pod, "attach", "create")
+        command = Command(start.namespace, start.pod, start.container, stdin=start.stdin, tty=start.tty)
+        later = (node_pb2.ExecRequest.FromString(request.SerializeToString()) async for request in requests)
+        async with aclosing(kubelet.run(command, later)) as answers:  # type: ignore[type-var]
+            async for answer in answers:
+                yield answer
 
-    async def port_forward(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+    async def port_forward(
+        self, requests: AsyncIterator[node_pb2.PortForwardRequest], context: Context
+    ) -> AsyncIterator[node_pb2.PortForwardResponse]:
         """A port of a Pod."""
-        request_class = node_pb2.PortForwardRequest
-        async for answer in self._pass_on(requests, context, "PortForward", request_class, "portforward"):
-            yield answer
+        requests = _sound(requests)
+        start = await _start(requests)
+        kubelet = await self._kubelet_of(context, start.namespace, start.pod, "portforward", "create")
+        inputs = (request.data async for request in requests)
+        answers = kubelet.forward(start.namespace, start.pod, start.port, inputs)
+        async with aclosing(answers):  # type: ignore[type-var]
+            async for data in answers:
+                yield node_pb2.PortForwardResponse(data=data)
 
-    async def stats(self, request: Any, context: Context) -> bytes:
+    async def stats(self, request: Any, context: Context) -> node_pb2.StatsResponse:
         """Use of resources by a Pod."""
         checked(request)
         if not request.pod:
             raise BadRequest("name a Pod, or ask its kubelet")
-        channel = await self._kubelet_of(context, request.namespace, request.pod, "proxy", "get")
-        try:
-            call: Any = channel.unary_unary(f"/{SERVICE}/Stats")
-            answer: bytes = await call(request.SerializeToString(), timeout=CONNECT_S)
-        except grpc.aio.AioRpcError as failure:
-            raise rpc_status.from_rpc(failure) from failure
-        return answer
+        kubelet = await self._kubelet_of(context, request.namespace, request.pod, "proxy", "get")
+        return await kubelet.stats(request.namespace, request.pod)
 
-    async def _pass_on(
-        self,
-        requests: AsyncIterator[bytes],
-        context: Context,
-        method: str,
-        request_class: type[Message],
-        subresource: str,
-    ) -> AsyncIterator[bytes]:
-        first = await anext(aiter(requests), b"")
-        message = checked(deserializer(request_class, REQUEST_LIMIT_BYTES)(first))
-        if message.WhichOneof("request") != "start":
-            raise BadRequest("the first message has to be the start")
-        start = message.start
-        channel = await self._kubelet_of(context, start.namespace, start.pod, subresource, "create")
-        call: Any = channel.stream_stream(f"/{SERVICE}/{method}")()
-
-        async def send() -> None:
-            await call.write(first)
-            async for request in requests:
-                await call.write(request)
-            await call.done_writing()
-
-        sending = asyncio.get_running_loop().create_task(send(), name=f"proxy-{method}")
-        try:
-            async for answer in _answers(call):
-                yield answer
-        finally:
-            sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
-
-    async def _kubelet_of(
-        self, context: Context, namespace: str, name: str, subresource: str, verb: str
-    ) -> grpc.aio.Channel:
-        """A channel to the node of a Pod, if the caller may use it."""
-        user = user_of(self._authenticator, context)
-        target = Target(POD, namespace, name, subresource).named()
-        self._core.admit_user(user, verb, target)
+    async def _kubelet_of(self, context: Context, namespace: str, name: str, subresource: str, verb: str) -> Kubelet:
+        """The kubelet of a Pod, if the caller may use it."""
+        user = await self._authentication.of_call(context)
+        self._core.admit_user(user, verb, Target(POD, namespace, name, subresource).named())
         pod = (await self._core.newest(Target(POD, namespace, name))).decode()
-        node_name = pod.spec.node_name
-        if not node_name:
-            raise BadRequest(f'pod "{name}" does not have a host assigned')
-        address = kubelet_address((await self._core.newest(Target(NODE, "", node_name))).decode())
-        channel = self._channels.get(address)
-        if channel is None:
-            channel = self._channels[address] = serving.channel(address, self._credentials)
-        return channel
+        assert isinstance(pod, corev1.Pod)
+        return await self._kubelets.of_pod(pod)
 
 
-def kubelet_address(node: corev1.Node) -> str:
-    """Where the kubelet of a node listens. Raises ServiceUnavailable for a node that says nothing about it."""
-    by_type = {address.type: address.address for address in reversed(node.status.addresses)}
-    host = next((by_type[one] for one in ADDRESS_TYPES if one in by_type), "")
-    if not host:
-        raise ServiceUnavailable(f"no preferred addresses found; known addresses: {sorted(by_type)}")
-    port = node.status.daemon_endpoints.kubelet_endpoint.port or KUBELET_PORT
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+async def _sound(requests: AsyncIterator[T]) -> AsyncIterator[T]:
+    """The requests; raises what is wrong with one."""
+    async for request in requests:
+        yield checked(request)
 
 
-async def _answers(call: Any) -> AsyncIterator[bytes]:
-    try:
-        async for answer in call:
-            yield answer
-    except grpc.aio.AioRpcError as failure:
-        raise rpc_status.from_rpc(failure) from failure
-    finally:
-        call.cancel()
+async def _start(requests: AsyncIterator[Any]) -> Any:
+    """What the first message says."""
+    async for request in requests:
+        if request.WhichOneof("request") == "start":
+            return request.start
+        break
+    raise BadRequest("the first message has to be the start")
 
 
 def add_node_to_server(servicer: NodeServicer, server: Any) -> None:
-    """Register the servicer; streams stay bytes."""
+    """Register the servicer."""
     stream = grpc.stream_stream_rpc_method_handler
     handlers: dict[str, Any] = {
         "Logs": grpc.unary_stream_rpc_method_handler(
-            servicer.logs, request_deserializer=deserializer(node_pb2.LogsRequest, REQUEST_LIMIT_BYTES)
+            servicer.logs,
+            request_deserializer=deserializer(node_pb2.LogsRequest, REQUEST_LIMIT_BYTES),
+            response_serializer=_serialized,
         ),
         "Stats": grpc.unary_unary_rpc_method_handler(
-            servicer.stats, request_deserializer=deserializer(node_pb2.StatsRequest, REQUEST_LIMIT_BYTES)
+            servicer.stats,
+            request_deserializer=deserializer(node_pb2.StatsRequest, REQUEST_LIMIT_BYTES),
+            response_serializer=_serialized,
         ),
-        "Exec": stream(servicer.exec),
-        "Attach": stream(servicer.attach),
-        "PortForward": stream(servicer.port_forward),
+        "Exec": stream(servicer.exec, deserializer(node_pb2.ExecRequest, REQUEST_LIMIT_BYTES), _serialized),
+        "Attach": stream(servicer.attach, deserializer(node_pb2.AttachRequest, REQUEST_LIMIT_BYTES), _serialized),
+        "PortForward": stream(
+            servicer.port_forward, deserializer(node_pb2.PortForwardRequest, REQUEST_LIMIT_BYTES), _serialized
+        ),
     }
     server.add_registered_method_handlers(SERVICE, handlers)
+
+
+def _serialized(answer: Message) -> bytes:
+    return answer.SerializeToString()

@@ -1,6 +1,7 @@
 """`navarch.v1.Objects`: decode, call the registry, encode."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import grpc
@@ -10,7 +11,7 @@ from navarch.protos.k8s.meta import v1_pb2 as metav1
 from navarch.protos.navarch import objects_pb2
 from navarch.services.api.errors import ApiError, BadRequest
 from navarch.services.api.strategy import strategy_for
-from navarch.services.apiserver.auth.certificates import CertificateAuthenticator
+from navarch.services.apiserver.auth.authentication import Authentication
 from navarch.services.apiserver.auth.user import User
 from navarch.services.apiserver.doors.grpc import wire
 from navarch.services.apiserver.doors.grpc.decode import (
@@ -20,15 +21,16 @@ from navarch.services.apiserver.doors.grpc.decode import (
     deserializer,
     object_of,
     options_of,
+    settled_fields,
     target_of,
 )
-from navarch.services.apiserver.doors.grpc.peer import user_of
 from navarch.services.apiserver.registry.batch import run_batch
 from navarch.services.apiserver.registry.core import Core, Target
 from navarch.services.apiserver.registry.create import create
 from navarch.services.apiserver.registry.delete import delete
 from navarch.services.apiserver.registry.deletecollection import delete_collection
 from navarch.services.apiserver.registry.get import get
+from navarch.services.apiserver.registry.history import history
 from navarch.services.apiserver.registry.list import ListOptions, ObjectList, fitting, list_objects
 from navarch.services.apiserver.registry.patch import patch
 from navarch.services.apiserver.registry.update import update
@@ -45,19 +47,20 @@ Request = Any
 class ObjectsServicer:
     """The verbs of the native door."""
 
-    def __init__(self, core: Core, authenticator: CertificateAuthenticator) -> None:
+    def __init__(self, core: Core, authentication: Authentication) -> None:
         self._core = core
-        self._authenticator = authenticator
+        self._authentication = authentication
 
     async def get(self, request: Request, context: Context) -> bytes:
         """One object."""
-        user = user_of(self._authenticator, context)
+        user = await self._authentication.of_call(context)
         checked(request)
-        return wire.object_response(await get(self._core, user, target_of(self._core.kinds, request), request.resource_version))
+        target = target_of(self._core.kinds, request)
+        return wire.object_response(await get(self._core, user, target, request.resource_version, at=request.at))
 
     async def list(self, request: Request, context: Context) -> bytes:
         """The objects of a resource."""
-        user = user_of(self._authenticator, context)
+        user = await self._authentication.of_call(context)
         checked(request)
         options = ListOptions(
             request.label_selector,
@@ -66,6 +69,7 @@ class ObjectsServicer:
             request.continue_token,
             request.resource_version,
             request.resource_version_match,
+            request.at,
         )
         answer = wire.list_response(await list_objects(self._core, user, target_of(self._core.kinds, request), options))
         if len(answer) > MESSAGE_BYTES:
@@ -74,7 +78,7 @@ class ObjectsServicer:
 
     async def watch(self, request: Request, context: Context) -> AsyncIterator[bytes]:
         """The changes of a resource."""
-        user = user_of(self._authenticator, context)
+        user = await self._authentication.of_call(context)
         checked(request)
         options = WatchOptions(
             request.label_selector,
@@ -97,28 +101,42 @@ class ObjectsServicer:
         finally:
             stream.close()
 
+    async def history(self, request: Request, context: Context) -> AsyncIterator[bytes]:
+        """The revisions of one object."""
+        user = await self._authentication.of_call(context)
+        checked(request)
+        async with aclosing(history(self._core, user, target_of(self._core.kinds, request))) as groups:
+            async for revisions in groups:
+                for response in wire.history_responses(revisions):
+                    yield response
+
     async def create(self, request: Request, context: Context) -> bytes:
         """A new object."""
-        return await self._create(user_of(self._authenticator, context), checked(request))
+        return await self._create(await self._authentication.of_call(context), checked(request))
 
     async def update(self, request: Request, context: Context) -> bytes:
         """An object in place of the stored one."""
-        return await self._update(user_of(self._authenticator, context), checked(request))
+        return await self._update(await self._authentication.of_call(context), checked(request))
 
     async def patch(self, request: Request, context: Context) -> bytes:
         """A part of an object."""
-        return await self._patch(user_of(self._authenticator, context), checked(request))
+        return await self._patch(await self._authentication.of_call(context), checked(request))
 
     async def delete(self, request: Request, context: Context) -> bytes:
         """The end of an object."""
-        return await self._delete(user_of(self._authenticator, context), checked(request))
+        return await self._delete(await self._authentication.of_call(context), checked(request))
 
     async def delete_collection(self, request: Request, context: Context) -> bytes:
         """The end of many objects."""
-        user = user_of(self._authenticator, context)
+        user = await self._authentication.of_call(context)
         checked(request)
         found = await delete_collection(
-            self._core, user, target_of(self._core.kinds, request), request.label_selector, request.field_selector, request.options
+            self._core,
+            user,
+            target_of(self._core.kinds, request),
+            request.label_selector,
+            request.field_selector,
+            request.options,
         )
         # All of them are deleted; those that fit are shown.
         shown = found.items[: fitting(found.items, MESSAGE_BYTES // 2)]
@@ -126,7 +144,7 @@ class ObjectsServicer:
 
     async def batch(self, request: Request, context: Context) -> bytes:
         """Many mutations, each answered on its own."""
-        user = user_of(self._authenticator, context)
+        user = await self._authentication.of_call(context)
         checked(request)
         results = await run_batch([self._work(user, mutation) for mutation in request.mutations])
         response = objects_pb2.BatchResponse()
@@ -151,20 +169,24 @@ class ObjectsServicer:
     async def _create(self, user: User, request: Request) -> bytes:
         target = target_of(self._core.kinds, request)
         message = object_of(target, request.object)
-        result = await create(self._core, user, target, message, options_of(request))
-        return wire.object_response(result, _warnings(target, message))
+        options = options_of(request)
+        problems = settled_fields(target, message, options)
+        result = await create(self._core, user, target, message, options)
+        return wire.object_response(result, [*problems, *_warnings(target, message)])
 
     async def _update(self, user: User, request: Request) -> bytes:
         target = target_of(self._core.kinds, request)
         message = object_of(target, request.object)
-        result = await update(self._core, user, target, message, options_of(request))
-        return wire.object_response(result, _warnings(target, message))
+        options = options_of(request)
+        problems = settled_fields(target, message, options)
+        result = await update(self._core, user, target, message, options)
+        return wire.object_response(result, [*problems, *_warnings(target, message)])
 
     async def _patch(self, user: User, request: Request) -> bytes:
         if request.type not in PATCH_TYPES:
             raise BadRequest("the patch has no type")
         warnings: list[str] = []
-        result = await patch(
+        result, _ = await patch(
             self._core,
             user,
             target_of(self._core.kinds, request),
@@ -219,5 +241,8 @@ def add_objects_to_server(servicer: ObjectsServicer, server: Any) -> None:
     }
     handlers["Watch"] = grpc.unary_stream_rpc_method_handler(
         servicer.watch, request_deserializer=deserializer(objects_pb2.WatchRequest, limit)
+    )
+    handlers["History"] = grpc.unary_stream_rpc_method_handler(
+        servicer.history, request_deserializer=deserializer(objects_pb2.HistoryRequest, limit)
     )
     server.add_registered_method_handlers(SERVICE, handlers)

@@ -15,11 +15,12 @@ from navarch.protos.k8s.meta import v1_pb2 as metav1
 from navarch.services.api.envelope import varint
 from navarch.services.api.kinds import TYPE_URL_PREFIX
 from navarch.services.apiserver.cacher.events import WatchEvent
+from navarch.services.apiserver.registry.history import Revision
 from navarch.services.apiserver.registry.list import ObjectList
 from navarch.services.apiserver.stored import StoredObject
 
 # Tags of length-delimited fields: number << 3 | 2.
-FIELD_1, FIELD_2, FIELD_4 = b"\x0a", b"\x12", b"\x22"
+FIELD_1, FIELD_2, FIELD_3, FIELD_4 = b"\x0a", b"\x12", b"\x1a", b"\x22"
 FORMAT = "navarch"
 # A watch message ends here; with the largest object on top it stays below the 4 MiB that gRPC clients take.
 RESPONSE_BYTES = 2 << 20
@@ -73,6 +74,23 @@ def watch_responses(events: Iterable[WatchEvent]) -> Iterator[bytes]:
             yield b"".join(frames)
             frames, size = [], 0
         frames.append(frame)
+        size += len(frame)
+    if frames:
+        yield b"".join(frames)
+
+
+def history_responses(revisions: Iterable[Revision]) -> Iterator[bytes]:
+    """HistoryResponses of a size that any client takes."""
+    frames: list[bytes] = []
+    size = 0
+    for one in revisions:
+        frame = b"\x08" + varint(one.revision) + b"\x10" + varint(int(one.unix_s))
+        if one.stored is not None:
+            frame += b"".join(any_parts(FIELD_3, one.stored.kind.full_name, one.stored.raw))
+        if frames and size + len(frame) > RESPONSE_BYTES:
+            yield b"".join(frames)
+            frames, size = [], 0
+        frames.append(FIELD_1 + varint(len(frame)) + frame)
         size += len(frame)
     if frames:
         yield b"".join(frames)

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 from navarch.protos.k8s.meta import v1_pb2 as metav1
 from navarch.services.api import codec, envelope, yaml_text
+from navarch.services.api.codec import describe
 from navarch.services.api.errors import BadRequest, RequestEntityTooLarge, Timeout, UnknownKind, UnsupportedMediaType
 from navarch.services.api.kinds import KINDS, Kind, message_class
 from navarch.services.apiserver.doors.rest.media import JSON, PROTOBUF, YAML, content_type
@@ -82,11 +83,15 @@ def read_object(target: Target, value: Any, strict: bool, warnings: list[str] | 
 
 
 def check_type(target: Target, value: Any) -> None:
-    """Raise BadRequest for an object that is of another type than the target, in the words of Kubernetes."""
+    """Raise BadRequest for what is no object, or one of another type than the target."""
     if not isinstance(value, Mapping):
+        raise BadRequest(f"couldn't get version/kind; json parse error: an object was expected, not {describe(value)}")
+    part = target.kind.subresource(target.subresource) if target.subresource else None
+    expected = (part.api_version if part else "") or target.kind.api_version
+    api_version = value.get("apiVersion") or expected
+    if api_version != expected:
         raise BadRequest(
-            "couldn't get version/kind; json parse error: json: cannot unmarshal "
-            f"{codec.describe(value)} into Go value of type struct"
+            f"the API version in the data ({api_version}) does not match the expected API version ({expected})"
         )
 
 

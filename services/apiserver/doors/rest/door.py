@@ -14,6 +14,7 @@ from navarch.services.api.errors import ApiError, InternalError, TooManyRequests
 from navarch.services.apiserver.auth.user import User
 from navarch.services.apiserver.doors.rest import paths, resources
 from navarch.services.apiserver.doors.rest.call import Call, Handler
+from navarch.services.apiserver.doors.rest.metrics import RequestMetrics
 from navarch.services.apiserver.doors.rest.responses import plain_not_found, refusal
 from navarch.services.apiserver.doors.rest.routes import RouteTable
 from navarch.services.apiserver.registry.core import Core
@@ -41,31 +42,60 @@ Aggregated = Callable[[str, str], Handler | None]
 class RestDoor:
     """Answers requests. Holds no connection."""
 
-    def __init__(self, core: Core, authentication: Authentication, routes: RouteTable, aggregated: Aggregated) -> None:
+    def __init__(
+        self,
+        core: Core,
+        authentication: Authentication,
+        routes: RouteTable,
+        aggregated: Aggregated,
+        metrics: RequestMetrics,
+    ) -> None:
         self._core = core
         self._authentication = authentication
         self._routes = routes
         self._aggregated = aggregated
+        self._metrics = metrics
         self._reads = 0
         self._writes = 0
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """The answer to a request; every failure is one, too."""
+        raw_path = request.raw_path.partition("?")[0]
         try:
-            return await self._answer(request)
+            path = paths.parse(raw_path)
+        except ApiError as error:
+            return refusal(request, error)
+        monotonic = self._core.clock.monotonic
+        begin = monotonic()
+        series = self._metrics.of(request.method, path, "watch" in request.query)
+        series.begin()
+        # What the books say of a client that has left.
+        code, size = 499, 0
+        try:
+            response = await self._guarded(request, raw_path, path)
+            code, size = response.status, response.body_length
+            return response
+        finally:
+            series.end(code, monotonic() - begin, size)
+
+    async def _guarded(
+        self, request: web.BaseRequest, raw_path: str, path: paths.ResourcePath | None
+    ) -> web.StreamResponse:
+        try:
+            return await self._answer(request, raw_path, path)
         except ApiError as error:
             return refusal(request, error)
         except (ConnectionError, asyncio.CancelledError):
             # The client has left.
             raise
-        except Exception as failure:
-            LOG.error("request.failed", method=request.method, path=request.path, exc_info=failure)
+        except Exception:
+            LOG.exception("request.failed", method=request.method, path=request.path)
             return refusal(request, InternalError("an unexpected failure; the server's log has more"))
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _answer(
+        self, request: web.BaseRequest, raw_path: str, path: paths.ResourcePath | None
+    ) -> web.StreamResponse:
         user = await self._authentication.authenticate(request)
-        raw_path = request.raw_path.partition("?")[0]
-        path = paths.parse(raw_path)
         call = Call(request, self._core, user, path)
         if path is None:
             return await self._path(call, raw_path)
@@ -81,6 +111,10 @@ class RestDoor:
         return await asyncio.shield(self._write(call, path))
 
     async def _path(self, call: Call, raw_path: str) -> web.StreamResponse:
+        self._core.admit_url(call.user, call.request.method.lower(), raw_path)
+        segments = raw_path.split("/")
+        if len(segments) > 3 and segments[1] == "apis" and (remote := self._aggregated(segments[2], segments[3])):
+            return await remote(call)
         handler = self._routes.path(raw_path)
         return plain_not_found() if handler is None else await handler(call)
 

@@ -46,6 +46,8 @@ def write_options(call: Call) -> WriteOptions:
         dry_run=dry_run(call.request.query.getall("dryRun", [])),
         field_manager=call.text("fieldManager"),
         field_validation=call.text("fieldValidation"),
+        user_agent=call.request.headers.get("User-Agent", ""),
+        force=call.flag("force") if call.text("force") else None,
     )
 
 

@@ -1,6 +1,6 @@
 """The verbs on resources: an HTTP method and a path, carried out by the registry."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -44,23 +44,18 @@ async def serve(call: Call, path: ResourcePath) -> web.StreamResponse:
     target = Target.at(
         call.core.kinds, path.group, path.version, path.resource, path.namespace, path.name, path.subresource
     )
-    match call.request.method:
-        case "GET" | "HEAD":
-            return await _read(call, target, path)
-        case "POST":
-            return await _create(call, target)
-        case "PUT":
-            return await _update(call, target)
-        case "PATCH":
-            return await _patch(call, target)
-        case "DELETE":
-            return await _delete(call, target)
-        case method:
-            raise MethodNotSupported(target.kind, method.lower())
+    method = call.request.method
+    serve_method = _OF_OBJECTS.get(method) if target.name else _OF_COLLECTIONS.get(method)
+    if target.subresource and method == "POST":
+        serve_method = _create
+    if serve_method is None:
+        raise MethodNotSupported(target.kind, method.lower())
+    return await serve_method(call, target)
 
 
-async def _read(call: Call, target: Target, path: ResourcePath) -> web.StreamResponse:
-    if path.is_watch or (not target.subresource and call.flag("watch")):
+async def _read(call: Call, target: Target) -> web.StreamResponse:
+    is_watch = call.path is not None and call.path.is_watch
+    if is_watch or (not target.subresource and call.flag("watch")):
         return await watches.serve(call, target)
     format_of(call.request, target.kind)
     if not target.name:
@@ -104,8 +99,8 @@ async def _patch(call: Call, target: Target) -> web.StreamResponse:
     warnings: list[str] = []
     data = await bodies.read(call.request)
     wanted = options.write_options(call)
-    result = await patch(call.core, call.user, target, patch_type, data, wanted, warnings)
-    return await respond(call, result, 200, warnings)
+    result, created = await patch(call.core, call.user, target, patch_type, data, wanted, warnings)
+    return await respond(call, result, 201 if created else 200, warnings)
 
 
 async def _delete(call: Call, target: Target) -> web.StreamResponse:
@@ -132,3 +127,8 @@ def _deleted(kind: Kind, modified: Modified) -> Any:
     status = metav1.Status(status="Success", details=details)
     status.metadata.SetInParent()
     return status
+
+
+Serve = Callable[[Call, Target], Awaitable[web.StreamResponse]]
+_OF_OBJECTS: dict[str, Serve] = {"GET": _read, "HEAD": _read, "PUT": _update, "PATCH": _patch, "DELETE": _delete}
+_OF_COLLECTIONS: dict[str, Serve] = {"GET": _read, "HEAD": _read, "POST": _create, "DELETE": _delete}

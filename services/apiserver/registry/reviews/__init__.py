@@ -1,0 +1,1 @@
+"""Reviews: questions about users and rights, answered and not stored."""

@@ -1,0 +1,105 @@
+"""The kubelet's HTTPS endpoints called directly, and kubelets that go away in the middle of a stream."""
+
+import asyncio
+import json
+from typing import Any
+
+import aiohttp
+import pytest
+
+from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.services.base.tls_context import client_context
+
+
+async def kubelet_url(lab: Any, path: str) -> str:
+    node = await lab.cluster.client.get(corev1.Node, "node-1")
+    return f"https://127.0.0.1:{node.status.daemon_endpoints.kubelet_endpoint.port}/{path}"
+
+
+def session_of(lab: Any, user: str, *groups: str) -> aiohttp.ClientSession:
+    context = client_context(lab.cluster.credentials(user, *groups))
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context))
+
+
+async def test_who_may_call(own_lab: Any) -> None:
+    url = await kubelet_url(own_lab, "pods")
+    for user, groups, status in (
+        ("kube-apiserver-kubelet-client", (), 200),
+        ("kube-apiserver", (), 200),
+        ("admin", ("system:masters",), 200),
+        ("jane", ("system:authenticated",), 403),
+        ("system:node:node-1", ("system:nodes",), 403),
+    ):
+        async with session_of(own_lab, user, *groups) as session, session.get(url) as answer:
+            assert (user, answer.status) == (user, status)
+    context = client_context(own_lab.cluster.credentials("x"))
+    nameless = type(context)(context.protocol)
+    nameless.load_verify_locations(cadata=own_lab.cluster.credentials("x").ca.decode())
+    nameless.check_hostname = True
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=nameless)) as session:
+        async with session.get(url) as answer:
+            assert answer.status == 401
+        async with session.get(await kubelet_url(own_lab, "healthz")) as answer:
+            assert (answer.status, await answer.text()) == (200, "ok")
+
+
+async def test_streams_in_kubernetes_own_words(own_lab: Any) -> None:
+    await own_lab.run("web", log="one\ntwo")
+    async with session_of(own_lab, "kube-apiserver") as session:
+        url = await kubelet_url(own_lab, "exec/default/web/some-uid/main?command=echo&command=hi&output=1&error=1")
+        async with session.ws_connect(url, protocols=["v4.channel.k8s.io"]) as socket:
+            messages = [message.data async for message in socket]
+        assert messages[:2] == [b"\1", b"\1echo hi\n"]
+        assert json.loads(messages[2][1:])["status"] == "Success"
+        url = await kubelet_url(own_lab, "portForward/default/web?port=80")
+        async with session.ws_connect(url, protocols=["v4.channel.k8s.io"]) as socket:
+            assert [(await socket.receive()).data for _ in range(2)] == [b"\0\x50\0", b"\1\x50\0"]
+            await socket.send_bytes(b"\0hi")
+            assert (await socket.receive()).data == b"\0hi"
+        async with session.get(await kubelet_url(own_lab, "containerLogs/default/web/main?tailLines=1")) as answer:
+            assert await answer.text() == "two\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "text"),
+    [
+        ("exec/default/web/main?output=1&command=ls", 400, "not over SPDY"),
+        ("exec/default/web/main?command=ls", 400, "you must specify at least 1 of stdin, stdout, stderr"),
+        ("containerLogs/default/web/none", 400, "container none is not valid for pod web"),
+        ("containerLogs/default/none/main", 404, 'pods "none" not found'),
+        ("containerLogs/default/web/main?tailLines=x", 400, "Unable to decode"),
+        ("containerLogs/default", 404, "404 page not found"),
+        ("secrets", 404, "404 page not found"),
+    ],
+)
+async def test_refusals(own_lab: Any, path: str, status: int, text: str) -> None:
+    await own_lab.run("web")
+    headers = {"Connection": "Upgrade", "Upgrade": "SPDY/3.1"} if path.startswith("exec") else {}
+    url = await kubelet_url(own_lab, path)
+    async with session_of(own_lab, "kube-apiserver") as session, session.get(url, headers=headers) as answer:
+        assert answer.status == status
+        assert text in await answer.text()
+
+
+async def test_a_kubelet_that_goes_away_ends_its_streams(own_lab: Any) -> None:
+    await own_lab.run("web")
+    url = own_lab.url("pods/web/exec?stdin=1&stdout=1&command=cat")
+    async with own_lab.session.ws_connect(url, protocols=["v5.channel.k8s.io"]) as socket:
+        assert (await socket.receive()).data == b"\1"
+        assert (await socket.receive()).data == b"\1cat\n"
+        await own_lab.cluster.stop_node("node-1")
+        async with asyncio.timeout(60):
+            messages = [message.data async for message in socket]
+    status = json.loads(messages[-1][1:])
+    assert (messages[-1][0], status["status"]) == (3, "Failure")
+    async with asyncio.timeout(60):
+        refused, reason, _ = await own_lab.refusal("pods/web/log")
+    assert (refused, reason) == (503, "ServiceUnavailable")
+
+
+async def test_a_stranger_may_not(own_lab: Any) -> None:
+    await own_lab.run("web")
+    async with session_of(own_lab, "jane") as session:
+        for part in ("exec?stdout=1&command=ls", "log", "portforward", "proxy/", "attach?stdout=1"):
+            async with session.get(own_lab.url(f"pods/web/{part}")) as answer:
+                assert (part, answer.status) == (part, 403)
