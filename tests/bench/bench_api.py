@@ -64,8 +64,8 @@ def line(figure: Figure) -> str:
 def watch_line(figure: FanOut, label: str) -> str:
     """A row."""
     return (
-        f"| {figure.watchers} | {label} | {figure.writes_per_s:.0f} | {figure.events_per_s:.0f} | {figure.p50_ms:.1f} | "
-        f"{figure.p99_ms:.1f} |"
+        f"| {figure.watchers} | {label} | {figure.writes_per_s:.0f} | {figure.events_per_s:.0f} | "
+        f"{figure.p50_ms:.1f} | {figure.p99_ms:.1f} |"
     )
 
 
@@ -82,7 +82,6 @@ async def watches(subject: Subject, seconds: float) -> list[str]:
 async def memory(subject: Subject) -> list[str]:
     """What Pods cost, at rest and once they were read in JSON."""
     connections = await scenarios.connect(subject, 32)
-    rest = Rest(connections, "application/json")
     protobuf = Rest(connections, PROTOBUF)
     await connections[0].ask(scenarios.request("GET", scenarios.PATH))
     empty = subject.memory_bytes()
@@ -133,7 +132,8 @@ def main() -> None:
     args = parser.parse_args()
     tables = uvloop.run(run(args.seconds, [int(count) for count in args.workers.split(",")]))
     if args.markdown:
-        machine = f"{psutil.cpu_count()} processors, Python {platform.python_version()}, {platform.system()} {platform.release()}"
+        system = f"{platform.system()} {platform.release()}"
+        machine = f"{psutil.cpu_count()} processors, Python {platform.python_version()}, {system}"
         REPORT.parent.mkdir(parents=True, exist_ok=True)
         begin = (
             REPORT.read_text().split("## 1 worker")[0]

@@ -6,7 +6,6 @@ The load generator is Python too and shares the machine; figures with many clien
 """
 
 import asyncio
-import os
 import socket
 import statistics
 import sys
@@ -49,9 +48,7 @@ def issue(folder: Path) -> tuple[Credentials, list[str]]:
 
 async def spawn(stack: AsyncExitStack, *command: str) -> psutil.Process:
     quiet = asyncio.subprocess.DEVNULL
-    log = os.environ.get("BENCH_LOG")
-    errors = open(log, "ab") if log else quiet
-    process = await asyncio.create_subprocess_exec(*command, stdout=quiet, stderr=errors)
+    process = await asyncio.create_subprocess_exec(*command, stdout=quiet, stderr=quiet)
 
     async def end() -> None:
         process.terminate()

@@ -21,6 +21,7 @@ def list_options(call: Call) -> ListOptions:
         continue_token=call.text("continue"),
         resource_version=call.text("resourceVersion"),
         resource_version_match=call.text("resourceVersionMatch"),
+        at=call.text("at"),
     )
 
 

@@ -62,7 +62,7 @@ async def _read(call: Call, target: Target) -> web.StreamResponse:
         return await respond_list(
             call, target.kind, await list_objects(call.core, call.user, target, options.list_options(call))
         )
-    result = await get(call.core, call.user, target, call.text("resourceVersion"))
+    result = await get(call.core, call.user, target, call.text("resourceVersion"), at=call.text("at"))
     return await respond(call, result)
 
 

@@ -218,3 +218,14 @@ class TestWhoAsks:
         )
         assert {answer.status for answer in answers} == {200}
         assert len((await rest.get(f"{MAPS}/a")).json["data"]) == 20
+
+
+async def test_objects_and_lists_as_they_were(rest: Any) -> None:
+    first = await rest.make(MAPS, "a", data={"x": "1"})
+    then = first["metadata"]["resourceVersion"]
+    await rest.ask("PATCH", f"{MAPS}/a", {"data": {"x": "2"}}, Content_Type="application/merge-patch+json")
+    await rest.make(MAPS, "b")
+    assert (await rest.get(f"{MAPS}/a?at={then}")).json == first
+    listed = (await rest.get(f"{MAPS}?at={then}")).json
+    assert [item["data"] for item in listed["items"]] == [{"x": "1"}]
+    assert (await rest.get(f"{MAPS}/a?at=yesterday")).status == 400
