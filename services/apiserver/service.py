@@ -135,7 +135,7 @@ class ApiServer:
             self.rest_port = await self._rest.start(config.rest_listen, reuse_port=config.share_ports)
         if config.history_s:
             self._tasks.spawn(Compactor(self._etcd, self._clock, config.history_s).run(), "compactor")
-        await advertise(core, config.advertise_address, self.port)
+        await advertise(core, config.advertise_address, self.rest_port or self.port)
         LOG.info("apiserver.serving", address=self._server.address)
 
     async def stop(self) -> None:
