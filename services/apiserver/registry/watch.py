@@ -56,6 +56,7 @@ class Watch:
         self._cacher = cacher
         self._subscription = subscription
         self._wakeup = wakeup
+        self._timer: asyncio.TimerHandle | None = None
 
     async def events(self, options: WatchOptions) -> AsyncIterator[list[WatchEvent]]:
         """Events as they come, several at a time; ends at the timeout. Raises Expired when it cannot go on."""
@@ -63,9 +64,10 @@ class Watch:
         timeout_s = options.timeout_seconds or DEFAULT_TIMEOUT_S * (1 + self._core.rng.random())
         end = monotonic() + timeout_s
         bookmark_at = monotonic() + BOOKMARK_EVERY_S if options.allow_bookmarks else end
-        subscription = self._subscription
+        subscription, wakeup = self._subscription, self._wakeup
         try:
             while True:
+                wakeup.clear()
                 events = subscription.take()
                 if events:
                     yield events
@@ -80,21 +82,24 @@ class Watch:
                     yield [bookmark(self._cacher.kind, max(self._cacher.cache.revision, subscription.after))]
                     # The answer makes the next bookmark fresher.
                     self._cacher.ask_progress()
-                await self._wait(min(end, bookmark_at) - now)
+                    continue
+                if self._timer is None:
+                    # One timer lasts from bookmark to bookmark, however many events come.
+                    delay_s = min(end, bookmark_at) - now
+                    self._timer = asyncio.get_running_loop().call_later(delay_s, self._ring)
+                await wakeup.wait()
         finally:
             self.close()
 
     def close(self) -> None:
         """Stop receiving events. Idempotent."""
+        if self._timer is not None:
+            self._timer.cancel()
         self._cacher.cache.unsubscribe(self._subscription)
 
-    async def _wait(self, seconds: float) -> None:
-        self._wakeup.clear()
-        try:
-            async with asyncio.timeout(seconds):
-                await self._wakeup.wait()
-        except TimeoutError:
-            return
+    def _ring(self) -> None:
+        self._timer = None
+        self._wakeup.set()
 
 
 async def watch(core: Core, user: User, target: Target, options: WatchOptions) -> Watch:
