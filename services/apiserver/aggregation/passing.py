@@ -1,6 +1,5 @@
 """A request to another server's group goes on to that server, with who makes it; the answer comes back as it is."""
 
-import asyncio
 from collections.abc import Iterable
 from urllib.parse import quote
 
@@ -15,7 +14,7 @@ from navarch.services.apiserver.auth.authorizer import Attributes, authorize
 from navarch.services.apiserver.auth.user import User
 from navarch.services.apiserver.custom.addresses import ServiceAddresses
 from navarch.services.apiserver.doors.rest.call import Call
-from navarch.services.client.streams.serving import MESSAGE_BYTES, is_websocket, opened
+from navarch.services.client.streams.serving import MESSAGE_BYTES, is_websocket, passed_on
 
 _OF_ONE_CONNECTION = frozenset(
     (
@@ -142,9 +141,6 @@ async def _back(request: web.BaseRequest, answer: aiohttp.ClientResponse) -> web
     return response
 
 
-Socket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
-
-
 async def _join(
     request: web.BaseRequest,
     remote: Remote,
@@ -167,23 +163,4 @@ async def _join(
         )
     except _GONE as failure:
         raise ServiceUnavailable(f"error trying to reach service: {failure}") from failure
-    async with far:
-        near = await opened(request, [far.protocol] if far.protocol else [])
-        tasks = [asyncio.ensure_future(_copy(near, far)), asyncio.ensure_future(_copy(far, near))]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        await far.close(code=near.close_code or 1000)
-        await near.close(code=far.close_code or 1000)
-        return near
-
-
-async def _copy(source: Socket, sink: Socket) -> None:
-    async for message in source:
-        if message.type is aiohttp.WSMsgType.TEXT:
-            await sink.send_str(message.data)
-        elif message.type is aiohttp.WSMsgType.BINARY:
-            await sink.send_bytes(message.data)
+    return await passed_on(request, far)

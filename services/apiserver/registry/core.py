@@ -3,8 +3,10 @@
 import random
 from dataclasses import dataclass
 
+from google.protobuf.message import Message
+
 from navarch.services.api.errors import BadRequest, MethodNotSupported, NotFound, UnknownKind
-from navarch.services.api.kinds import Kind, KindTable
+from navarch.services.api.kinds import Kind, KindTable, message_class
 from navarch.services.apiserver.allocation.services import ServiceAllocator
 from navarch.services.apiserver.auth.authorizer import Attributes, Authorizer, authorize
 from navarch.services.apiserver.auth.tokens import Tokens
@@ -30,6 +32,15 @@ class Target:
     def key(self) -> str:
         """The object's key in caches."""
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+    @property
+    def message_class(self) -> type[Message]:
+        """What a write to it carries: the kind's message, or that of the part (a Scale, a Binding)."""
+        kind = self.kind
+        part = kind.subresource(self.subresource) if self.subresource else None
+        if part is None or part.kind == kind.kind:
+            return kind.message
+        return message_class(part.api_version or kind.api_version, part.kind)
 
     @classmethod
     def at(

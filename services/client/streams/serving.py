@@ -11,6 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import aiohttp
 import orjson
 from aiohttp import WSMsgType, web
 
@@ -80,6 +81,33 @@ async def opened(request: web.BaseRequest, protocols: Sequence[str]) -> web.WebS
     socket = web.WebSocketResponse(protocols=protocols, compress=False, max_msg_size=MESSAGE_BYTES)
     await socket.prepare(request)
     return socket
+
+
+Socket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
+
+
+async def passed_on(request: web.BaseRequest, far: aiohttp.ClientWebSocketResponse) -> web.WebSocketResponse:
+    """The WebSocket of a request, joined to another one until either ends."""
+    async with far:
+        near = await opened(request, [far.protocol] if far.protocol else [])
+        tasks = [asyncio.ensure_future(_copy(near, far)), asyncio.ensure_future(_copy(far, near))]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        await far.close(code=near.close_code or 1000)
+        await near.close(code=far.close_code or 1000)
+        return near
+
+
+async def _copy(source: Socket, sink: Socket) -> None:
+    async for message in source:
+        if message.type is aiohttp.WSMsgType.TEXT:
+            await sink.send_str(message.data)
+        elif message.type is aiohttp.WSMsgType.BINARY:
+            await sink.send_bytes(message.data)
 
 
 async def serve_command(request: web.BaseRequest, wanted: Wanted, run: RunCommand) -> web.StreamResponse:

@@ -8,8 +8,8 @@ from google.protobuf.message import DecodeError, Message
 from navarch.protos.navarch import objects_pb2
 from navarch.services.api.codec import StrictError, check_text
 from navarch.services.api.custom import objects
-from navarch.services.api.errors import BadRequest, RequestEntityTooLarge, UnknownKind
-from navarch.services.api.kinds import CUSTOM_OBJECT, KINDS, Kind, KindTable, message_class
+from navarch.services.api.errors import BadRequest, RequestEntityTooLarge
+from navarch.services.api.kinds import CUSTOM_OBJECT, KindTable
 from navarch.services.apiserver.registry.core import Target, WriteOptions
 from navarch.services.apiserver.registry.patch import PatchType
 
@@ -76,7 +76,7 @@ def options_of(request: Request) -> WriteOptions:
 def object_of(target: Target, packed: AnyMessage) -> Any:
     """The message in an Any, which has to be what the target is made of. Raises BadRequest."""
     name = packed.type_url.rpartition("/")[2]
-    expected = _expected_class(target)
+    expected = target.message_class
     if not name:
         raise BadRequest(f"the request holds no object; {expected.DESCRIPTOR.full_name} was expected")
     if name != expected.DESCRIPTOR.full_name:
@@ -99,14 +99,3 @@ def settled_fields(target: Target, message: Any, options: WriteOptions) -> list[
     if problems and options.field_validation == "Strict":
         raise StrictError(problems)
     return problems if options.field_validation != "Ignore" else []
-
-
-def _expected_class(target: Target) -> type[Message]:
-    kind: Kind = target.kind
-    part = kind.subresource(target.subresource) if target.subresource else None
-    if part is None or part.kind == kind.kind:
-        return kind.message
-    try:
-        return message_class(part.api_version or kind.api_version, part.kind)
-    except UnknownKind:
-        return KINDS.by_gvk(part.api_version or kind.api_version, part.kind).message

@@ -11,8 +11,8 @@ from google.protobuf.message import Message
 from navarch.protos.k8s.meta import v1_pb2 as metav1
 from navarch.services.api import codec, envelope, yaml_text
 from navarch.services.api.codec import describe
-from navarch.services.api.errors import BadRequest, RequestEntityTooLarge, Timeout, UnknownKind, UnsupportedMediaType
-from navarch.services.api.kinds import KINDS, Kind, message_class
+from navarch.services.api.errors import BadRequest, RequestEntityTooLarge, Timeout, UnsupportedMediaType
+from navarch.services.api.kinds import message_class
 from navarch.services.apiserver.doors.rest.media import JSON, PROTOBUF, YAML, content_type
 from navarch.services.apiserver.registry.core import Target
 
@@ -45,24 +45,12 @@ async def read(request: web.BaseRequest, limit_bytes: int = LIMIT_BYTES) -> byte
     return b"".join(pieces)
 
 
-def expected_class(target: Target) -> type[Message]:
-    """The message that a write to a target carries."""
-    kind: Kind = target.kind
-    part = kind.subresource(target.subresource) if target.subresource else None
-    if part is None or part.kind == kind.kind:
-        return kind.message
-    try:
-        return message_class(part.api_version or kind.api_version, part.kind)
-    except UnknownKind:
-        return KINDS.by_gvk(part.api_version or kind.api_version, part.kind).message
-
-
 def decode(target: Target, header: str, data: bytes, field_validation: str, warnings: list[str]) -> Any:
     """The object in a body, for a target. warnings: where to put what was ignored. Raises ApiError."""
     medias = (JSON, YAML) if target.kind.is_custom else (JSON, YAML, PROTOBUF)
     media = content_type(header, medias)
     if media == PROTOBUF:
-        return from_protobuf(data, expected_class(target))
+        return from_protobuf(data, target.message_class)
     if field_validation not in ("", "Strict", "Warn", "Ignore"):
         raise BadRequest(
             f'fieldValidation: Unsupported value: "{field_validation}": supported: "Ignore", "Strict", "Warn"'
@@ -75,11 +63,11 @@ def decode(target: Target, header: str, data: bytes, field_validation: str, warn
 def read_object(target: Target, value: Any, strict: bool, warnings: list[str] | None) -> Any:
     """The message that a JSON value describes, for a target."""
     check_type(target, value)
-    if target.kind.is_custom and expected_class(target) is target.kind.message:
+    if target.kind.is_custom and target.message_class is target.kind.message:
         from navarch.services.api.custom import objects
 
         return objects.from_json(value, target.kind, strict=strict, warnings=warnings)
-    return codec.from_json(value, expected_class(target), strict=strict, warnings=warnings)
+    return codec.from_json(value, target.message_class, strict=strict, warnings=warnings)
 
 
 def check_type(target: Target, value: Any) -> None:

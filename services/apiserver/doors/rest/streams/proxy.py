@@ -4,7 +4,6 @@ Bodies are streamed both ways. What belongs to one connection, or to the API ser
 out of the headers. WebSockets are joined message by message.
 """
 
-import asyncio
 import ssl
 from collections.abc import Iterable
 
@@ -20,7 +19,7 @@ from navarch.services.apiserver.doors.rest.streams import backends, rewriting
 from navarch.services.apiserver.doors.rest.streams.backends import Backend
 from navarch.services.apiserver.kubelets.directory import Kubelets
 from navarch.services.apiserver.registry.core import Target
-from navarch.services.client.streams.serving import MESSAGE_BYTES, is_websocket, opened
+from navarch.services.client.streams.serving import MESSAGE_BYTES, is_websocket, passed_on
 
 VERBS = {
     "GET": "get",
@@ -146,29 +145,7 @@ class Proxy:
             )
         except (aiohttp.ClientError, OSError) as failure:
             raise _unreachable(failure) from failure
-        async with far:
-            near = await opened(request, [far.protocol] if far.protocol else [])
-            tasks = [asyncio.ensure_future(_copy(near, far)), asyncio.ensure_future(_copy(far, near))]
-            try:
-                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
-            await far.close(code=near.close_code or 1000)
-            await near.close(code=far.close_code or 1000)
-            return near
-
-
-Socket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
-
-
-async def _copy(source: Socket, sink: Socket) -> None:
-    async for message in source:
-        if message.type is aiohttp.WSMsgType.TEXT:
-            await sink.send_str(message.data)
-        elif message.type is aiohttp.WSMsgType.BINARY:
-            await sink.send_bytes(message.data)
+        return await passed_on(request, far)
 
 
 def _asked(call: Call, what: str) -> backends.Name:
