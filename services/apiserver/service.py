@@ -81,6 +81,7 @@ class ApiServer:
         self._rng = rng or random.SystemRandom()
         self._tasks = TaskOwner()
         self._etcd: Etcd | None = None
+        self._core: Core | None = None
         self._server: GrpcServer | None = None
         self._kubelets: Kubelets | None = None
         self._proxy: Proxy | None = None
@@ -95,7 +96,7 @@ class ApiServer:
         config = self._config
         self._etcd = Etcd(config.store_endpoints, config.store_credentials)
         await self._await_store(self._etcd)
-        core = self._assemble(self._etcd)
+        core = self._core = self._assemble(self._etcd)
         # What a node may read follows from its Pods, so they are known before anybody is let in.
         references = self._tasks.spawn(PodReferences(core.cachers).ready(), "references")
         await make_defaults(core)
@@ -142,6 +143,8 @@ class ApiServer:
         """End all calls and watches, then everything else. Safe after a failed start."""
         if self._health is not None:
             self._health.is_stopping = True
+        if self._core is not None:
+            self._core.cachers.end_watches()
         if self._rest is not None:
             await self._rest.stop()
         if self._server is not None:

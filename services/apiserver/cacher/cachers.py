@@ -31,6 +31,12 @@ class Cachers:
             cacher = self._by_kind[key] = Cacher(kind, self._storage, self._clock, self._tasks)
         return cacher
 
+    def end_watches(self) -> None:
+        """Tell all watchers that there will be nothing more: the server is about to stop."""
+        for cacher in self:
+            for subscription in list(cacher.cache.subscriptions()):
+                subscription.end("stopping")
+
     def drop(self, kind: Kind) -> None:
         """A kind is served no more, or otherwise: its watches end, and its cacher does."""
         cacher = self._by_kind.pop(_key(kind), None)

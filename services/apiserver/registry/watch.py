@@ -12,7 +12,7 @@ resource how far it is, so that it can resume from there.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from navarch.services.apiserver.auth.user import User
 from navarch.services.apiserver.cacher.cache import TooOld
 from navarch.services.apiserver.cacher.cacher import Cacher
 from navarch.services.apiserver.cacher.events import EventType, WatchEvent
+from navarch.services.apiserver.cacher.selection import Selection
 from navarch.services.apiserver.cacher.subscription import Subscription
 from navarch.services.apiserver.registry.core import Core, Target
 from navarch.services.apiserver.registry.get import at_least
@@ -49,13 +50,18 @@ class WatchOptions:
 
 
 class Watch:
-    """One watcher's stream. Iterate it for lists of events; close it when done."""
+    """One watcher's stream. Iterate it for lists of events; close it when done.
 
-    def __init__(self, core: Core, cacher: Cacher, subscription: Subscription, wakeup: asyncio.Event) -> None:
+    on_event: called, once set, when there is something to `take`; who takes it there spares a task's turn an event.
+    What nobody takes, bookmarks and the end still come out of the iteration.
+    """
+
+    def __init__(self, core: Core, cacher: Cacher, selection: Selection, after: int) -> None:
+        self.on_event: Callable[[], None] | None = None
         self._core = core
         self._cacher = cacher
-        self._subscription = subscription
-        self._wakeup = wakeup
+        self._subscription = Subscription(selection, after, self._woken)
+        self._wakeup = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
 
     async def events(self, options: WatchOptions) -> AsyncIterator[list[WatchEvent]]:
@@ -91,6 +97,28 @@ class Watch:
         finally:
             self.close()
 
+    def begin(self, events: list[WatchEvent]) -> None:
+        """Show these events, then all changes. Raises Expired."""
+        self._subscription.push(events)
+        try:
+            self._cacher.cache.subscribe(self._subscription)
+        except TooOld as failure:
+            raise Expired(str(failure)) from failure
+
+    def take(self) -> list[WatchEvent]:
+        """The events that wait."""
+        return self._subscription.take()
+
+    def fail(self) -> None:
+        """Something of it cannot be shown: the watcher has to list again."""
+        self._subscription.end("reset")
+
+    def _woken(self) -> None:
+        if self.on_event is None or self._subscription.ended:
+            self._wakeup.set()
+        else:
+            self.on_event()
+
     def close(self) -> None:
         """Stop receiving events. Idempotent."""
         if self._timer is not None:
@@ -121,19 +149,14 @@ async def watch(core: Core, user: User, target: Target, options: WatchOptions) -
     elif with_objects and wanted:
         await at_least(core, cacher, wanted)
     # From here to the subscription nothing waits, so no change is missed or seen twice.
-    wakeup = asyncio.Event()
-    after = cache.revision if with_objects or not wanted else wanted
-    subscription = Subscription(selection, after, wakeup.set)
+    stream = Watch(core, cacher, selection, cache.revision if with_objects or not wanted else wanted)
+    events = []
     if with_objects:
         events = [WatchEvent(EventType.ADDED, stored) for stored in cache.selected(selection)]
         if options.send_initial_events and options.allow_bookmarks:
             events.append(bookmark(target.kind, cache.revision, initial_events_end=True))
-        subscription.push(events)
-    try:
-        cache.subscribe(subscription)
-    except TooOld as failure:
-        raise Expired(str(failure)) from failure
-    return Watch(core, cacher, subscription, wakeup)
+    stream.begin(events)
+    return stream
 
 
 def bookmark(kind: Kind, revision: int, *, initial_events_end: bool = False) -> WatchEvent:

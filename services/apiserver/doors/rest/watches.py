@@ -1,9 +1,11 @@
 """Watch streams: one event a line in JSON, length-prefixed messages in protobuf.
 
-Events that many watchers see are encoded once (they keep their frames). A watcher that reads slowly is slowed by
-its own connection only: its subscription is bounded, and ends when it overflows.
+Events that many watchers see are encoded once (they keep their frames), and go from the cache to each connection
+without a task's turn in between (`_Pump`): with hundreds of watchers that is what a change costs. A watcher that reads
+slowly is slowed by its own connection only: its subscription is bounded, and ends when it overflows.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
@@ -18,9 +20,14 @@ from navarch.services.apiserver.doors.rest.responses import format_of
 from navarch.services.apiserver.registry.core import Target
 from navarch.services.apiserver.registry.watch import Watch, WatchOptions, watch
 from navarch.services.apiserver.stored import StoredObject
+from navarch.services.base.log import get_logger
 
+LOG = get_logger("apiserver.rest")
 # What is written to a connection at once.
 CHUNK_BYTES = 256 * 1024
+# A connection that holds more than this is left alone for a while.
+BACKLOG_BYTES = 256 * 1024
+BACKLOG_S = 0.05
 Frame = Callable[[WatchEvent], bytes]
 
 
@@ -38,12 +45,53 @@ async def serve(call: Call, target: Target) -> web.StreamResponse:
         response.enable_chunked_encoding()
         # Tells the client that the watch stands, however long the first event takes.
         await response.prepare(call.request)
-        async for chunk in _chunks(stream, options, _framer(call, format), format):
+        frame = _framer(call, format)
+        pump = _Pump(stream, frame, call.request)
+        async for chunk in _chunks(stream, options, frame, format):
             await response.write(chunk)
+            # What the watch begins with was written at the client's pace; the rest comes one by one.
+            stream.on_event = pump.mark
         await response.write_eof()
         return response
     finally:
         stream.close()
+
+
+class _Pump:
+    """Writes a watch's events to its connection as they come; all that came in one turn of the loop at once."""
+
+    def __init__(self, stream: Watch, frame: Frame, request: web.BaseRequest) -> None:
+        self._stream = stream
+        self._frame = frame
+        self._request = request
+        self._loop = asyncio.get_running_loop()
+        self._is_marked = False
+
+    def mark(self) -> None:
+        """There is something to write."""
+        if not self._is_marked:
+            self._is_marked = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._is_marked = False
+        transport = self._request.transport
+        if transport is None or transport.is_closing():
+            # The handler is being told.
+            return
+        if transport.get_write_buffer_size() > BACKLOG_BYTES:
+            self._is_marked = True
+            self._loop.call_later(BACKLOG_S, self._flush)
+            return
+        try:
+            data = b"".join(map(self._frame, self._stream.take()))
+        except ApiError as failure:
+            LOG.error("watch.broken", path=self._request.path, error=failure.message)
+            self._stream.fail()
+            return
+        if data:
+            # One chunk, as `StreamResponse.write` makes it, without waiting.
+            transport.write(b"%x\r\n%b\r\n" % (len(data), data))
 
 
 def _stream_type(format: Format) -> str:

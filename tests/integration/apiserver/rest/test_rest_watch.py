@@ -131,3 +131,20 @@ async def test_a_watcher_that_leaves_is_forgotten(rest: Any, cluster: Any) -> No
         await next_event(response)
     metrics_free = await rest.get(f"{MAPS}/a")
     assert metrics_free.status == 200
+
+
+async def test_a_server_that_stops_ends_its_watches_well(rest: Any, cluster: Any) -> None:
+    other = await cluster.another_server()
+    url = f"https://localhost:{other.rest_port}{MAPS}?watch=1"
+    async with rest.session.get(url) as response:
+        await other.stop()
+        # A stream that was cut off would raise.
+        assert await response.read() == b""
+
+
+async def test_a_watcher_that_does_not_read_loses_nothing_that_it_can_still_get(rest: Any) -> None:
+    async with watching(rest, "") as response:
+        for number in range(30):
+            await rest.make(MAPS, f"m{number:02d}", data={"x": "y" * 100_000})
+        names = [(await next_event(response))["object"]["metadata"]["name"] for _ in range(30)]
+    assert names == [f"m{number:02d}" for number in range(30)]
