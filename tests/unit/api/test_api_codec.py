@@ -1,10 +1,13 @@
 """The codec's rules, one by one: what is written, what is left out, what is refused and how that reads."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from google.protobuf.message import Message
+from hypothesis import given
+from hypothesis import strategies as st
 
 from navarch.protos.k8s.apiextensions import v1_pb2 as extv1
 from navarch.protos.k8s.apps import v1_pb2 as appsv1
@@ -330,3 +333,40 @@ def test_malformed_json_is_a_bad_request(text: bytes, strict: bool) -> None:
     with pytest.raises(ApiError) as caught:
         codec.from_json_bytes(text, corev1.Pod, strict=strict)
     assert caught.value.code == 400
+
+
+def _text_of(value: Any, draw: Callable[[st.SearchStrategy[Any]], Any]) -> str:
+    """A JSON text of a value, in which members may occur again."""
+    if isinstance(value, dict):
+        members = [(key, item) for key, item in value.items() for _ in range(draw(st.integers(1, 2)))]
+        gap = draw(st.sampled_from(["", " ", "\n"]))
+        return "{" + ",".join(f"{json.dumps(key)}{gap}:{_text_of(item, draw)}" for key, item in members) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(_text_of(item, draw) for item in value) + "]"
+    return json.dumps(value)
+
+
+@given(st.data())
+def test_duplicate_members_are_seen_in_any_text(data: st.DataObject) -> None:
+    leaves = st.none() | st.booleans() | st.integers(-9, 9) | st.text(st.sampled_from('a":\\{[,é'), max_size=5)
+    keys = st.text(st.sampled_from('ab":\\'), max_size=3)
+    values = st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3))
+    text = _text_of(data.draw(values), data.draw)
+    seen = []
+
+    def note(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        seen.append(len(pairs) != len(dict(pairs)))
+        return dict(pairs)
+
+    expected = json.loads(text, object_pairs_hook=note)
+    found = codec.parse_json(text.encode(), find_duplicates=True)
+    assert found == expected
+
+    def marked(value: Any) -> bool:
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+        return bool(getattr(value, "duplicates", ())) or any(map(marked, inner))
+
+    # What stands in a member that was written again is gone, with its duplicates.
+    assert marked(found) <= any(seen)
+    if isinstance(found, dict) and seen[-1]:
+        assert marked(found)
