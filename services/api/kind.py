@@ -58,6 +58,10 @@ class Kind:
     # What a CustomResourceDefinition says about a version of its kind; None for built-in kinds.
     custom: Any = None
 
+    def __hash__(self) -> int:
+        # Tables and caches are keyed by kinds on every request; the rest of the fields follows from these.
+        return hash((self.group, self.version, self.kind))
+
     @property
     def is_custom(self) -> bool:
         """Whether a CustomResourceDefinition describes it."""

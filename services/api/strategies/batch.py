@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from navarch.protos.k8s.batch import v1_pb2 as batchv1
 from navarch.services.api.defaults import batch as defaults
 from navarch.services.api.strategies.hooks import Hooks, spec_changed
-from navarch.services.api.strategies.pods import template_warnings
+from navarch.services.api.strategies.pod_warnings import template_warnings
 from navarch.services.api.validation import cron_jobs, job_status, jobs, names
 
 _MANY_COMPLETIONS = 100_000
@@ -30,6 +30,9 @@ def _generate_selector(job: batchv1.Job, former_name: str) -> None:
             labels[key] = value
     if jobs.CONTROLLER_UID not in job.spec.selector.match_labels:
         job.spec.selector.match_labels[jobs.CONTROLLER_UID] = job.metadata.uid
+    if not job.metadata.labels:
+        # The default came too early for these; Kubernetes sets defaults once more whenever it reads.
+        job.metadata.labels.update(labels)
 
 
 def _name_warnings(name: str) -> list[str]:
@@ -46,14 +49,14 @@ def _job_warnings(job: batchv1.Job) -> Sequence[str]:
     is_indexed = spec.completion_mode == "Indexed"
     if is_indexed and spec.completions > _MANY_COMPLETIONS and spec.parallelism > _MUCH_PARALLELISM:
         found.append(_MANY)
-    return [*found, *template_warnings(spec.template.spec, "spec.template.spec")]
+    return [*found, *template_warnings(spec.template, "spec.template")]
 
 
 def _cron_job_warnings(cron_job: batchv1.CronJob) -> Sequence[str]:
     spec, found = cron_job.spec, _name_warnings(cron_job.metadata.name)
     if "TZ" in spec.schedule:
         found.append(_ZONE)
-    return [*found, *template_warnings(spec.job_template.spec.template.spec, "spec.jobTemplate.spec.template.spec")]
+    return [*found, *template_warnings(spec.job_template.spec.template, "spec.jobTemplate.spec.template")]
 
 
 JOB = Hooks(

@@ -6,14 +6,18 @@ from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api.defaults.pods import default_pod
 from navarch.services.api.pod_resources import qos_class
 from navarch.services.api.strategies.hooks import Hooks, Part, keep_metadata, spec_changed
+from navarch.services.api.strategies.pod_warnings import pod_warnings
 from navarch.services.api.validation.pod_parts import validate_ephemeral_containers, validate_resize
-from navarch.services.api.validation.pod_updates import validate_pod_status_update, validate_pod_update
+from navarch.services.api.validation.pod_status import validate_pod_status_update
+from navarch.services.api.validation.pod_updates import validate_pod_update
 from navarch.services.api.validation.pods import validate_pod
 
 
 def _prepare_create(pod: corev1.Pod) -> None:
     pod.status.phase = "Pending"
     pod.status.qos_class = qos_class(pod.spec)
+    if pod.spec.HasField("affinity") or pod.spec.topology_spread_constraints:
+        _select_own_labels(pod)
     if pod.spec.scheduling_gates:
         pod.status.conditions.add(
             type="PodScheduled",
@@ -73,24 +77,29 @@ def _keep_all_but_resources(pod: corev1.Pod, old: corev1.Pod) -> None:
             container.resize_policy.MergeFrom(wanted.resize_policy)
 
 
-def _warnings(pod: corev1.Pod) -> Sequence[str]:
-    return template_warnings(pod.spec, "spec")
+def _select_own_labels(pod: corev1.Pod) -> None:
+    """Let the selectors of affinity and spreading name the values that the Pod's own labels have."""
+    affinity = pod.spec.affinity
+    for part in (affinity.pod_affinity, affinity.pod_anti_affinity):
+        weighted = part.preferred_during_scheduling_ignored_during_execution
+        terms = [
+            *part.required_during_scheduling_ignored_during_execution,
+            *(one.pod_affinity_term for one in weighted),
+        ]
+        for term in terms:
+            _select_keys(term, term.match_label_keys, "In", pod)
+            _select_keys(term, term.mismatch_label_keys, "NotIn", pod)
+    for constraint in pod.spec.topology_spread_constraints:
+        _select_keys(constraint, constraint.match_label_keys, "In", pod)
 
 
-def template_warnings(spec: corev1.PodSpec, path: str) -> list[str]:
-    """Say what in a PodSpec is allowed and probably a mistake."""
-    found = []
-    for field, containers in (("containers", spec.containers), ("initContainers", spec.init_containers)):
-        for index, container in enumerate(containers):
-            taken: set[str] = set()
-            for place, variable in enumerate(container.env):
-                if variable.name in taken:
-                    found.append(
-                        f"{path}.{field}[{index}].env[{place}]: hides previous definition of "
-                        f'"{variable.name}", which may be dropped when using apply'
-                    )
-                taken.add(variable.name)
-    return found
+def _select_keys(
+    term: corev1.PodAffinityTerm | corev1.TopologySpreadConstraint, keys: Sequence[str], operator: str, pod: corev1.Pod
+) -> None:
+    for key in keys:
+        if term.HasField("label_selector") and key in pod.metadata.labels:
+            value = pod.metadata.labels[key]
+            term.label_selector.match_expressions.add(key=key, operator=operator, values=[value])
 
 
 HOOKS = Hooks(
@@ -101,7 +110,7 @@ HOOKS = Hooks(
     validate=validate_pod,
     validate_update=validate_pod_update,
     validate_status=validate_pod_status_update,
-    warnings=_warnings,
+    warnings=pod_warnings,
     parts={
         "ephemeralcontainers": Part(_keep_all_but_ephemeral_containers, validate_ephemeral_containers),
         "resize": Part(_keep_all_but_resources, validate_resize),

@@ -5,7 +5,7 @@ from navarch.services.api.defaults import quotas as defaults
 from navarch.services.api.defaults.pods import default_pod_spec
 from navarch.services.api.equality import same
 from navarch.services.api.strategies.hooks import Hooks
-from navarch.services.api.strategies.pods import template_warnings
+from navarch.services.api.strategies.pod_warnings import template_warnings
 from navarch.services.api.validation import quotas as validation
 from navarch.services.api.validation.pods import validate_template
 
@@ -30,5 +30,5 @@ POD_TEMPLATE = Hooks(
     default=_default_template,
     validate=lambda template: validate_template(template.template, "template"),
     validate_update=lambda new, _: validate_template(new.template, "template"),
-    warnings=lambda template: template_warnings(template.template.spec, "template.spec"),
+    warnings=lambda template: template_warnings(template.template, "template"),
 )

@@ -6,7 +6,7 @@ from typing import Any
 from navarch.protos.k8s.apps import v1_pb2 as appsv1
 from navarch.services.api.defaults import workloads as defaults
 from navarch.services.api.strategies.hooks import Hooks, spec_changed
-from navarch.services.api.strategies.pods import template_warnings
+from navarch.services.api.strategies.pod_warnings import template_warnings
 from navarch.services.api.validation import workloads as validation
 
 
@@ -21,7 +21,7 @@ def _keep_labels(new: appsv1.Deployment, old: appsv1.Deployment) -> None:
 
 
 def _warnings(workload: Any) -> Sequence[str]:
-    return template_warnings(workload.spec.template.spec, "spec.template.spec")
+    return template_warnings(workload.spec.template, "spec.template")
 
 
 DEPLOYMENT = Hooks(

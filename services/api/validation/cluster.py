@@ -6,7 +6,7 @@ from navarch.services.api.errors import FieldError
 from navarch.services.api.validation import names
 from navarch.services.api.validation.resources import validate_amount
 from navarch.services.api.validation.scheduling import validate_taints
-from navarch.services.api.validation.values import Errors, check
+from navarch.services.api.validation.values import Errors, check, supported
 
 _EVENT_WORD_MAX = 128
 _EVENT_MESSAGE_MAX = 1024
@@ -85,6 +85,11 @@ def validate_lease(lease: coordinationv1.Lease) -> Errors:
         yield FieldError.invalid("spec.leaseDurationSeconds", spec.lease_duration_seconds, "must be greater than 0")
     if spec.lease_transitions < 0:
         yield FieldError.invalid("spec.leaseTransitions", spec.lease_transitions, "must be greater than or equal to 0")
+    if spec.HasField("strategy"):
+        if "/" in spec.strategy:
+            yield from check("spec.strategy", spec.strategy, names.qualified_name(spec.strategy))
+        else:
+            yield from supported("spec.strategy", spec.strategy, ("OldestEmulationVersion",))
     if spec.preferred_holder and not spec.strategy:
         yield FieldError.forbidden("spec.preferredHolder", "may only be specified if `strategy` is defined")
 

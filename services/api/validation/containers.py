@@ -1,29 +1,43 @@
 """Rules for containers: long-running, init and ephemeral ones."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api.errors import FieldError
 from navarch.services.api.validation import names
 from navarch.services.api.validation.env import validate_env, validate_env_from
-from navarch.services.api.validation.probes import validate_handler, validate_probe, validate_single_success
+from navarch.services.api.validation.pod_claims import validate_used_claims
+from navarch.services.api.validation.probes import validate_lifecycle, validate_probe, validate_single_success
 from navarch.services.api.validation.resources import validate_requirements
+from navarch.services.api.validation.restarts import validate_resize_policy, validate_restarts
 from navarch.services.api.validation.security import validate_container_security
-from navarch.services.api.validation.values import Errors, check, required, supported
-from navarch.services.api.validation.volumes import validate_devices, validate_mounts
+from navarch.services.api.validation.values import Errors, check, required
+from navarch.services.api.validation.volume_mounts import Sources, validate_devices, validate_mounts
 
 ContainerLike = corev1.Container | corev1.EphemeralContainerCommon
 
-RESTART_POLICIES = ("Always", "Never", "OnFailure")
+_EPHEMERAL = "cannot be set for an Ephemeral Container"
+_NOT_EPHEMERAL = (
+    "lifecycle",
+    "liveness_probe",
+    "ports",
+    "readiness_probe",
+    "resize_policy",
+    "restart_policy",
+    "restart_policy_rules",
+    "startup_probe",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the containers of a Pod share."""
+    """What the containers of a Pod have around them."""
 
-    volumes: frozenset[str]
-    host_network: bool = False
+    volumes: Sources
+    claims: Collection[str]
+    is_pod: bool
+    """Not a template, which may leave some things open."""
 
 
 def validate_containers(spec: corev1.PodSpec, around: Surroundings, path: str) -> Errors:
@@ -34,14 +48,16 @@ def validate_containers(spec: corev1.PodSpec, around: Surroundings, path: str) -
     for index, container in enumerate(spec.containers):
         here = f"{path}.containers[{index}]"
         yield from _validate_name(container.name, taken, here)
-        yield from _validate_container(container, around, here)
-        yield from _validate_probes(container, here)
+        yield from _validate_container(container, spec, around, here)
+        yield from _validate_probes(container, spec, here)
     yield from _validate_host_ports(spec.containers, f"{path}.containers")
     for index, container in enumerate(spec.init_containers):
         here = f"{path}.initContainers[{index}]"
         yield from _validate_name(container.name, taken, here)
-        yield from _validate_container(container, around, here)
-        yield from _validate_init(container, here)
+        yield from _validate_container(container, spec, around, here)
+        yield from _validate_init(container, spec, here)
+        # They run one after the other, and may use the same ports.
+        yield from _validate_host_ports([container], f"{path}.initContainers")
     for index, ephemeral in enumerate(spec.ephemeral_containers):
         here = f"{path}.ephemeralContainers[{index}]"
         yield from _validate_name(ephemeral.ephemeral_container_common.name, taken, here)
@@ -55,38 +71,56 @@ def _validate_name(name: str, taken: set[str], path: str) -> Errors:
     taken.add(name)
 
 
-def _validate_container(container: ContainerLike, around: Surroundings, path: str) -> Errors:
-    if not container.image:
+def _validate_container(container: ContainerLike, spec: corev1.PodSpec, around: Surroundings, path: str) -> Errors:
+    image = container.image
+    if not image:
         yield FieldError.required(f"{path}.image")
-    elif container.image != container.image.strip():
-        yield FieldError.invalid(f"{path}.image", container.image, "must not have leading or trailing whitespace")
-    yield from validate_ports(container.ports, around.host_network, f"{path}.ports")
-    yield from validate_env(container.env, f"{path}.env")
-    yield from validate_env_from(container.env_from, f"{path}.envFrom")
-    yield from validate_mounts(container.volume_mounts, around.volumes, f"{path}.volumeMounts")
-    yield from validate_devices(container.volume_devices, around.volumes, f"{path}.volumeDevices")
-    yield from validate_requirements(container.resources, f"{path}.resources")
-    if container.HasField("restart_policy"):
-        yield from supported(f"{path}.restartPolicy", container.restart_policy, RESTART_POLICIES)
-    for index, policy in enumerate(container.resize_policy):
-        here = f"{path}.resizePolicy[{index}]"
-        yield from supported(f"{here}.resourceName", policy.resource_name, ("cpu", "memory"))
-        yield from supported(f"{here}.restartPolicy", policy.restart_policy, ("NotRequired", "RestartContainer"))
+    elif around.is_pod and image != image.strip():
+        yield FieldError.invalid(f"{path}.image", image, "must not have leading or trailing whitespace")
+    for field, word in (
+        ("terminationMessagePolicy", container.termination_message_policy),
+        ("imagePullPolicy", container.image_pull_policy),
+    ):
+        if not word:
+            yield FieldError.required(f"{path}.{field}")
+    if container.ports:
+        yield from validate_ports(container.ports, f"{path}.ports")
+        if spec.host_network:
+            yield from _validate_same_ports(container.ports, around.is_pod, f"{path}.ports")
+    if container.env:
+        yield from validate_env(container.env, around.volumes, f"{path}.env")
+    if container.env_from:
+        yield from validate_env_from(container.env_from, f"{path}.envFrom")
+    if container.volume_mounts:
+        yield from validate_mounts(container, around.volumes, f"{path}.volumeMounts")
+    if container.volume_devices:
+        yield from validate_devices(container, around.volumes, f"{path}.volumeDevices")
+    if container.HasField("resources"):
+        yield from validate_requirements(container.resources, f"{path}.resources")
+        yield from validate_used_claims(container.resources.claims, around.claims, f"{path}.resources.claims")
+    if isinstance(container, corev1.Container):
+        if container.resize_policy:
+            yield from validate_resize_policy(container, spec.restart_policy, f"{path}.resizePolicy")
+        if container.restart_policy or container.restart_policy_rules:
+            yield from validate_restarts(container, path)
     if container.HasField("security_context"):
-        yield from validate_container_security(container.security_context, f"{path}.securityContext")
+        has_host_users = not spec.HasField("host_users") or spec.host_users
+        yield from validate_container_security(container.security_context, has_host_users, f"{path}.securityContext")
 
 
-def _validate_probes(container: corev1.Container, path: str) -> Errors:
+def _validate_probes(container: corev1.Container, spec: corev1.PodSpec, path: str) -> Errors:
     if container.HasField("lifecycle"):
-        for name, field in (("post_start", "postStart"), ("pre_stop", "preStop")):
-            if container.lifecycle.HasField(name):
-                yield from validate_handler(getattr(container.lifecycle, name), f"{path}.lifecycle.{field}")
+        yield from validate_lifecycle(container.lifecycle, spec, f"{path}.lifecycle")
     for name, field in _PROBES:
         if container.HasField(name):
-            probe = getattr(container, name)
-            yield from validate_probe(probe, f"{path}.{field}")
+            probe, here = getattr(container, name), f"{path}.{field}"
+            yield from validate_probe(probe, here)
             if name != "readiness_probe":
-                yield from validate_single_success(probe, f"{path}.{field}")
+                yield from validate_single_success(probe, here)
+            elif probe.HasField("termination_grace_period_seconds"):
+                value = probe.termination_grace_period_seconds
+                text = "must not be set for readinessProbes"
+                yield FieldError.invalid(f"{here}.terminationGracePeriodSeconds", value, text)
 
 
 _PROBES = (
@@ -96,10 +130,10 @@ _PROBES = (
 )
 
 
-def _validate_init(container: corev1.Container, path: str) -> Errors:
+def _validate_init(container: corev1.Container, spec: corev1.PodSpec, path: str) -> Errors:
     """Init containers run to completion; only sidecars, which stay, can be probed."""
     if container.restart_policy == "Always":
-        yield from _validate_probes(container, path)
+        yield from _validate_probes(container, spec, path)
         return
     for name, field in (("lifecycle", "lifecycle"), *_PROBES):
         if container.HasField(name):
@@ -112,19 +146,21 @@ def _validate_ephemeral(
     ephemeral: corev1.EphemeralContainer, spec: corev1.PodSpec, around: Surroundings, path: str
 ) -> Errors:
     common, target = ephemeral.ephemeral_container_common, ephemeral.target_container_name
-    yield from _validate_container(common, around, path)
-    for name, field in (("lifecycle", "lifecycle"), *_PROBES):
-        if common.HasField(name):
-            yield FieldError.forbidden(f"{path}.{field}", "cannot be set for an Ephemeral Container")
-    if common.ports:
-        yield FieldError.forbidden(f"{path}.ports", "cannot be set for an Ephemeral Container")
-    if common.resources.limits or common.resources.requests:
-        yield FieldError.forbidden(f"{path}.resources", "cannot be set for an Ephemeral Container")
+    yield from _validate_container(common, spec, around, path)
     if target and target not in {container.name for container in (*spec.containers, *spec.init_containers)}:
         yield FieldError.not_found(f"{path}.targetContainerName", target)
+    for field, _ in common.ListFields():
+        if field.name in _NOT_EPHEMERAL:
+            yield FieldError.forbidden(f"{path}.{field.json_name}", _EPHEMERAL)
+    if common.resources.ListFields():
+        yield FieldError.forbidden(f"{path}.resources", _EPHEMERAL)
+    for index, mount in enumerate(common.volume_mounts):
+        for place, value in (("subPath", mount.sub_path), ("subPathExpr", mount.sub_path_expr)):
+            if value:
+                yield FieldError.forbidden(f"{path}.volumeMounts[{index}].{place}", _EPHEMERAL)
 
 
-def validate_ports(ports: Sequence[corev1.ContainerPort], host_network: bool, path: str) -> Errors:
+def validate_ports(ports: Sequence[corev1.ContainerPort], path: str) -> Errors:
     """Check the ports of one container."""
     taken: set[str] = set()
     for index, port in enumerate(ports):
@@ -141,14 +177,16 @@ def validate_ports(ports: Sequence[corev1.ContainerPort], host_network: bool, pa
             yield from check(f"{here}.containerPort", port.container_port, names.port_number(port.container_port))
         if port.host_port:
             yield from check(f"{here}.hostPort", port.host_port, names.port_number(port.host_port))
-            if host_network and port.host_port != port.container_port:
-                yield FieldError.invalid(
-                    f"{here}.hostPort", port.host_port, "must match `containerPort` when `hostNetwork` is true"
-                )
         if not port.protocol:
             yield FieldError.required(f"{here}.protocol")
-        if port.host_ip:
-            yield from check(f"{here}.hostIP", port.host_ip, names.ip_address(port.host_ip))
+
+
+def _validate_same_ports(ports: Sequence[corev1.ContainerPort], is_pod: bool, path: str) -> Errors:
+    """In the host's network a container's port is one of the host; a template may leave that open."""
+    for index, port in enumerate(ports):
+        if (is_pod or port.host_port) and port.host_port != port.container_port:
+            text = "must match `containerPort` when `hostNetwork` is true"
+            yield FieldError.invalid(f"{path}[{index}].hostPort", port.host_port, text)
 
 
 def _validate_host_ports(containers: Iterable[corev1.Container], path: str) -> Errors:

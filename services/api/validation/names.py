@@ -17,6 +17,7 @@ IMMUTABLE = "field is immutable"
 
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
+_SEARCH = r"[a-z0-9_]([-_a-z0-9]*[a-z0-9])?(\.[a-z0-9_]([-_a-z0-9]*[a-z0-9])?)*"
 _WILDCARD = rf"\*\.{_SUBDOMAIN}"
 _LABEL_1035 = r"[a-z]([-a-z0-9]*[a-z0-9])?"
 _QUALIFIED = r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
@@ -53,8 +54,20 @@ def _too_long(value: str, limit: int) -> bool:
     return len(value.encode()) > limit
 
 
+# What nearly every name is: right, which these find in one match. All that they match is ASCII.
+_right_label = re.compile(_LABEL).fullmatch
+_right_subdomain = re.compile(_SUBDOMAIN).fullmatch
+_right_key = re.compile(
+    rf"((?=[^/]{{1,{SUBDOMAIN_MAX}}}/){_SUBDOMAIN}/)?(?=[^/]{{1,{LABEL_MAX}}}\Z){_QUALIFIED}"
+).fullmatch
+_right_value = re.compile(_LABEL_VALUE).fullmatch
+_right_env_name = re.compile(_ENV_NAME).fullmatch
+
+
 def dns_label(value: str, prefix: bool = False) -> list[str]:
     """RFC 1123 label: Namespaces, containers, volumes."""
+    if len(value) <= LABEL_MAX and _right_label(value):
+        return []
     value = _mask(value, prefix)
     wrong = [max_length(LABEL_MAX)] if _too_long(value, LABEL_MAX) else []
     if not _matches(_LABEL, value):
@@ -68,6 +81,8 @@ def dns_label(value: str, prefix: bool = False) -> list[str]:
 
 def dns_subdomain(value: str, prefix: bool = False) -> list[str]:
     """RFC 1123 subdomain: most objects."""
+    if len(value) <= SUBDOMAIN_MAX and _right_subdomain(value):
+        return []
     value = _mask(value, prefix)
     wrong = [max_length(SUBDOMAIN_MAX)] if _too_long(value, SUBDOMAIN_MAX) else []
     if not _matches(_SUBDOMAIN, value):
@@ -76,6 +91,18 @@ def dns_subdomain(value: str, prefix: bool = False) -> list[str]:
             "and must start and end with an alphanumeric character"
         )
         wrong.append(_format(text, _SUBDOMAIN, "example.com"))
+    return wrong
+
+
+def search_domain(value: str) -> list[str]:
+    """Domains that names are looked up in; unlike names of hosts they may have underscores."""
+    wrong = [max_length(SUBDOMAIN_MAX)] if _too_long(value, SUBDOMAIN_MAX) else []
+    if not _matches(_SEARCH, value):
+        text = (
+            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', "
+            "and must start and end with an alphanumeric character"
+        )
+        wrong.append(_format(text, _SEARCH, "example.com"))
     return wrong
 
 
@@ -119,6 +146,8 @@ def _mask(value: str, prefix: bool) -> str:
 
 def qualified_name(value: str) -> list[str]:
     """Label and annotation keys, finalizers, resource names: "name" or "example.com/name"."""
+    if _right_key(value):
+        return []
     text = (
         "must consist of alphanumeric characters, '-', '_' or '.', "
         "and must start and end with an alphanumeric character"
@@ -145,6 +174,8 @@ def qualified_name(value: str) -> list[str]:
 
 def label_value(value: str) -> list[str]:
     """Values of labels: up to 63 characters, or empty."""
+    if len(value) <= LABEL_MAX and _right_value(value):
+        return []
     wrong = [max_length(LABEL_MAX)] if _too_long(value, LABEL_MAX) else []
     if not _matches(_LABEL_VALUE, value):
         text = (
@@ -170,10 +201,10 @@ def config_key(value: str) -> list[str]:
 
 def env_name(value: str) -> list[str]:
     """Names of environment variables: printable ASCII without "="."""
+    if _right_env_name(value):
+        return []
     if not value:
         return ["environment variable name must be non-empty"]
-    if _matches(_ENV_NAME, value):
-        return []
     return ["a valid environment variable name must consist only of printable ASCII characters other than '='"]
 
 

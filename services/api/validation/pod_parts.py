@@ -8,19 +8,18 @@ from navarch.services.api.equality import same
 from navarch.services.api.errors import FieldError
 from navarch.services.api.field_errors import quoted
 from navarch.services.api.pod_resources import qos_class
-from navarch.services.api.validation.pods import validate_pod_spec
+from navarch.services.api.validation.pods import MIRROR, validate_pod_content
 from navarch.services.api.validation.values import Errors
 
-_MIRROR = "kubernetes.io/config.mirror"
 _MUTABLE = ("cpu", "memory")
 
 
 def validate_ephemeral_containers(new: corev1.Pod, old: corev1.Pod) -> Errors:
     """Check that ephemeral containers are only added."""
-    if _MIRROR in old.metadata.annotations:
+    if MIRROR in old.metadata.annotations:
         yield FieldError.forbidden("", "static pods do not support ephemeral containers")
         return
-    yield from validate_pod_spec(new.spec, "spec")
+    yield from validate_pod_content(new)
     path = "spec.ephemeralContainers"
     known = {one.ephemeral_container_common.name: one for one in new.spec.ephemeral_containers}
     for one in old.spec.ephemeral_containers:
@@ -33,7 +32,7 @@ def validate_ephemeral_containers(new: corev1.Pod, old: corev1.Pod) -> Errors:
 
 def validate_resize(new: corev1.Pod, old: corev1.Pod) -> Errors:
     """Check that CPU and memory of containers that keep running change, and nothing else."""
-    if _MIRROR in old.metadata.annotations:
+    if MIRROR in old.metadata.annotations:
         yield FieldError.forbidden("", "static pods cannot be resized")
         return
     if old.spec.os.name == "windows":
@@ -41,7 +40,7 @@ def validate_resize(new: corev1.Pod, old: corev1.Pod) -> Errors:
         return
     if not _node_can_resize(old.status):
         yield FieldError.forbidden("", "Pod running on node without support for resize")
-    yield from validate_pod_spec(new.spec, "spec")
+    yield from validate_pod_content(new)
     if not _same_containers(new.spec, old.spec):
         text = "containers may not be added or removed on resize"
         if _counts(new.spec) == _counts(old.spec):

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api.equality import same
 from navarch.services.api.errors import FieldError
-from navarch.services.api.validation import names
-from navarch.services.api.validation.enums import validate_enums
-from navarch.services.api.validation.pods import validate_pod_spec
-from navarch.services.api.validation.values import Errors, check, non_negative
+from navarch.services.api.validation.gated_pods import restore_node_affinity, validate_narrowing
+from navarch.services.api.validation.pods import validate_pod_content
+from navarch.services.api.validation.values import Errors
 
 _ALLOWED = (
     "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
@@ -19,7 +18,7 @@ _ALLOWED = (
 
 def validate_pod_update(new: corev1.Pod, old: corev1.Pod) -> Errors:
     """Check that an update changes only what can take effect on a running Pod."""
-    yield from validate_pod_spec(new.spec, "spec")
+    yield from validate_pod_content(new)
     counts = (
         ("containers", len(new.spec.containers), len(old.spec.containers)),
         ("initContainers", len(new.spec.init_containers), len(old.spec.init_containers)),
@@ -31,6 +30,8 @@ def validate_pod_update(new: corev1.Pod, old: corev1.Pod) -> Errors:
     yield from _validate_deadline(new.spec, old.spec)
     yield from _validate_tolerations(new.spec.tolerations, old.spec.tolerations)
     yield from _validate_gates(new.spec, old.spec)
+    if old.spec.scheduling_gates:
+        yield from validate_narrowing(new.spec, old.spec)
     if not same(_with_allowed_changes(new.spec, old.spec), old.spec):
         yield FieldError.forbidden("spec", _ALLOWED)
 
@@ -50,12 +51,11 @@ def _with_allowed_changes(new: corev1.PodSpec, old: corev1.PodSpec) -> corev1.Po
         getattr(spec, field).MergeFrom(getattr(old, field))
     if old.termination_grace_period_seconds < 0 and new.termination_grace_period_seconds == 1:
         spec.termination_grace_period_seconds = old.termination_grace_period_seconds
-    if old.scheduling_gates and old.node_selector.items() <= new.node_selector.items():
-        # A gated Pod has not been placed yet, so its choice of nodes may still be narrowed.
+    if old.scheduling_gates:
+        # A gated Pod has not been placed yet, so its choice of nodes may still be narrowed; how is checked apart.
         spec.ClearField("node_selector")
         spec.node_selector.update(old.node_selector)
-        if not old.HasField("affinity"):
-            spec.ClearField("affinity")
+        restore_node_affinity(spec, old)
     return spec
 
 
@@ -86,27 +86,8 @@ def _same_toleration(left: corev1.Toleration, right: corev1.Toleration) -> bool:
 
 
 def _validate_gates(new: corev1.PodSpec, old: corev1.PodSpec) -> Errors:
-    added = {gate.name for gate in new.scheduling_gates} - {gate.name for gate in old.scheduling_gates}
-    for name in sorted(added):
-        yield FieldError.forbidden(
-            "spec.schedulingGates", f"only deletion is allowed, but found new scheduling gate '{name}'"
-        )
-
-
-def validate_pod_status_update(new: corev1.Pod, _: corev1.Pod) -> Errors:
-    """Check a status reported by a kubelet or controller."""
-    yield from validate_enums(new.status, "status")
-    for field, statuses in (
-        ("containerStatuses", new.status.container_statuses),
-        ("initContainerStatuses", new.status.init_container_statuses),
-    ):
-        for index, status in enumerate(statuses):
-            yield from non_negative(f"status.{field}[{index}].restartCount", status.restart_count)
-    yield from _validate_ips(new.status)
-
-
-def _validate_ips(status: corev1.PodStatus) -> Errors:
-    for index, pod_ip in enumerate(status.pod_ips):
-        yield from check(f"status.podIPs[{index}]", pod_ip.ip, names.ip_address(pod_ip.ip))
-    if status.pod_ips and status.pod_ip and status.pod_ips[0].ip != status.pod_ip:
-        yield FieldError.invalid("status.podIP", status.pod_ip, "must match the first entry of podIPs")
+    known = {gate.name for gate in old.scheduling_gates}
+    for index, gate in enumerate(new.scheduling_gates):
+        if gate.name not in known:
+            text = f"only deletion is allowed, but found new scheduling gate '{gate.name}'"
+            yield FieldError.forbidden(f"spec.schedulingGates[{index}].name", text)

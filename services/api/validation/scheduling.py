@@ -51,19 +51,36 @@ def _validate_weight(weight: int, path: str) -> Errors:
 def _validate_term(term: corev1.PodAffinityTerm, path: str) -> Errors:
     yield from validate_label_selector(term.label_selector, f"{path}.labelSelector")
     yield from validate_label_selector(term.namespace_selector, f"{path}.namespaceSelector")
-    for index, namespace in enumerate(term.namespaces):
-        yield from check(f"{path}.namespaces[{index}]", namespace, names.dns_label(namespace))
-    yield from _validate_topology_key(term.topology_key, path)
-    if (term.match_label_keys or term.mismatch_label_keys) and not term.HasField("label_selector"):
-        field = "matchLabelKeys" if term.match_label_keys else "mismatchLabelKeys"
-        yield FieldError.forbidden(f"{path}.{field}", "must not be specified when labelSelector is not set")
-
-
-def _validate_topology_key(key: str, path: str) -> Errors:
-    if not key:
+    for namespace in term.namespaces:
+        yield from check(f"{path}.namespace", namespace, names.dns_label(namespace))
+    yield from _validate_label_keys(term, term.mismatch_label_keys, path)
+    if not term.topology_key:
         yield FieldError.required(f"{path}.topologyKey", "can not be empty")
-    else:
-        yield from check(f"{path}.topologyKey", key, names.qualified_name(key))
+    yield from check(f"{path}.topologyKey", term.topology_key, names.qualified_name(term.topology_key))
+
+
+def _validate_label_keys(
+    term: corev1.PodAffinityTerm | corev1.TopologySpreadConstraint, mismatch: Sequence[str], path: str
+) -> Errors:
+    """Check the labels of the Pod itself whose values join the selector: those it must share, those it must not."""
+    for field, keys in (("matchLabelKeys", term.match_label_keys), ("mismatchLabelKeys", mismatch)):
+        if keys and not term.HasField("label_selector"):
+            yield FieldError.forbidden(f"{path}.{field}", "must not be specified when labelSelector is not set")
+            continue
+        for index, key in enumerate(keys):
+            yield from check(f"{path}.{field}[{index}]", key, names.qualified_name(key))
+    places = {key: index for index, key in enumerate(term.match_label_keys)}
+    # One requirement on such a key is what the server itself added when the Pod was made.
+    known = set(term.label_selector.match_labels)
+    for requirement in term.label_selector.match_expressions:
+        if requirement.key in places and requirement.key in known:
+            text = "exists in both matchLabelKeys and labelSelector"
+            yield FieldError.invalid(f"{path}[{places[requirement.key]}]", requirement.key, text)
+        known.add(requirement.key)
+    for key, index in places.items():
+        if key in mismatch:
+            text = "exists in both matchLabelKeys and mismatchLabelKeys"
+            yield FieldError.invalid(f"{path}.matchLabelKeys[{index}]", key, text)
 
 
 def validate_spread(constraints: Sequence[corev1.TopologySpreadConstraint], path: str) -> Errors:
@@ -73,7 +90,8 @@ def validate_spread(constraints: Sequence[corev1.TopologySpreadConstraint], path
         here = f"{path}[{index}]"
         if constraint.max_skew <= 0:
             yield FieldError.invalid(f"{here}.maxSkew", constraint.max_skew, "must be greater than zero")
-        yield from _validate_topology_key(constraint.topology_key, here)
+        if not constraint.topology_key:
+            yield FieldError.required(f"{here}.topologyKey", "can not be empty")
         if not constraint.when_unsatisfiable:
             yield FieldError.not_supported(f"{here}.whenUnsatisfiable", "", ("DoNotSchedule", "ScheduleAnyway"))
         pair = (constraint.topology_key, constraint.when_unsatisfiable)
@@ -82,13 +100,14 @@ def validate_spread(constraints: Sequence[corev1.TopologySpreadConstraint], path
         taken.add(pair)
         if constraint.HasField("min_domains"):
             yield from _validate_min_domains(constraint, f"{here}.minDomains")
+        yield from _validate_label_keys(constraint, (), here)
         yield from validate_label_selector(constraint.label_selector, f"{here}.labelSelector")
 
 
 def _validate_min_domains(constraint: corev1.TopologySpreadConstraint, path: str) -> Errors:
     if constraint.min_domains <= 0:
         yield FieldError.invalid(path, constraint.min_domains, "must be greater than zero")
-    elif constraint.when_unsatisfiable != "DoNotSchedule":
+    if constraint.when_unsatisfiable != "DoNotSchedule":
         text = f"can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {constraint.when_unsatisfiable}"
         yield FieldError.invalid(path, constraint.min_domains, text)
 

@@ -96,7 +96,8 @@ async def list_objects(core: Core, user: User, target: Target, options: ListOpti
     is_there = await is_current(core, cacher) if wanted is None else await at_least(core, cacher, wanted)
     if not is_there:
         return await _from_store(core, target, selection, limit, 0, "")
-    return _first_page(cacher.cache.selected(selection), selection, limit, cacher.cache.revision)
+    # What may be of any age comes whole, whatever the limit: informers begin so, and Kubernetes answers so.
+    return _first_page(cacher.cache.selected(selection), selection, 0 if wanted == 0 else limit, cacher.cache.revision)
 
 
 def _is_exact(options: ListOptions, revision: int | None) -> bool:

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from navarch.protos.k8s.meta import v1_pb2 as metav1
-from navarch.services.api.errors import BadRequest
+from navarch.services.api.errors import BadRequest, Invalid
+from navarch.services.api.field_errors import FieldError
 from navarch.services.apiserver.doors.rest.call import Call
 from navarch.services.apiserver.registry.core import WriteOptions
 from navarch.services.apiserver.registry.list import ListOptions
@@ -27,6 +28,7 @@ def list_options(call: Call) -> ListOptions:
 
 def watch_options(call: Call, name: str) -> WatchOptions:
     """How to watch; a name stands for a field selector."""
+    _check_watch(call)
     fields = call.text("fieldSelector")
     if name:
         fields = f"metadata.name={name}" + (f",{fields}" if fields else "")
@@ -39,6 +41,18 @@ def watch_options(call: Call, name: str) -> WatchOptions:
         send_initial_events=call.flag("sendInitialEvents") if call.text("sendInitialEvents") else None,
         timeout_seconds=max(0, call.number("timeoutSeconds")),
     )
+
+
+def _check_watch(call: Call) -> None:
+    """Raise Invalid where parameters contradict each other. Only with both does a watch begin as a list."""
+    match, with_list = call.text("resourceVersionMatch"), bool(call.text("sendInitialEvents"))
+    if with_list and match != "NotOlderThan":
+        wrong = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+    elif match and not with_list:
+        wrong = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+    else:
+        return
+    raise Invalid("ListOptions.meta.k8s.io", "", [FieldError.forbidden("resourceVersionMatch", wrong)])
 
 
 def write_options(call: Call) -> WriteOptions:
