@@ -70,7 +70,7 @@ def test_diff_from_before_it_was_there(cli: Cli, revisions: list[str]) -> None:
     ("words", "message"),
     [
         (["cm/none"], "not found"),
-        (["cm/none", "--diff", "5.."], "neither at 5 nor now"),
+        (["cm/none", "--diff", "1s.."], "neither at 1s nor now"),
         (["cm/web", "--diff", "5m"], "FROM..TO"),
         (["cm/web", "--diff", ".."], "FROM..TO"),
         (["cm/web", "--diff", "x..y"], "RFC 3339"),
