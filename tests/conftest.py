@@ -2,7 +2,10 @@
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from navarch.services.base.log import LineFormatter
 
 # A run of `make test` is the same everywhere, and no machine is too slow for it; `make soak` looks further.
 settings.register_profile("test", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
