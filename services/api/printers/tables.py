@@ -7,7 +7,7 @@ from navarch.protos.k8s.meta import v1_pb2 as metav1
 from navarch.services.api import codec
 from navarch.services.api.kinds import Kind
 from navarch.services.api.printers.registry import table_for
-from navarch.services.api.printers.table import Column
+from navarch.services.api.printers.table import Column, Table
 
 
 def table_of(kind: Kind, objects: Iterable[Any], now: float, include: str = "Metadata") -> dict[str, Any]:
@@ -16,7 +16,13 @@ def table_of(kind: Kind, objects: Iterable[Any], now: float, include: str = "Met
     now: unix seconds, for ages. include: "Metadata", "Object" or "None": what each row carries of its object.
     `metadata` holds the resource version of a lone object; for lists the caller fills it.
     """
-    table = table_for(kind)
+    return filled(table_for(kind), objects, now, include, kind)
+
+
+def filled(
+    table: Table, objects: Iterable[Any], now: float, include: str = "Metadata", kind: Kind | None = None
+) -> dict[str, Any]:
+    """The same for objects that are no kind of resource, such as a Scale."""
     rows, versions = [], []
     for one in objects:
         row: dict[str, Any] = {"cells": table.row(one, now), "object": _shown(one, kind, include)}
@@ -43,10 +49,10 @@ def _definition(column: Column) -> dict[str, Any]:
     }
 
 
-def _shown(one: Any, kind: Kind, include: str) -> dict[str, Any] | None:
+def _shown(one: Any, kind: Kind | None, include: str) -> dict[str, Any] | None:
     match include:
         case "Metadata":
             return codec.to_json(metav1.PartialObjectMetadata(metadata=one.metadata))
         case "Object":
-            return codec.to_json(one) if kind.is_custom else codec.to_json(one, kind)
+            return codec.to_json(one) if kind is not None and kind.is_custom else codec.to_json(one, kind)
     return None

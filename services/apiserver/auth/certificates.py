@@ -6,11 +6,16 @@ than most requests, so the users of known certificates are remembered.
 
 from collections import OrderedDict
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
 from navarch.services.api.errors import Unauthorized
 from navarch.services.apiserver.auth.user import AUTHENTICATED, User
 from navarch.services.base.tls import identity
 
 REMEMBERED = 4096
+# What a user is known by beside the name: which of the user's credentials was shown.
+CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
 
 
 class CertificateAuthenticator:
@@ -36,4 +41,5 @@ class CertificateAuthenticator:
             raise Unauthorized from failure
         if not name:
             raise Unauthorized
-        return User(name, frozenset({*groups, AUTHENTICATED}))
+        proof = f"X509SHA256={x509.load_pem_x509_certificate(pem).fingerprint(hashes.SHA256()).hex()}"
+        return User(name, frozenset({*groups, AUTHENTICATED}), extra=((CREDENTIAL_ID, (proof,)),))

@@ -12,7 +12,7 @@ import orjson
 
 from navarch.protos.k8s.autoscaling import v1_pb2 as autoscalingv1
 from navarch.services.api import codec
-from navarch.services.api.errors import BadRequest, UnsupportedMediaType
+from navarch.services.api.errors import BadRequest, FieldError, Invalid, UnsupportedMediaType
 from navarch.services.api.patches import json_patch, merge_patch, strategic
 from navarch.services.api.scale import get_scale
 from navarch.services.apiserver.admission.nodes import restrict_change
@@ -69,17 +69,38 @@ async def patch(
             changed = engine(document)
         except RecursionError:
             raise BadRequest("error decoding patch: it is nested too deeply") from None
+        try:
+            if is_scale:
+                if ignored is not None:
+                    ignored.clear()
+                new = codec.from_json(changed, autoscalingv1.Scale, strict=strict, warnings=ignored)
+            else:
+                new = message_of(target.kind, changed, strict, ignored)
+        except (codec.DecodeError, codec.StrictError) as failure:
+            # As Kubernetes does, show the patch where it knows the fields, and else what it led to.
+            shown = _as_go(orjson.loads(body)) if patch_type is PatchType.STRATEGIC else orjson.dumps(changed).decode()
+            raise Invalid("", "", [FieldError.invalid("patch", shown, failure.message)]) from None
         if is_scale:
-            if ignored is not None:
-                ignored.clear()
-            scale = codec.from_json(changed, autoscalingv1.Scale, strict=strict, warnings=ignored)
-            return await rescale(core, target, current, scale, options)
-        new = message_of(target.kind, changed, strict, ignored)
+            return await rescale(core, target, current, new, options)
         named(target, new)
         return await replace(core, target, current, new, options)
 
     modified = await modify(core, target, decide, guess=core.guess(target), dry_run=options.dry_run)
     return get_scale(modified.stored.decode(), target.kind) if is_scale else modified.stored, False
+
+
+def _as_go(value: Any) -> str:
+    """A JSON value as Go prints what it reads it into."""
+    match value:
+        case dict():
+            return f"map[{' '.join(f'{key}:{_as_go(value[key])}' for key in sorted(value))}]"
+        case list():
+            return f"[{' '.join(map(_as_go, value))}]"
+        case None:
+            return "<nil>"
+        case bool():
+            return str(value).lower()
+    return str(value)
 
 
 def _document(target: Target, current: StoredObject, is_scale: bool, keeps_owners: bool) -> JsonObject:

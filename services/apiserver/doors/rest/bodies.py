@@ -72,11 +72,16 @@ def decode(target: Target, header: str, data: bytes, field_validation: str, warn
 def read_object(target: Target, value: Any, strict: bool, warnings: list[str] | None) -> Any:
     """The message that a JSON value describes, for a target."""
     check_type(target, value)
-    if target.kind.is_custom and target.message_class is target.kind.message:
-        from navarch.services.api.custom import objects
+    try:
+        if target.kind.is_custom and target.message_class is target.kind.message:
+            from navarch.services.api.custom import objects
 
-        return objects.from_json(value, target.kind, strict=strict, warnings=warnings)
-    return codec.from_json(value, target.message_class, strict=strict, warnings=warnings)
+            return objects.from_json(value, target.kind, strict=strict, warnings=warnings)
+        return codec.from_json(value, target.message_class, strict=strict, warnings=warnings)
+    except (codec.DecodeError, codec.StrictError) as failure:
+        version, name = target.kind.version, target.message_class.DESCRIPTOR.name
+        name = target.kind.kind if target.message_class is target.kind.message else name
+        raise BadRequest(f'{name} in version "{version}" cannot be handled as a {name}: {failure.message}') from None
 
 
 def check_type(target: Target, value: Any) -> None:
@@ -98,7 +103,11 @@ def from_protobuf(data: bytes, expected: type[Message]) -> Any:
     found = message_class(api_version, kind) if kind else expected
     if found is not expected and not found.DESCRIPTOR.full_name == expected.DESCRIPTOR.full_name:
         raise BadRequest(f"the body holds a {api_version} {kind}; {expected.DESCRIPTOR.name} was expected")
-    return envelope.parsed(raw, expected)
+    message: Any = envelope.parsed(raw, expected)
+    # As in Kubernetes, fields of contracts that this server does not know are not kept.
+    message.DiscardUnknownFields()
+    codec.check_text(message)
+    return message
 
 
 def parse(media: str, data: bytes, *, find_duplicates: bool = False) -> Any:

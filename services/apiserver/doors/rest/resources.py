@@ -14,7 +14,7 @@ from navarch.services.apiserver.doors.rest import bodies, options, watches
 from navarch.services.apiserver.doors.rest.call import Call
 from navarch.services.apiserver.doors.rest.media import content_type
 from navarch.services.apiserver.doors.rest.paths import ResourcePath
-from navarch.services.apiserver.doors.rest.responses import format_of, respond, respond_list
+from navarch.services.apiserver.doors.rest.responses import format_of, respond, respond_list, warning_header
 from navarch.services.apiserver.registry.core import Target
 from navarch.services.apiserver.registry.create import create
 from navarch.services.apiserver.registry.delete import delete
@@ -37,6 +37,11 @@ SHOWN_WHEN_DELETED = frozenset(
         "services",
     }
 )
+# What Kubernetes says to whoever uses a kind that is on its way out.
+DEPRECATED = {
+    ("", "ComponentStatus"): "v1 ComponentStatus is deprecated in v1.19+",
+    ("", "Endpoints"): "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+}
 
 
 async def serve(call: Call, path: ResourcePath) -> web.StreamResponse:
@@ -50,7 +55,10 @@ async def serve(call: Call, path: ResourcePath) -> web.StreamResponse:
         serve_method = _create
     if serve_method is None:
         raise MethodNotSupported(target.kind, method.lower())
-    return await serve_method(call, target)
+    response = await serve_method(call, target)
+    if (advice := DEPRECATED.get((target.kind.group, target.kind.kind))) and not response.prepared:
+        response.headers.add("Warning", warning_header(advice))
+    return response
 
 
 async def _read(call: Call, target: Target) -> web.StreamResponse:

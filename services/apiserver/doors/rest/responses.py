@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import web
 from google.protobuf.message import Message
 
+from navarch.protos.k8s.autoscaling import v1_pb2 as autoscalingv1
 from navarch.services.api.errors import ApiError, NotAcceptable
 from navarch.services.api.kinds import Kind
 from navarch.services.apiserver.doors.rest import encoding, tables
@@ -44,6 +45,8 @@ async def respond(
     format = format_of(call.request, kind)
     if isinstance(result, StoredObject):
         data = _stored(call, result, format)
+    elif isinstance(result, autoscalingv1.Scale) and format.shape is Shape.TABLE:
+        data = encoding.document(tables.of_scale(call, result), format)
     elif isinstance(result, Message):
         data = encoding.message(result, format)
     else:

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from navarch.services.apiserver.doors.rest.connections import Connections
 from navarch.services.base.tls import Credentials
 from navarch.services.base.tls_context import server_context
 
@@ -27,7 +28,7 @@ class RestServer:
 
     async def start(self, address: str, *, reuse_port: bool = False) -> int:
         """Listen on "host:port" (port 0: any); returns the port. Raises OSError."""
-        server = web.Server(
+        server = Connections(
             self._handle,
             handler_cancellation=True,
             access_log=None,

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from navarch.protos.k8s.autoscaling import v1_pb2 as autoscalingv1
 from navarch.services.api import codec
 from navarch.services.api.kinds import Kind
 from navarch.services.apiserver.doors.rest import encoding
@@ -21,6 +22,14 @@ def of_objects(call: Call, kind: Kind, objects: Iterable[StoredObject], *, with_
     if not with_columns:
         table["columnDefinitions"] = None
     return table
+
+
+def of_scale(call: Call, scale: autoscalingv1.Scale) -> dict[str, Any]:
+    """The Table of a Scale."""
+    from navarch.services.api.printers.tables import filled
+    from navarch.services.api.printers.workloads import SCALE
+
+    return filled(SCALE, [scale], call.core.clock.now(), include_object(call.text("includeObject")))
 
 
 def of_list(call: Call, kind: Kind, page: ObjectList) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from navarch.protos.k8s.authentication import v1_pb2 as authenticationv1
 from navarch.services.api import meta
 from navarch.services.api.errors import BadRequest
 from navarch.services.apiserver.auth.service_account_tokens import InvalidToken
-from navarch.services.apiserver.auth.user import User
+from navarch.services.apiserver.auth.user import AUTHENTICATED, User
 from navarch.services.apiserver.registry.core import Core
 
 
@@ -40,6 +40,7 @@ async def review_self(
 def describe(user: User, info: Any) -> None:
     """Fill a UserInfo."""
     info.username, info.uid = user.name, user.uid
-    info.groups.extend(sorted(user.groups))
+    # What the credentials say first, then what every user is.
+    info.groups.extend(sorted(user.groups, key=lambda group: (group == AUTHENTICATED, group)))
     for key, values in user.extra:
         info.extra[key].items.extend(values)

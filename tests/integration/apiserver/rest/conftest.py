@@ -51,6 +51,10 @@ class Rest:
     url: str
     context: ssl.SSLContext = field(repr=False)
 
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
     async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         """Send a request; a body that is no bytes is JSON. Header names with "_" for "-"."""
         named = {"Accept-Encoding": "identity"} | {name.replace("_", "-"): value for name, value in headers.items()}

@@ -76,6 +76,8 @@ async def test_methods(rest: Any, method: str, path: str, status: int) -> None:
         pytest.param(b"{}", "application/cbor", 415, "UnsupportedMediaType", id="CBOR"),
         pytest.param(b"k8s\0\xff\xff", "application/vnd.kubernetes.protobuf", 400, "BadRequest", id="a torn envelope"),
         pytest.param(b"{}", "application/vnd.kubernetes.protobuf", 400, "BadRequest", id="no envelope"),
+        pytest.param(b"k8s\0\x12\x05\n\x03\n\x01\xff", "application/vnd.kubernetes.protobuf", 400, "BadRequest",
+                     id="protobuf with a name that is not UTF-8"),
     ],
 )  # fmt: skip
 async def test_bodies(rest: Any, body: bytes, media: str, status: int, reason: str) -> None:
@@ -110,8 +112,60 @@ async def test_a_client_that_sends_its_body_slowly_is_not_waited_for(
         assert answer.status == 504
 
 
+@pytest.mark.parametrize("before", [b"", b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n"], ids=["first", "second"])
+async def test_a_client_that_sends_a_head_slowly_is_not_waited_for(
+    rest: Any, monkeypatch: pytest.MonkeyPatch, before: bytes
+) -> None:
+    from navarch.services.apiserver.doors.rest import connections
+
+    monkeypatch.setattr(connections, "HEAD_S", 0.3)
+    reader, writer = await asyncio.open_connection("127.0.0.1", rest.port, ssl=rest.context)
+    writer.write(before)
+    if before:
+        assert (await reader.readuntil(b"\r\n\r\nok")).startswith(b"HTTP/1.1 200")
+    writer.write(b"GET /version HT")
+    async with asyncio.timeout(30):
+        assert await reader.read() == b""
+    writer.close()
+
+
+async def test_a_connection_at_rest_is_kept_longer_than_a_head_may_take(
+    rest: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from navarch.services.apiserver.doors.rest import connections
+
+    monkeypatch.setattr(connections, "HEAD_S", 0.1)
+    reader, writer = await asyncio.open_connection("127.0.0.1", rest.port, ssl=rest.context)
+    for _ in range(2):
+        writer.write(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\nok")).startswith(b"HTTP/1.1 200")
+        await asyncio.sleep(0.4)
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"\x16\x03\x01 no HTTP\r\n\r\n",
+        b"GET /\xc3\xa9 HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
+        b"GET /version HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 70_000 + b"\r\n\r\n",
+        b"GET /version HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+    ids=["bytes", "path", "length", "field", "chunk"],
+)
+async def test_what_is_no_http_is_no_error_of_ours(rest: Any, caplog: pytest.LogCaptureFixture, said: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", rest.port, ssl=rest.context)
+    writer.write(said)
+    assert (await reader.readline()).startswith((b"HTTP/1.1 400", b"HTTP/1.0 400", b"HTTP/1.1 200"))
+    async with asyncio.timeout(30):
+        await reader.read()
+    writer.close()
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 async def test_clients_that_vanish_half_way_leave_the_server_well(rest: Any) -> None:
-    port = int(rest.url.rpartition(":")[2])
+    port = rest.port
     for cut in (b"", b"POST ", b"POST /api/v1/namespaces/default/configmaps HTTP/1.1\r\nContent-Length: 100\r\n\r\n{"):
         with socket.create_connection(("127.0.0.1", port)) as plain:
             plain.sendall(cut)
