@@ -194,16 +194,12 @@ class Client:
         finally:
             call.cancel()
 
-    async def create(
-        self, obj: M, *, namespace: str = "", dry_run: bool = False, kind: Kind | None = None
-    ) -> M:
+    async def create(self, obj: M, *, namespace: str = "", dry_run: bool = False, kind: Kind | None = None) -> M:
         """Store a new object; the answer has its name, uid and resource version. kind: of a custom object."""
         request = requests.create_request(obj, namespace=namespace, dry_run=dry_run, kind=kind)
         return requests.unpack_as(type(obj), (await self._write(self._stub.Create, request)).object)
 
-    async def update(
-        self, obj: M, *, subresource: str = "", dry_run: bool = False, kind: Kind | None = None
-    ) -> M:
+    async def update(self, obj: M, *, subresource: str = "", dry_run: bool = False, kind: Kind | None = None) -> M:
         """Replace an object. Raises Conflict when it changed since the resource version it carries."""
         request = requests.update_request(obj, subresource=subresource, dry_run=dry_run, kind=kind)
         return requests.unpack_as(type(obj), (await self._write(self._stub.Update, request)).object)

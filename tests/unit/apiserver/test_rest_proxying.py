@@ -148,8 +148,8 @@ def test_links(url: str, rewritten: str) -> None:
 
 def test_pages() -> None:
     page = (
-        b"<html><a class=x href='/a' title=\"/t\">/not</a><img src=\"b.png\"><IMG SRC = \"/c\">"
-        b"<form action=\"/d\" ><script>var href=\"/e\"</script>\xff</html>"
+        b'<html><a class=x href=\'/a\' title="/t">/not</a><img src="b.png"><IMG SRC = "/c">'
+        b'<form action="/d" ><script>var href="/e"</script>\xff</html>'
     )
     prefix = PREFIX.encode()
     expected = page.replace(b"'/a'", b"'" + prefix + b"/a'").replace(b'"/c"', b'"' + prefix + b'/c"')

@@ -35,7 +35,10 @@ class ResourcePath:
 
 def parse(raw_path: str) -> ResourcePath | None:
     """The resource that a path (still percent-encoded, without the query) is about; None for any other path."""
-    segments = raw_path.split("/")[1:]
+    _, *segments = raw_path.split("/")
+    if not segments:
+        # "*", or what is no path.
+        return None
     if segments[0] == "api" and len(segments) > 2:
         group, version, rest = "", segments[1], segments[2:]
     elif segments[0] == "apis" and len(segments) > 3:
