@@ -27,7 +27,7 @@ test-fast: .venv/.developed ## the tests of the cores, in under a minute
 	$(PYTEST) tests/unit tests/sim -n 2 --dist loadfile -q
 
 .PHONY: soak
-soak: .venv/.developed ## the long runs: simulated clusters by the ten thousand, faults under load
+soak: .venv/.developed ## the long runs: simulated clusters by the ten thousand, faults under load, fuzzing
 	NAVARCH_SOAK=1 $(PYTEST) tests/sim tests/faults -s --timeout 7200
 
 .PHONY: bench

@@ -1,6 +1,7 @@
 """Calls of real gRPC clients served by our own HTTP/2, as far as test_base_serving does not ask for it."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
+from navarch.services.base.http2 import server as http2_server
 from navarch.services.base.http2.frames import PREFACE, literal
 from navarch.services.base.http2.server import Http2Server
 
@@ -183,3 +185,85 @@ async def test_a_unary_call_of_many_messages_is_refused_at_the_second(serve: Any
         await stream
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert await channel.unary_unary("/test/echo")(b"x") == b"x"
+
+
+async def begin_large(server: Http2Server, data: bytes, method: bytes = b"/test/echo") -> asyncio.StreamWriter:
+    """A connection with a call on it that has sent this much of a message of a megabyte."""
+    assert server._server is not None
+    reader, writer = await asyncio.open_connection(*server._server.sockets[0].getsockname())
+    headers = literal(b":path", method) + literal(b"content-type", b"application/grpc")
+    pieces = [data[begin : begin + 16_000] for begin in range(0, len(data), 16_000)]
+    writer.write(
+        PREFACE + frame(1, 4, headers) + frame(0, 0, b"\0\0\x10\0\0") + b"".join(frame(0, 0, p) for p in pieces)
+    )
+    await writer.drain()
+    # Settings and window; what comes after them is about the call.
+    await reader.readexactly(9)
+    return writer
+
+
+async def test_messages_that_are_never_whole_are_held_up_to_a_bound_and_let_go(
+    serve: Any, server: Http2Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http2_server, "MAX_HELD_BYTES", 250_000)
+    channel = await serve(echo=unary(echo), each=grpc.stream_stream_rpc_method_handler(never))
+    echoed = channel.unary_unary("/test/echo")
+    writers = [await begin_large(server, bytes(100_000), method) for method in (b"/test/echo", b"/test/each")]
+    while server.held_bytes != 200_010:
+        await asyncio.sleep(0.01)
+    # What comes at once is not held.
+    assert await echoed(bytes(10_000)) == bytes(10_000)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await echoed(bytes(400_000))
+    assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    for writer in writers:
+        writer.close()
+        await writer.wait_closed()
+    while server.held_bytes:
+        await asyncio.sleep(0.01)
+    assert await echoed(bytes(200_000)) == bytes(200_000)
+    assert not server.held_bytes
+
+
+async def never(requests: AsyncIterator[bytes], context: Any) -> None:
+    async for _ in requests:
+        pass
+
+
+async def test_a_message_in_very_small_pieces(serve: Any, server: Http2Server) -> None:
+    await serve(echo=unary(echo))
+    assert server._server is not None
+    reader, writer = await asyncio.open_connection(*server._server.sockets[0].getsockname())
+    headers = literal(b":path", b"/test/echo") + literal(b"content-type", b"application/grpc")
+    body = bytes(range(256)) * 600
+    message = b"\0" + len(body).to_bytes(4, "big") + body
+    pieces = b"".join(frame(0, 0, bytes((byte,))) for byte in message)
+    # Room for the answer first: 1 MiB on the connection and on each stream.
+    settings = b"\0\0\6\4\0\0\0\0\0" + b"\0\4\0\x10\0\0"
+    window = b"\0\0\4\x08\0\0\0\0\0" + b"\0\x10\0\0"
+    writer.write(PREFACE + settings + window + frame(1, 4, headers) + pieces + frame(0, 1, b""))
+    received = b""
+    while b"grpc-status" not in received:
+        received += await reader.read(1 << 20)
+    data = b""
+    while received:
+        size = int.from_bytes(received[:3], "big")
+        data += received[9 : 9 + size] if received[3] == 0 else b""
+        received = received[9 + size :]
+    assert data == message
+    writer.close()
+
+
+async def test_connections_beyond_the_limit_are_closed_at_once(
+    serve: Any, server: Http2Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http2_server, "MAX_LINKS", 1)
+    channel = await serve(echo=unary(echo))
+    assert await channel.unary_unary("/test/echo")(b"x") == b"x"
+    assert server._server is not None
+    reader, writer = await asyncio.open_connection(*server._server.sockets[0].getsockname())
+    with contextlib.suppress(ConnectionResetError):
+        assert await reader.read() == b""
+    writer.close()
+    assert await channel.unary_unary("/test/echo")(b"x") == b"x"
+    assert len(server.links) == 1

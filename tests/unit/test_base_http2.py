@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from navarch.services.base.http2 import connection
 from navarch.services.base.http2 import server_connection as http2
 from navarch.services.base.http2.connection import Headers, Stream
 from navarch.services.base.http2.frames import PREFACE, Code, ProtocolError, literal
@@ -231,6 +232,120 @@ def test_who_breaks_the_protocol_is_told_how(peer: Peer, said: list[bytes], code
         peer.says(*said)
     kind, _, _, payload = peer.hears()[-1]
     assert (kind, int.from_bytes(payload[4:8], "big")) == (GOAWAY, code)
+
+
+def u32(value: int) -> bytes:
+    return struct.pack(">I", value)
+
+
+def setting(number: int, value: int) -> bytes:
+    return struct.pack(">HI", number, value)
+
+
+def test_calls_begun_and_taken_back_without_end_end_the_connection(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http2, "MAX_STRAIN", 10)
+    for number in range(1, 20, 2):
+        peer.begins(number)
+        peer.says(frame(RESET, 0, number, bytes(4)))
+    assert [owner.events for owner in peer.owners] == [["reset"]] * 10
+    peer.begins(21)
+    with pytest.raises(ProtocolError) as refused:
+        peer.says(frame(RESET, 0, 21, bytes(4)))
+    assert refused.value.code == Code.ENHANCE_YOUR_CALM
+
+
+def test_streams_that_the_server_is_made_to_reset_count_too(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http2, "MAX_STRAIN", 3)
+    for number in (1, 3, 5):
+        peer.begins(number)
+        assert [one[0] for one in peer.says(frame(WINDOW, 0, number, u32((1 << 31) - 1)))] == [RESET]
+    peer.begins(7)
+    with pytest.raises(ProtocolError):
+        peer.says(frame(WINDOW, 0, 7, u32((1 << 31) - 1)))
+
+
+def test_time_forgives(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http2, "MAX_STRAIN", 2)
+    for number in range(1, 40, 2):
+        peer.begins(number)
+        peer.says(frame(RESET, 0, number, bytes(4)))
+        peer.connection.forgive()
+
+
+def test_a_flood_of_settings_ends_the_connection(peer: Peer) -> None:
+    with pytest.raises(ProtocolError) as refused:
+        peer.says(*[frame(SETTINGS, 0, 0, setting(4, 10))] * 2000)
+    assert refused.value.code == Code.ENHANCE_YOUR_CALM
+
+
+def test_of_many_settings_in_a_frame_the_last_counts(peer: Peer) -> None:
+    owner = peer.begins(flags=END_STREAM)
+    peer.says(frame(SETTINGS, 0, 0, setting(4, 1 << 20) * 2000 + setting(4, 3)))
+    peer.connection.send(owner.stream, b"abcdef")
+    assert [one[3] for one in peer.hears()] == [b"abc"]
+    with pytest.raises(ProtocolError):
+        peer.says(frame(SETTINGS, 0, 0, setting(4, 1 << 31) + setting(4, 3)))
+
+
+def test_streams_that_wait_for_the_connection_are_served_in_turn(peer: Peer) -> None:
+    peer.says(frame(SETTINGS, 0, 0, setting(4, 1 << 20)))
+    owners = [peer.begins(number, END_STREAM) for number in (1, 3, 5)]
+    peer.connection.send(owners[0].stream, bytes(65_535))
+    for owner in owners:
+        peer.connection.send(owner.stream, b"abc")
+    peer.hears()
+    said = [peer.says(frame(WINDOW, 0, 0, u32(2))) for _ in range(5)]
+    assert [[(one[2], one[3]) for one in heard] for heard in said] == [
+        [(1, b"ab")],
+        [(3, b"ab")],
+        [(5, b"ab")],
+        [(1, b"c"), (3, b"c")],
+        [(5, b"c")],
+    ]
+    assert [owner.events for owner in owners] == [["ended", "drained"]] * 3
+
+
+def test_a_stream_that_waits_for_its_own_window_is_none_that_waits_for_the_connections(peer: Peer) -> None:
+    peer.says(frame(SETTINGS, 0, 0, setting(4, 0)))
+    owner = peer.begins(flags=END_STREAM)
+    peer.connection.send(owner.stream, b"abc")
+    assert not peer.connection._blocked
+    assert not peer.says(frame(WINDOW, 0, 0, u32(9)))
+    assert peer.says(frame(WINDOW, 0, 1, u32(9))) == [(DATA, 0, 1, b"abc")]
+    assert owner.events == ["ended", "drained"]
+
+
+def test_what_a_peer_does_not_take_is_bounded(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "MAX_QUEUED_BYTES", 100)
+    peer.says(frame(SETTINGS, 0, 0, setting(4, 0)))
+    first, second = peer.begins(1, END_STREAM), peer.begins(3, END_STREAM)
+    assert not peer.connection.send(first.stream, bytes(60))
+    peer.connection.send(second.stream, bytes(60))
+    assert peer.hears() == [(RESET, 0, 3, u32(Code.ENHANCE_YOUR_CALM))]
+    assert (first.events, second.events) == (["ended"], ["ended", "reset"])
+    # What is over is not counted any more.
+    peer.says(frame(RESET, 0, 1, bytes(4)))
+    third = peer.begins(5, END_STREAM)
+    assert not peer.connection.send(third.stream, bytes(90))
+    assert not peer.hears()
+
+
+def test_a_peer_without_a_header_table_is_told_that_we_use_none(peer: Peer) -> None:
+    peer.decoder.max_allowed_table_size = 0
+    assert [one[:2] for one in peer.says(frame(SETTINGS, 0, 0, setting(1, 0)))] == [(SETTINGS, 1)]
+    for number, prefix in ((1, b"\x20"), (3, b"")):
+        owner = peer.begins(number, END_STREAM)
+        peer.connection.answer(owner.stream, b"\x88", b"data", literal(b"grpc-status", b"0"))
+        headers, data, trailers = peer.hears()
+        assert (headers[3], data[3]) == (prefix + b"\x88", b"data")
+        assert list(peer.decoder.decode(headers[3])) == [(":status", "200")]
+        assert list(peer.decoder.decode(trailers[3])) == [("grpc-status", "0")]
+
+
+def test_large_header_blocks_are_not_kept(peer: Peer) -> None:
+    for number in range(1, 40, 2):
+        peer.says(frame(HEADERS, END_HEADERS, number, literal(b"x", b"%d" % number + bytes(5000))))
+    assert not peer.connection._blocks
 
 
 def test_another_protocol_is_refused_at_its_first_bytes() -> None:

@@ -18,6 +18,7 @@ from navarch.protos.k8s.meta import v1_pb2 as metav1
 from navarch.services.api import meta
 from navarch.services.api.errors import AlreadyExists, ApiError, NotFound
 from navarch.services.api.kinds import KINDS
+from navarch.services.apiserver import outbound
 from navarch.services.apiserver.aggregation import registrations
 from navarch.services.apiserver.aggregation.availability import examine
 from navarch.services.apiserver.aggregation.front_proxy import trust
@@ -46,7 +47,6 @@ LOCAL = ("True", "Local", "Local APIServices are always available")
 # Between two looks at servers that all answer, and at one that does not.
 RECHECK_S = 30.0
 RETRY_S = 2.0
-CONNECT_S = 5.0
 
 
 class Aggregator:
@@ -81,12 +81,7 @@ class Aggregator:
     def session(self) -> aiohttp.ClientSession:
         """Connections to extension servers."""
         if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
-                auto_decompress=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
+            self._session = outbound.session()
         return self._session
 
     async def close(self) -> None:

@@ -18,6 +18,8 @@ from navarch.services.apiserver.cacher.subscription import Subscription
 from navarch.services.apiserver.stored import StoredObject
 
 RING_CHANGES = 4096
+# Objects may be large: the encodings that each door keeps of them come on top.
+RING_BYTES = 16 << 20
 
 
 class TooOld(Exception):
@@ -36,8 +38,9 @@ class WatchCache:
         self._nodes = NodeIndex() if on_nodes else None
         self.revision = 0
         self._objects: SortedDict[str, StoredObject] = SortedDict()
-        # Changes after `_ring_since`, oldest first, trimmed when it is twice as long as it should be.
+        # Changes after `_ring_since`, oldest first, trimmed when it is twice as long or large as it should be.
         self._ring: list[Change] = []
+        self._ring_bytes = 0
         self._ring_since = 0
         self._ring_changes = ring_changes
         # By what a bucket is about, then by its value.
@@ -62,6 +65,7 @@ class WatchCache:
                 self._nodes.move(stored.key, stored)
                 stored.forget()
         self._ring.clear()
+        self._ring_bytes = 0
         self._ring_since = self.revision = revision
 
     def apply(self, key: str, current: StoredObject | None, revision: int) -> None:
@@ -145,11 +149,19 @@ class WatchCache:
 
     def _remember(self, change: Change) -> None:
         self._ring.append(change)
-        if len(self._ring) >= 2 * self._ring_changes:
-            cut = len(self._ring) - self._ring_changes
-            # A revision is forgotten as a whole, or not at all.
-            self._ring_since = self._ring[cut - 1].revision
-            del self._ring[: bisect_right(self._ring, self._ring_since, key=attrgetter("revision"))]
+        self._ring_bytes += change.size_bytes
+        if len(self._ring) >= 2 * self._ring_changes or self._ring_bytes >= 2 * RING_BYTES:
+            self._trim()
+
+    def _trim(self) -> None:
+        cut, kept_bytes = len(self._ring), 0
+        while len(self._ring) - cut < self._ring_changes and kept_bytes + self._ring[cut - 1].size_bytes <= RING_BYTES:
+            cut -= 1
+            kept_bytes += self._ring[cut].size_bytes
+        # A revision is forgotten as a whole, or not at all.
+        self._ring_since = self._ring[cut - 1].revision
+        del self._ring[: bisect_right(self._ring, self._ring_since, key=attrgetter("revision"))]
+        self._ring_bytes = sum(change.size_bytes for change in self._ring)
 
     def _audience(self, change: Change, nodes: Iterable[str]) -> list[Subscription]:
         """The watchers that a change may concern. nodes: where the object is and was."""

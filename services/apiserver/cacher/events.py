@@ -49,6 +49,11 @@ class Change:
         assert stored is not None
         return stored
 
+    @property
+    def size_bytes(self) -> int:
+        """The object that it brings, or takes away."""
+        return len(self.any.raw)
+
     def forget(self) -> None:
         """Drop what was parsed for watchers to look at."""
         for version in (self.current, self.previous):

@@ -11,6 +11,7 @@ from navarch.services.apiserver.cacher.events import Change, EventType, WatchEve
 from navarch.services.apiserver.cacher.selection import Selection
 
 QUEUE_EVENTS = 4096
+QUEUE_BYTES = 32 << 20
 
 
 class Subscription:
@@ -29,6 +30,7 @@ class Subscription:
         self._wake = wake
         self._limit = limit
         self._pending: list[WatchEvent] = []
+        self._pending_bytes = 0
 
     def offer(self, change: Change) -> None:
         """Queue what this change means to the watcher, if anything."""
@@ -42,7 +44,8 @@ class Subscription:
             return
         if event is None:
             return
-        if len(self._pending) >= self._limit:
+        self._pending_bytes += len(event.stored.raw)
+        if len(self._pending) >= self._limit or self._pending_bytes > QUEUE_BYTES:
             self.end("slow")
             return
         self._pending.append(event)
@@ -56,7 +59,7 @@ class Subscription:
 
     def take(self) -> list[WatchEvent]:
         """All queued events."""
-        events, self._pending = self._pending, []
+        events, self._pending, self._pending_bytes = self._pending, [], 0
         return events
 
     def end(self, reason: str) -> None:

@@ -9,6 +9,7 @@ import grpc
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api.errors import BadRequest, ServiceUnavailable
 from navarch.services.api.kinds import KINDS
+from navarch.services.apiserver import outbound
 from navarch.services.apiserver.kubelets.grpc import GrpcKubelet
 from navarch.services.apiserver.kubelets.https import HttpsKubelet
 from navarch.services.apiserver.kubelets.kubelet import Kubelet
@@ -23,7 +24,6 @@ KUBELET_PORT = 10250
 # Where a node offers navarch.v1.Node. A port only: the host is the node's, whatever its kubelet claims.
 GRPC_PORT_ANNOTATION = "navarch.dev/kubelet-grpc-port"
 ADDRESS_TYPES = ("InternalIP", "ExternalIP", "Hostname")
-CONNECT_S = 10.0
 
 
 class Kubelets:
@@ -73,13 +73,7 @@ class Kubelets:
                 self._untrusting = client_context(self._credentials)
                 self._untrusting.check_hostname = False
                 self._untrusting.verify_mode = ssl.CERT_NONE
-            self._session = aiohttp.ClientSession(
-                # Streams hold a connection each: no bound on their number.
-                connector=aiohttp.TCPConnector(ssl=context or True, limit=0),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
-                auto_decompress=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
+            self._session = outbound.session(context)
         return self._session
 
     @property

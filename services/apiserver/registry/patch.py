@@ -27,6 +27,8 @@ from navarch.services.apiserver.stored import StoredObject
 
 JsonObject = dict[str, Any]
 Engine = Callable[[JsonObject], JsonObject]
+# So much of a patch is repeated in what is said about it.
+SHOWN = 512
 
 
 class PatchType(Enum):
@@ -77,9 +79,7 @@ async def patch(
             else:
                 new = message_of(target.kind, changed, strict, ignored)
         except (codec.DecodeError, codec.StrictError) as failure:
-            # As Kubernetes does, show the patch where it knows the fields, and else what it led to.
-            shown = _as_go(orjson.loads(body)) if patch_type is PatchType.STRATEGIC else orjson.dumps(changed).decode()
-            raise Invalid("", "", [FieldError.invalid("patch", shown, failure.message)]) from None
+            raise Invalid("", "", [FieldError.invalid("patch", _shown(patch_type, body), failure.message)]) from None
         if is_scale:
             return await rescale(core, target, current, new, options)
         named(target, new)
@@ -87,6 +87,16 @@ async def patch(
 
     modified = await modify(core, target, decide, guess=core.guess(target), dry_run=options.dry_run)
     return get_scale(modified.stored.decode(), target.kind) if is_scale else modified.stored, False
+
+
+def _shown(patch_type: PatchType, body: bytes) -> str:
+    content = orjson.loads(body)
+    try:
+        shown = _as_go(content) if patch_type is PatchType.STRATEGIC else orjson.dumps(content).decode()
+    except (RecursionError, orjson.JSONEncodeError):
+        # It can be read, but not written: deeper than anything that is meant.
+        raise BadRequest("error decoding patch: it is nested too deeply") from None
+    return shown[:SHOWN]
 
 
 def _as_go(value: Any) -> str:

@@ -21,6 +21,9 @@ from navarch.services.base.log import get_logger
 
 Metadata = Sequence[tuple[str, str | bytes]]
 MAX_MESSAGE_BYTES = 64 << 20
+# Smaller pieces of a message are put together, for each costs more than it holds.
+_SMALL_PIECE_BYTES = 4 << 10
+_GATHERED_BYTES = 64 << 10
 
 # Index 8 of HPACK's static table is ":status 200".
 _HEADERS = b"\x88" + literal(b"content-type", b"application/grpc")
@@ -71,6 +74,10 @@ class Link(Protocol):
         """A call is over."""
         ...
 
+    def hold(self, change_bytes: int) -> bool:
+        """A call holds so much more of what has come; whether all of them together do not hold too much."""
+        ...
+
     def identity(self) -> dict[str, list[bytes]]:
         """Who the peer has proved to be."""
         ...
@@ -80,7 +87,8 @@ class Call:
     """See the module; as a context, grpc.aio's ServicerContext as far as servicers here use it."""
 
     __slots__ = (
-        "_begun", "_chunks", "_code", "_deadline", "_details", "_drained", "_ended", "_headers", "_link", "_messages",
+        "_begun", "_chunks", "_code", "_deadline", "_details", "_drained", "_ended", "_headers", "_held", "_link",
+        "_messages",
         "_method", "_over", "_size", "_stream", "_timer", "_trailing", "_wake", "task",
     )  # fmt: skip
 
@@ -88,8 +96,10 @@ class Call:
         self._link = link
         self._stream = stream
         self._headers = headers
-        self._chunks: list[bytes] = []
+        self._chunks: list[bytes | bytearray] = []
         self._size = 0
+        # Bytes that `Link.hold` knows of: those of messages that are not whole, or not taken yet.
+        self._held = 0
         self._messages: deque[bytes] = deque()
         self._wake: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
@@ -135,22 +145,47 @@ class Call:
         method = self._method
         if method is None or self._over or not (data or ended):
             return
-        self._chunks.append(data)
-        self._size += len(data)
+        self._gather(data)
         self._ended = ended
         if method.streams_in:
+            self._hold(len(data))
             self._split()
             self._notify()
         elif not ended:
             self._link.connection.credit(self._stream)
+            self._hold(len(data))
             if self._size > MAX_MESSAGE_BYTES:
                 self._finish(grpc.StatusCode.RESOURCE_EXHAUSTED, f"message larger than {MAX_MESSAGE_BYTES} bytes")
         else:
+            self._hold(-self._held)
             self._split()
             if len(self._messages) == 1 and not self._size:
                 self._start(method, self._messages.popleft())
             elif not self._over:
                 self._finish(grpc.StatusCode.INVALID_ARGUMENT, "one message was expected")
+
+    def _gather(self, data: bytes) -> None:
+        self._size += len(data)
+        if len(data) < _SMALL_PIECE_BYTES and self._chunks:
+            last = self._chunks[-1]
+            if type(last) is bytearray and len(last) < _GATHERED_BYTES:
+                last += data
+                return
+            self._chunks.append(bytearray(data))
+        else:
+            self._chunks.append(data)
+
+    def _hold(self, change_bytes: int) -> None:
+        if change_bytes:
+            self._held += change_bytes
+            if not self._link.hold(change_bytes) and change_bytes > 0:
+                self._finish(grpc.StatusCode.RESOURCE_EXHAUSTED, "too much has been sent that is not whole")
+
+    def _let_go(self) -> None:
+        """Nothing that has come is needed any more."""
+        self._chunks.clear()
+        self._messages.clear()
+        self._hold(-self._held)
 
     def _split(self) -> None:
         """Cut whole messages from what has come; no more than the one of a unary call."""
@@ -168,9 +203,9 @@ class Call:
             if self._over or self._size < end:
                 return
             whole = head if len(head) == self._size else b"".join(self._chunks)
-            self._messages.append(whole[_PREFIX_BYTES:end])
-            self._chunks = [whole[end:]]
+            self._messages.append(bytes(whole[_PREFIX_BYTES:end]))
             self._size -= end
+            self._chunks = [whole[end:]] if self._size else []
 
     def _notify(self) -> None:
         if self._wake is not None and not self._wake.done():
@@ -184,6 +219,7 @@ class Call:
     def was_reset(self) -> None:
         """See Owner: the peer has given up."""
         self._over = True
+        self._let_go()
         self._forget_timer()
         self._cancel()
 
@@ -197,7 +233,9 @@ class Call:
                 self._link.flush()
             self._wake = self._link.loop.create_future()
             await self._wake
-        return self._messages.popleft()
+        message = self._messages.popleft()
+        self._hold(-len(message) - _PREFIX_BYTES)
+        return message
 
     # The behavior's task.
 
@@ -250,6 +288,8 @@ class Call:
 
     def _finish_ok(self, answer: bytes) -> None:
         self._over = True
+        if self._held:
+            self._let_go()
         data = b"\0" + len(answer).to_bytes(4, "big") + answer
         self._link.connection.answer(self._stream, _HEADERS, data, _OK)
 
@@ -258,6 +298,7 @@ class Call:
         if self._over:
             return
         self._over = True
+        self._let_go()
         self._code = code
         trailers = _OK if code is grpc.StatusCode.OK else literal(b"grpc-status", b"%d" % code.value[0])
         if details:

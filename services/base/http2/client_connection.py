@@ -101,7 +101,7 @@ class ClientConnection(Connection):
         stream.remote_closed = True
         if stream.closed:
             del self.streams[stream.id]
-            self._blocked.pop(stream.id, None)
+            self._forget(stream)
             del self._askers[stream.id]
         else:
             self.reset(stream, Code.NO_ERROR)
@@ -109,8 +109,7 @@ class ClientConnection(Connection):
     def _on_reset(self, flags: int, stream_id: int, payload: bytes) -> None:
         asker = self._askers.pop(stream_id, None)
         if asker is not None and payload == frames.U32.pack(Code.REFUSED_STREAM):
-            self.streams.pop(stream_id, None)
-            self._blocked.pop(stream_id, None)
+            self._forget(self.streams.pop(stream_id))
             asker.was_refused()
             return
         super()._on_reset(flags, stream_id, payload)
@@ -121,8 +120,7 @@ class ClientConnection(Connection):
         self.closing = True
         last = frames.U32.unpack_from(payload)[0] & _LAST_ID
         for refused in [one for one in self.streams if one > last]:
-            self.streams.pop(refused)
-            self._blocked.pop(refused, None)
+            self._forget(self.streams.pop(refused))
             self._askers.pop(refused).was_refused()
 
     def _on_setting(self, setting: int, value: int) -> None:

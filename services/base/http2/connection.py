@@ -7,10 +7,13 @@ ProtocolError: GOAWAY is among the bytes to send then, and the connection is to 
 
 Inbound data is credited to the connection at once, to a stream only when its owner says so: that bounds what a
 stream may buffer. Our header blocks use no dynamic table, so they can be prepared once.
+
+What a frame costs does not depend on how many streams wait: those that the connection's window holds back are told
+from those that their own does, and are served in turn.
 """
 
 from abc import ABC, abstractmethod
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -22,11 +25,17 @@ from navarch.services.base.http2.frames import Code, ProtocolError, frame, unpad
 STREAM_WINDOW_BYTES = 4 << 20
 MAX_STREAMS = 4096
 MAX_HEADER_BYTES = 512 << 10
+# Of data that the peer does not take, in all streams of a connection.
+MAX_QUEUED_BYTES = 256 << 20
 _MAX_FRAME_BYTES = 16 << 10
 _DEFAULT_WINDOW_BYTES = 65_535
 _MAX_WINDOW_BYTES = (1 << 31) - 1
 _CONNECTION_CREDIT_BYTES = 1 << 20
 _CACHED_BLOCKS = 64
+_CACHED_BLOCK_BYTES = 4 << 10
+_DEFAULT_TABLE_BYTES = 4096
+# The header table has no entries from now on (RFC 7541, 6.3).
+_NO_TABLE = b"\x20"
 # Frames of a header block; full ones hold more than MAX_HEADER_BYTES.
 _MAX_PIECES = 64
 
@@ -52,7 +61,7 @@ class Owner(Protocol):
 class Stream:
     """One request and its answer."""
 
-    __slots__ = ("closed", "id", "owner", "queue", "remote_closed", "trailers", "uncredited", "window")
+    __slots__ = ("blocked", "closed", "id", "owner", "queue", "remote_closed", "trailers", "uncredited", "window")
 
     def __init__(self, stream_id: int, window: int) -> None:
         self.id = stream_id
@@ -61,6 +70,8 @@ class Stream:
         self.queue: deque[memoryview] = deque()
         self.trailers: bytes | None = None
         self.uncredited = 0
+        # Whether its owner waits for `drained`.
+        self.blocked = False
         self.remote_closed = False
         # Whether a client has ended its side.
         self.closed = False
@@ -85,7 +96,12 @@ class Connection(ABC):
         self._window = _DEFAULT_WINDOW_BYTES
         self._initial_window = _DEFAULT_WINDOW_BYTES
         self._max_frame = _MAX_FRAME_BYTES
-        self._blocked: dict[int, Stream] = {}
+        # Those that only the connection's window holds back, in turn.
+        self._blocked: OrderedDict[int, Stream] = OrderedDict()
+        self._queued = 0
+        # Goes before the next header block.
+        self._table_update = b""
+        self._has_table = True
         self._on: dict[int, Callable[[int, int, bytes], None]] = {
             frames.DATA: self._on_data,
             frames.HEADERS: self._on_headers,
@@ -158,8 +174,7 @@ class Connection(ABC):
             return
         stream.uncredited += len(payload)
         if stream.remote_closed or stream.uncredited > STREAM_WINDOW_BYTES:
-            stream.owner.was_reset()
-            self.reset(stream, Code.STREAM_CLOSED if stream.remote_closed else Code.FLOW_CONTROL_ERROR)
+            self._fail(stream, Code.STREAM_CLOSED if stream.remote_closed else Code.FLOW_CONTROL_ERROR)
             return
         stream.remote_closed = bool(flags & frames.END_STREAM)
         stream.owner.received(unpadded(flags, payload), stream.remote_closed)
@@ -218,14 +233,14 @@ class Connection(ABC):
             raise ProtocolError(Code.COMPRESSION_ERROR, f"headers: {failure}") from failure
         if len(table) != size or (table and table[0] is not newest):
             self._blocks.clear()
-        elif len(self._blocks) < _CACHED_BLOCKS:
+        elif len(self._blocks) < _CACHED_BLOCKS and len(block) <= _CACHED_BLOCK_BYTES:
             self._blocks[block] = headers
         return headers
 
     def _on_reset(self, flags: int, stream_id: int, payload: bytes) -> None:
         stream = self.streams.pop(stream_id, None)
         if stream is not None:
-            self._blocked.pop(stream_id, None)
+            self._forget(stream)
             stream.owner.was_reset()
 
     def _on_settings(self, flags: int, stream_id: int, payload: bytes) -> None:
@@ -233,6 +248,7 @@ class Connection(ABC):
             return
         if len(payload) % frames.SETTING.size:
             raise ProtocolError(Code.FRAME_SIZE_ERROR, "settings")
+        window = self._initial_window
         for setting, value in frames.SETTING.iter_unpack(payload):
             if setting == frames.MAX_FRAME_SIZE:
                 if not _MAX_FRAME_BYTES <= value < 1 << 24:
@@ -241,14 +257,25 @@ class Connection(ABC):
             elif setting == frames.INITIAL_WINDOW_SIZE:
                 if value > _MAX_WINDOW_BYTES:
                     raise ProtocolError(Code.FLOW_CONTROL_ERROR, "window out of range")
-                for stream in self.streams.values():
-                    stream.window += value - self._initial_window
-                self._initial_window = value
+                window = value
+            elif setting == frames.HEADER_TABLE_SIZE:
+                if value < _DEFAULT_TABLE_BYTES and self._has_table:
+                    self._has_table, self._table_update = False, _NO_TABLE
             else:
                 self._on_setting(setting, value)
         self.settled = True
         self._out.append(frame(frames.SETTINGS, frames.ACK, 0, b""))
-        self._unblock()
+        if window != self._initial_window:
+            self._change_windows(window - self._initial_window)
+            self._initial_window = window
+
+    def _change_windows(self, change: int) -> None:
+        for stream in tuple(self.streams.values()):
+            stream.window += change
+            if stream.window > _MAX_WINDOW_BYTES:
+                raise ProtocolError(Code.FLOW_CONTROL_ERROR, "window out of range")
+            if stream.queue:
+                self._pump(stream)
 
     @abstractmethod
     def _on_setting(self, setting: int, value: int) -> None:
@@ -280,9 +307,8 @@ class Connection(ABC):
             stream = self.streams[stream_id]
             stream.window += increment
             if stream.window > _MAX_WINDOW_BYTES:
-                stream.owner.was_reset()
-                self.reset(stream, Code.FLOW_CONTROL_ERROR)
-            elif stream_id in self._blocked:
+                self._fail(stream, Code.FLOW_CONTROL_ERROR)
+            elif stream.queue:
                 self._pump(stream)
 
     # Out.
@@ -292,9 +318,19 @@ class Connection(ABC):
         self._send_block(stream.id, block, 0)
 
     def send(self, stream: Stream, data: bytes) -> bool:
-        """Send data, or queue it; whether all of it is on its way. If not, the owner's `drained` follows."""
+        """Send data, or queue it; whether nothing of it waits. If some does, the owner's `drained` follows.
+
+        Where too much waits already, the stream is reset.
+        """
         stream.queue.append(memoryview(data))
-        return self._pump(stream)
+        self._queued += len(data)
+        if self._pump(stream):
+            return True
+        if self._queued <= MAX_QUEUED_BYTES:
+            return False
+        stream.owner.was_reset()
+        self.reset(stream, Code.ENHANCE_YOUR_CALM)
+        return True
 
     def finish(self, stream: Stream, trailers: bytes) -> None:
         """Send the closing header block after all that is queued."""
@@ -303,9 +339,20 @@ class Connection(ABC):
 
     def reset(self, stream: Stream, code: Code) -> None:
         """End a stream at once. Idempotent."""
-        self._blocked.pop(stream.id, None)
+        self._forget(stream)
         if self.streams.pop(stream.id, None) is not None:
             self._out.append(frame(frames.RESET, 0, stream.id, frames.U32.pack(code)))
+
+    def _fail(self, stream: Stream, code: Code) -> None:
+        """End a stream whose rules the peer has just broken."""
+        stream.owner.was_reset()
+        self.reset(stream, code)
+
+    def _forget(self, stream: Stream) -> None:
+        """Drop what waits in a stream that is over."""
+        self._blocked.pop(stream.id, None)
+        self._queued -= sum(map(len, stream.queue))
+        stream.queue.clear()
 
     def ping(self) -> None:
         """Ask the peer for a sign of life."""
@@ -319,7 +366,8 @@ class Connection(ABC):
         )
 
     def _unblock(self) -> None:
-        for stream in list(self._blocked.values()):
+        while self._window > 0 and self._blocked:
+            _, stream = self._blocked.popitem(last=False)
             self._pump(stream)
 
     def _pump(self, stream: Stream) -> bool:
@@ -329,16 +377,23 @@ class Connection(ABC):
             data = queue[0]
             size = min(len(data), self._window, stream.window, self._max_frame)
             if size <= 0 < len(data):
-                self._blocked[stream.id] = stream
+                stream.blocked = True
+                if stream.window > 0:
+                    self._blocked[stream.id] = stream
+                else:
+                    self._blocked.pop(stream.id, None)
                 return False
             self._out += (frames.HEAD.pack(size >> 16, size & 0xFFFF, frames.DATA, 0, stream.id), bytes(data[:size]))
             self._window -= size
             stream.window -= size
+            self._queued -= size
             if size == len(data):
                 queue.popleft()
             else:
                 queue[0] = data[size:]
-        if self._blocked.pop(stream.id, None) is not None:
+        if stream.blocked:
+            stream.blocked = False
+            self._blocked.pop(stream.id, None)
             stream.owner.drained()
         if stream.trailers is not None:
             self._close(stream)
@@ -346,6 +401,7 @@ class Connection(ABC):
 
     def _send_block(self, stream_id: int, block: bytes, flags: int) -> None:
         kind = frames.HEADERS
+        block, self._table_update = self._table_update + block, b""
         while len(block) > self._max_frame:
             self._out.append(frame(kind, flags, stream_id, block[: self._max_frame]))
             block, kind, flags = block[self._max_frame :], frames.CONTINUATION, 0

@@ -12,6 +12,7 @@ HEAD = struct.Struct(">BHBBI")
 U32 = struct.Struct(">I")
 # Settings, by their identifiers.
 SETTING = struct.Struct(">HI")
+HEADER_TABLE_SIZE = 1
 MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE = 3, 4, 5, 6
 
 

@@ -21,6 +21,9 @@ KEEPALIVE_TIMEOUT_S = 10.0
 # For the last bytes of answers and TLS's farewell.
 CLOSE_TIMEOUT_S = 0.5
 BACKLOG = 1024
+MAX_LINKS = 8192
+# Of messages that are not whole or not taken yet, in all calls.
+MAX_HELD_BYTES = 256 << 20
 
 
 class Http2Server:
@@ -30,6 +33,7 @@ class Http2Server:
         self.methods: dict[bytes, Method] = {}
         self.links: set[_Link] = set()
         self.calls: set[Call] = set()
+        self.held_bytes = 0
         self._server: asyncio.Server | None = None
 
     def add_registered_method_handlers(
@@ -120,6 +124,10 @@ class _Link(asyncio.Protocol):
         name = transport.get_extra_info("peername")
         self.peer = f"ipv{6 if len(name) > 2 else 4}:{name[0]}:{name[1]}" if isinstance(name, tuple) else "unix:"
         self._server.links.add(self)
+        if len(self._server.links) > MAX_LINKS:
+            _log.warning("grpc.too_many_connections", peer=self.peer, connections=len(self._server.links))
+            self._transport.abort()
+            return
         self._timer = self.loop.call_later(KEEPALIVE_S, self._keep_alive)
         self._send()
 
@@ -184,6 +192,7 @@ class _Link(asyncio.Protocol):
 
     def _keep_alive(self) -> None:
         """Every period: a peer that was not heard is asked; if it still is not heard then, it is gone."""
+        self.connection.forgive()
         if self._heard:
             self._heard = self._asked = False
             self._timer = self.loop.call_later(KEEPALIVE_S, self._keep_alive)
@@ -202,6 +211,11 @@ class _Link(asyncio.Protocol):
     def ended(self, call: Call) -> None:
         """See Link."""
         self._server.calls.discard(call)
+
+    def hold(self, change_bytes: int) -> bool:
+        """See Link."""
+        self._server.held_bytes += change_bytes
+        return self._server.held_bytes <= MAX_HELD_BYTES
 
     def identity(self) -> dict[str, list[bytes]]:
         """See Link."""

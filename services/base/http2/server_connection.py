@@ -6,14 +6,45 @@ from navarch.services.base.http2 import frames
 from navarch.services.base.http2.connection import MAX_STREAMS, Connection, Headers, Owner, Stream
 from navarch.services.base.http2.frames import Code, ProtocolError, frame
 
+# What a peer may take back, break or change before `forgive`, which comes every 20 s: a thousand calls a second.
+MAX_STRAIN = 20_000
+# Settings concern every stream: ten times a second is more than any client has to say.
+_SETTINGS_STRAIN = 100
+
 
 class ServerConnection(Connection):
-    """See the module. open_stream: makes the owner of a new stream from its request headers."""
+    """See the module. open_stream: makes the owner of a new stream from its request headers.
+
+    A call that is begun and taken back costs the peer nothing and us much, and never counts as one of `MAX_STREAMS`;
+    so do settings. They are counted, and a peer that goes on and on is disconnected.
+    """
 
     def __init__(self, open_stream: Callable[[Stream, Headers], Owner]) -> None:
         super().__init__()
         self._open_stream = open_stream
         self._begun = False
+        self._strain = 0
+
+    def forgive(self) -> None:
+        """Time has passed."""
+        self._strain = 0
+
+    def _strained(self, amount: int) -> None:
+        self._strain += amount
+        if self._strain > MAX_STRAIN:
+            raise ProtocolError(Code.ENHANCE_YOUR_CALM, "too many resets or settings")
+
+    def _on_reset(self, flags: int, stream_id: int, payload: bytes) -> None:
+        self._strained(1)
+        super()._on_reset(flags, stream_id, payload)
+
+    def _on_settings(self, flags: int, stream_id: int, payload: bytes) -> None:
+        self._strained(_SETTINGS_STRAIN)
+        super()._on_settings(flags, stream_id, payload)
+
+    def _fail(self, stream: Stream, code: Code) -> None:
+        super()._fail(stream, code)
+        self._strained(1)
 
     @staticmethod
     def _settings() -> tuple[tuple[int, int], ...]:
@@ -66,7 +97,7 @@ class ServerConnection(Connection):
     def answer(self, stream: Stream, headers: bytes, data: bytes, trailers: bytes) -> None:
         """Headers, data and trailers at once: the usual end of a unary call."""
         size = len(data)
-        if size > min(self._window, stream.window, self._max_frame) or not stream.remote_closed:
+        if size > min(self._window, stream.window, self._max_frame) or not stream.remote_closed or self._table_update:
             self.send_headers(stream, headers)
             self.send(stream, data)
             self.finish(stream, trailers)

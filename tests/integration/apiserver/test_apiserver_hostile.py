@@ -82,9 +82,9 @@ async def test_unknown_fields_are_not_kept(client: Client) -> None:
     request = objects_pb2.CreateRequest(
         resource=CONFIG_MAPS, namespace="default", object=requests.pack(config_map("a"))
     )
-    request.object.value += b"\xfa\x3f\x03abc"
+    request.object.value += b"\xfa\x3f\x03xyz"
     await objects_pb2_grpc.ObjectsStub(client.channel).Create(request)
-    assert b"abc" not in (await client.get(corev1.ConfigMap, "a", "default")).SerializeToString()
+    assert b"xyz" not in (await client.get(corev1.ConfigMap, "a", "default")).SerializeToString()
 
 
 def token(revision: object) -> str:

@@ -218,7 +218,7 @@ class TestPatch:
         ("patch", "refusal", "message"),
         [
             pytest.param(b"{", errors.BadRequest, "error decoding patch", id="no json"),
-            pytest.param({"data": 5}, errors.BadRequest, "data: found number 5", id="wrong type"),
+            pytest.param({"data": 5}, errors.Invalid, "patch: .*data: found number 5", id="wrong type"),
             pytest.param({"metadata": {"name": "b"}}, errors.BadRequest, "does not match", id="rename"),
             pytest.param({"metadata": {"resourceVersion": "1"}}, errors.Conflict, "modified", id="old version"),
             pytest.param({"metadata": {"uid": "x"}}, errors.Conflict, "UID", id="uid"),

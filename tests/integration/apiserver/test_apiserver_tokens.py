@@ -120,7 +120,7 @@ async def test_a_token_is_a_user_at_both_doors(
     assert status == 201
     user = answer["status"]["userInfo"]
     assert (user["username"], user["uid"]) == ("system:serviceaccount:default:robot", robot.metadata.uid)
-    assert user["groups"] == ["system:authenticated", "system:serviceaccounts", "system:serviceaccounts:default"]
+    assert user["groups"] == ["system:serviceaccounts", "system:serviceaccounts:default", "system:authenticated"]
     assert user["extra"]["authentication.kubernetes.io/credential-id"][0].startswith("JTI=")
     assert (await nobody.call("GET", "/openid/v1/jwks", token=token))[0] == 200
     tls = grpc.ssl_channel_credentials(cluster.authority.cert_pem)

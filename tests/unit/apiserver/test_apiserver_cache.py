@@ -8,6 +8,8 @@ from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api.fields import FieldSelector
 from navarch.services.api.kinds import KINDS
 from navarch.services.api.labels import Selector
+from navarch.services.apiserver.cacher import cache as cache_module
+from navarch.services.apiserver.cacher import subscription as subscription_module
 from navarch.services.apiserver.cacher.cache import TooOld, WatchCache
 from navarch.services.apiserver.cacher.events import WatchEvent
 from navarch.services.apiserver.cacher.selection import Selection
@@ -115,6 +117,33 @@ def test_the_ring_forgets_whole_revisions() -> None:
         put(cache, revision, f"a{revision}")
     oldest = min(revision for revision in range(1, 6) if not raises(cache, revision))
     assert [change.revision for change in cache.since(oldest)] == list(range(oldest + 1, 6))
+
+
+def test_the_ring_is_bounded_in_bytes_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache_module, "RING_BYTES", 5_000)
+    cache = new_cache(ring_changes=1000)
+    for revision in range(2, 40):
+        put(cache, revision, "a", text="x" * 1_000)
+    oldest = min(revision for revision in range(1, 40) if not raises(cache, revision))
+    kept = cache.since(oldest)
+    assert [change.revision for change in kept] == list(range(oldest + 1, 40))
+    assert 4 <= len(kept) < 10
+    # One that is larger than all that is kept together.
+    put(cache, 40, "b", text="x" * 20_000)
+    assert raises(cache, 39)
+    assert not raises(cache, 40)
+    put(cache, 41, "c")
+    assert [change.revision for change in cache.since(40)] == [41]
+
+
+def test_a_watcher_that_lets_large_objects_wait_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subscription_module, "QUEUE_BYTES", 2_500)
+    cache = new_cache()
+    slow, quick = subscribe(cache, Selection()), subscribe(cache, Selection())
+    for revision in range(2, 6):
+        put(cache, revision, "a", text="x" * 1_000)
+        quick.take()
+    assert (slow.ended, len(slow.take()), quick.ended) == ("slow", 2, "")
 
 
 def raises(cache: WatchCache, revision: int) -> bool:

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -19,6 +21,9 @@ from navarch.services.apiserver.registry.core import Target
 LIMIT_BYTES = 3 * 1024 * 1024
 # How long a client may take to send it.
 PATIENCE_S = 30.0
+# A YAML text of the largest size takes seconds, which others shall not wait for; one at a time is enough.
+LARGE_BYTES = 128 * 1024
+_LARGE_ONES = ThreadPoolExecutor(1, "large-bodies")
 
 
 async def read(request: web.BaseRequest, limit_bytes: int = LIMIT_BYTES) -> bytes:
@@ -54,8 +59,16 @@ def _within(data: bytes, limit_bytes: int) -> bytes:
     return data
 
 
-def decode(target: Target, header: str, data: bytes, field_validation: str, warnings: list[str]) -> Any:
+async def decode(target: Target, header: str, data: bytes, field_validation: str, warnings: list[str]) -> Any:
     """The object in a body, for a target. warnings: where to put what was ignored. Raises ApiError."""
+    if len(data) <= LARGE_BYTES:
+        return decoded(target, header, data, field_validation, warnings)
+    work = partial(decoded, target, header, data, field_validation, warnings)
+    return await asyncio.get_running_loop().run_in_executor(_LARGE_ONES, work)
+
+
+def decoded(target: Target, header: str, data: bytes, field_validation: str, warnings: list[str]) -> Any:
+    """As `decode`, at once."""
     medias = (JSON, YAML) if target.kind.is_custom else (JSON, YAML, PROTOBUF)
     media = content_type(header, medias)
     if media == PROTOBUF:

@@ -112,8 +112,9 @@ class RestDoor:
 
     async def _path(self, call: Call, raw_path: str) -> web.StreamResponse:
         self._core.admit_url(call.user, call.request.method.lower(), raw_path)
-        segments = raw_path.split("/")
-        if len(segments) > 3 and segments[1] == "apis" and (remote := self._aggregated(segments[2], segments[3])):
+        segments = raw_path.rstrip("/").split("/")
+        # Only what it looks like: behind "/apis/group/version//secrets" the other server might see secrets.
+        if len(segments) == 4 and segments[1] == "apis" and (remote := self._aggregated(segments[2], segments[3])):
             return await remote(call)
         handler = self._routes.path(raw_path)
         return plain_not_found() if handler is None else await handler(call)

@@ -6,8 +6,8 @@
     /api/v1/namespaces/default/status            the namespace itself: one of its parts
     /healthz                                     no object
 
-Percent-encoding is undone once, segment by segment; a segment that then holds "/", "." or ".." alone, or a
-character that no name has, can be no name and is refused where names are checked.
+Percent-encoding is undone once, segment by segment. A segment that then holds "/" or is "." or ".." is refused: other
+servers might read another path out of it than the one that was authorized.
 """
 
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ def parse(raw_path: str) -> ResourcePath | None:
         group, version, rest = segments[1], segments[2], segments[3:]
     else:
         return None
-    if not rest[0]:
+    if not rest[0] or not version or (segments[0] == "apis" and not group):
         return None
     return _resource(_text(group), _text(version), rest)
 
@@ -70,9 +70,13 @@ def _resource(group: str, version: str, rest: list[str]) -> ResourcePath | None:
 
 
 def _text(segment: str) -> str:
-    if "%" not in segment:
-        return segment
-    try:
-        return unquote(segment, errors="strict")
-    except UnicodeDecodeError:
-        raise BadRequest(f"the path segment {segment!r} is not UTF-8") from None
+    if "%" in segment:
+        try:
+            segment = unquote(segment, errors="strict")
+        except UnicodeDecodeError:
+            raise BadRequest(f"the path segment {segment!r} is not UTF-8") from None
+        if "/" in segment:
+            raise BadRequest(f"invalid path segment {segment!r}")
+    if segment in (".", ".."):
+        raise BadRequest(f"invalid path segment {segment!r}")
+    return segment

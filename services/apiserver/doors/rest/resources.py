@@ -24,6 +24,7 @@ from navarch.services.apiserver.registry.list import list_objects
 from navarch.services.apiserver.registry.modify import Modified
 from navarch.services.apiserver.registry.patch import PatchType, patch
 from navarch.services.apiserver.registry.update import update
+from navarch.services.apiserver.stored import StoredObject
 
 # Kinds of which Kubernetes shows the object that is gone, instead of a Status.
 SHOWN_WHEN_DELETED = frozenset(
@@ -64,6 +65,8 @@ async def serve(call: Call, path: ResourcePath) -> web.StreamResponse:
 async def _read(call: Call, target: Target) -> web.StreamResponse:
     is_watch = call.path is not None and call.path.is_watch
     if is_watch or (not target.subresource and call.flag("watch")):
+        if call.request.method == "HEAD":
+            raise MethodNotSupported(target.kind, "head")
         return await watches.serve(call, target)
     format_of(call.request, target.kind)
     if not target.name:
@@ -75,44 +78,52 @@ async def _read(call: Call, target: Target) -> web.StreamResponse:
 
 
 async def _create(call: Call, target: Target) -> web.StreamResponse:
-    message, warnings = await _body(call, target)
+    message, warnings = await _body(call, target, "create")
     result = await create(call.core, call.user, target, message, options.write_options(call))
     return await respond(call, result, 201, _with_advice(target, message, warnings))
 
 
 async def _update(call: Call, target: Target) -> web.StreamResponse:
-    message, warnings = await _body(call, target)
+    message, warnings = await _body(call, target, "update")
     result = await update(call.core, call.user, target, message, options.write_options(call))
     return await respond(call, result, 200, _with_advice(target, message, warnings))
 
 
-async def _body(call: Call, target: Target) -> tuple[Any, list[str]]:
+async def _body(call: Call, target: Target, verb: str) -> tuple[Any, list[str]]:
     """The object that a request brings, and what was ignored in it."""
     format_of(call.request, target.kind)
+    # Reading and decoding is work; nobody has it done who may not do what it is for.
+    call.core.admit_user(call.user, verb, target)
     warnings: list[str] = []
     data = await bodies.read(call.request)
     header = call.request.headers.get("Content-Type", "")
-    return bodies.decode(target, header, data, call.text("fieldValidation"), warnings), warnings
+    return await bodies.decode(target, header, data, call.text("fieldValidation"), warnings), warnings
 
 
 def _with_advice(target: Target, message: Any, warnings: list[str]) -> Sequence[str]:
-    return warnings if target.subresource else [*warnings, *strategy_for(target.kind).warnings(message)]
+    if message is None or target.subresource:
+        return warnings
+    return [*warnings, *strategy_for(target.kind).warnings(message)]
 
 
 async def _patch(call: Call, target: Target) -> web.StreamResponse:
     format_of(call.request, target.kind)
     header = call.request.headers.get("Content-Type", "")
+    call.core.admit_user(call.user, "patch", target)
     medias = tuple(one.value for one in PatchType)
     patch_type = PatchType(content_type(header or "none", medias))
     warnings: list[str] = []
     data = await bodies.read(call.request)
     wanted = options.write_options(call)
     result, created = await patch(call.core, call.user, target, patch_type, data, wanted, warnings)
-    return await respond(call, result, 201 if created else 200, warnings)
+    message = result.decode() if isinstance(result, StoredObject) else None
+    return await respond(call, result, 201 if created else 200, _with_advice(target, message, warnings))
 
 
 async def _delete(call: Call, target: Target) -> web.StreamResponse:
     format_of(call.request, target.kind)
+    if target.name:
+        call.core.admit_user(call.user, "delete", target)
     data = await bodies.read(call.request)
     header = call.request.headers.get("Content-Type", "")
     wanted = bodies.delete_options(header, data) if data else options.delete_options(call)

@@ -20,7 +20,7 @@ MAPS = "/api/v1/namespaces/default/configmaps"
         ("/api/v1/namespaces/default/configmaps/a/nothing", 404),
         ("/api/v1/namespaces/default/configmaps/..%2F..%2Fsecrets", 400),
         ("/api/v1/namespaces/default/configmaps/%2e%2e", 400),
-        ("/api/v1/namespaces/..%2Fkube-system/configmaps", 200),
+        ("/api/v1/namespaces/..%2Fkube-system/configmaps", 400),
         ("/api/v1/namespaces/default/configmaps/a%252Fb", 404),
         ("/api/v1/namespaces/default/configmaps/%ff%fe", 400),
         ("/api/v1/namespaces/default/configmaps/a%00b", 404),
@@ -84,6 +84,16 @@ async def test_bodies(rest: Any, body: bytes, media: str, status: int, reason: s
     answer = await rest.ask("POST", MAPS, body, Content_Type=media)
     assert (answer.status, answer.reason) == (status, reason), answer.body
     assert (await rest.get(MAPS)).status == 200
+
+
+@pytest.mark.parametrize("media", ["application/merge-patch+json", "application/strategic-merge-patch+json"])
+@pytest.mark.parametrize("levels", [300, 900])
+async def test_a_patch_that_is_deep_and_wrong(rest: Any, media: str, levels: int) -> None:
+    await rest.make(MAPS, "a")
+    body = b'{"immutable":' + b'{"a":[' * (levels // 2) + b"]}" * (levels // 2) + b"}"
+    answer = await rest.ask("PATCH", f"{MAPS}/a", body, Content_Type=media)
+    # What little is wrong with the shallower ones is shown.
+    assert (answer.status, answer.reason) in ((400, "BadRequest"), (422, "Invalid")), answer.body
 
 
 async def test_a_compressed_body_is_refused(rest: Any) -> None:
@@ -160,6 +170,17 @@ async def test_what_is_no_http_is_no_error_of_ours(rest: Any, caplog: pytest.Log
     assert (await reader.readline()).startswith((b"HTTP/1.1 400", b"HTTP/1.0 400", b"HTTP/1.1 200"))
     async with asyncio.timeout(30):
         await reader.read()
+    writer.close()
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+@pytest.mark.parametrize("target", [b"*", b"http://localhost/nowhere"])
+async def test_a_request_for_no_path_is_no_fault_of_the_server(
+    rest: Any, caplog: pytest.LogCaptureFixture, target: bytes
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", rest.port, ssl=rest.context)
+    writer.write(b"OPTIONS " + target + b" HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 404")
     writer.close()
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 

@@ -124,3 +124,14 @@ async def test_people_get_it_pretty(rest: Any) -> None:
     assert b'\n  "kind": "ConfigMap"' in (await rest.get(f"{MAPS}/c?pretty=true")).body
     assert b'\n  "kind": "ConfigMap"' in (await rest.get(f"{MAPS}/c", User_Agent="curl/8")).body
     assert b"\n" not in (await rest.get(f"{MAPS}/c", User_Agent="kubectl")).body
+
+
+async def test_a_scale_is_a_row_too(rest: Any) -> None:
+    labels = {"app": "web"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": "busybox"}]}}
+    spec = {"replicas": 3, "selector": {"matchLabels": labels}, "template": template}
+    sets = "/apis/apps/v1/namespaces/default/replicasets"
+    await rest.make(sets, "web", spec=spec)
+    table = (await rest.get(f"{sets}/web/scale", Accept=f"{TABLE},application/json")).json
+    assert [column["name"] for column in table["columnDefinitions"]] == ["Name", "Desired", "Available", "Age"]
+    assert table["rows"][0]["cells"][:3] == ["web", 3, 0]

@@ -1,6 +1,8 @@
 """Objects through the Kubernetes door: verbs, options, and the refusals clients look at."""
 
 import asyncio
+import json
+import re
 from typing import Any
 
 import pytest
@@ -53,7 +55,21 @@ class TestCreate:
         assert answer.status == status
         assert answer.headers.getall("Warning", []) == (['299 - "unknown field \\"dta\\""'] if warned else [])
         if status == 400:
-            assert 'unknown field "dta"' in answer.json["message"]
+            refusal = 'ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: unknown field'
+            assert answer.json["message"] == f'{refusal} "dta"'
+
+    @pytest.mark.parametrize(
+        ("how", "shown"),
+        [("strategic-merge", r"map[dta:map[x:[a <nil> true]]]"), ("merge", '{"dta":{"x":["a",null,true]}}')],
+    )
+    async def test_fields_in_patches_that_nobody_knows(self, rest: Any, how: str, shown: str) -> None:
+        await rest.make(MAPS, "a")
+        body, media = b'{"dta": {"x": ["a", null, true]}}', f"application/{how}-patch+json"
+        refused = await rest.ask("PATCH", f"{MAPS}/a?fieldValidation=Strict", body, Content_Type=media)
+        assert (refused.status, refused.reason) == (422, "Invalid")
+        (cause,) = refused.json["details"]["causes"]
+        assert cause["field"] == "patch"
+        assert cause["message"] == f'Invalid value: {json.dumps(shown)}: strict decoding error: unknown field "dta"'
 
     async def test_duplicate_fields_are_told(self, rest: Any) -> None:
         answer = await rest.ask("POST", MAPS, b'{"metadata":{"name":"a"},"data":{"x":"1"},"data":{"x":"2"}}')
@@ -229,3 +245,19 @@ async def test_objects_and_lists_as_they_were(rest: Any) -> None:
     listed = (await rest.get(f"{MAPS}?at={then}")).json
     assert [item["data"] for item in listed["items"]] == [{"x": "1"}]
     assert (await rest.get(f"{MAPS}/a?at=yesterday")).status == 400
+
+
+async def test_kinds_on_their_way_out_say_so(rest: Any) -> None:
+    listed = await rest.get("/api/v1/namespaces/default/endpoints")
+    advice = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
+    assert listed.headers.getall("Warning") == [f'299 - "{advice}"']
+    assert "Warning" not in (await rest.get(MAPS)).headers
+
+
+async def test_who_am_i(rest: Any) -> None:
+    """What the certificate says comes before what all users are."""
+    answer = await rest.ask("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", {})
+    user = answer.json["status"]["userInfo"]
+    assert user["groups"] == ["system:masters", "system:authenticated"]
+    (proof,) = user["extra"]["authentication.kubernetes.io/credential-id"]
+    assert re.fullmatch("X509SHA256=[0-9a-f]{64}", proof)

@@ -51,6 +51,9 @@ def of_pod(pod: corev1.Pod, asked: Name) -> Backend:
     port = asked.port
     if not port:
         port = next((str(p.container_port) for one in pod.spec.containers for p in one.ports), "")
+    if port and not (port.isascii() and port.isdecimal()):
+        # More than a number would make another URL of it: "80@elsewhere".
+        raise BadRequest(f'invalid pod request "{asked.name}:{port}"')
     ip = pod.status.pod_ip
     _require_allowed(ip)
     scheme = asked.scheme or "http"
@@ -97,5 +100,6 @@ def _require_allowed(host: str) -> None:
         address = ipaddress.ip_address(host)
     except ValueError:
         raise BadRequest(NOT_ALLOWED) from None
+    address = getattr(address, "ipv4_mapped", None) or address
     if address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified:
         raise BadRequest(NOT_ALLOWED)

@@ -5,7 +5,6 @@ out of the headers. WebSockets are joined message by message.
 """
 
 import ssl
-from collections.abc import Iterable
 
 import aiohttp
 import yarl
@@ -13,13 +12,15 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
-from navarch.services.api.errors import BadRequest, MethodNotSupported, ServiceUnavailable
+from navarch.services.api.errors import BadRequest, MethodNotSupported
+from navarch.services.apiserver import outbound
+from navarch.services.apiserver.doors.rest import forwarding
 from navarch.services.apiserver.doors.rest.call import Call
 from navarch.services.apiserver.doors.rest.streams import backends, rewriting
 from navarch.services.apiserver.doors.rest.streams.backends import Backend
 from navarch.services.apiserver.kubelets.directory import Kubelets
 from navarch.services.apiserver.registry.core import Target
-from navarch.services.client.streams.serving import MESSAGE_BYTES, is_websocket, passed_on
+from navarch.services.client.streams.serving import is_websocket
 
 VERBS = {
     "GET": "get",
@@ -30,25 +31,8 @@ VERBS = {
     "PATCH": "patch",
     "DELETE": "delete",
 }
-_OF_ONE_CONNECTION = frozenset(
-    (
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    )
-)
-_OURS = frozenset({"authorization", "host", "content-length", "accept-encoding"})
-_NOT_BACK = frozenset({"content-length", "date", "server"})
-CONNECT_S = 10.0
 # Pages of more are passed on with their links as they are.
 PAGE_BYTES = 4 << 20
-PIECE_BYTES = 64 * 1024
 
 
 class Proxy:
@@ -94,12 +78,13 @@ class Proxy:
         assert path is not None
         raw_path, _, query = request.raw_path.partition("?")
         if is_websocket(request):
-            return await self._join(call, backend, _url(backend, path.tail, query))
+            headers = _headers(request, "", "")
+            return await forwarding.join(request, self._to(backend), _url(backend, path.tail, query), headers)
         if not path.tail and request.method in ("GET", "HEAD"):
             return web.Response(status=301, headers={"Location": f"{raw_path}/{'?' if query else ''}{query}"})
         prefix = raw_path[: len(raw_path) - len(path.tail)] if path.tail else raw_path
         # To a backend, and to its links, the client is at the proxy.
-        headers = _headers(request, backend, prefix, path.tail)
+        headers = _headers(request, prefix, path.tail)
         body = request.content.iter_any() if request.can_read_body else None
         try:
             answer = await self._to(backend).request(
@@ -110,8 +95,8 @@ class Proxy:
                 allow_redirects=False,
                 skip_auto_headers=("User-Agent", "Accept", "Content-Type"),
             )
-        except (aiohttp.ClientError, OSError) as failure:
-            raise _unreachable(failure) from failure
+        except forwarding.GONE as failure:
+            raise forwarding.unreachable(failure) from failure
         async with answer:
             return await _back(request, answer, prefix, frozenset({backend.address, request.host}))
 
@@ -123,29 +108,8 @@ class Proxy:
             untrusting = ssl.create_default_context()
             untrusting.check_hostname = False
             untrusting.verify_mode = ssl.CERT_NONE
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=untrusting, limit=0),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
-                auto_decompress=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
+            self._session = outbound.session(untrusting)
         return self._session
-
-    async def _join(self, call: Call, backend: Backend, url: yarl.URL) -> web.StreamResponse:
-        """A WebSocket through the proxy."""
-        request = call.request
-        names = ",".join(request.headers.getall("Sec-WebSocket-Protocol", []))
-        protocols = [name.strip() for name in names.split(",") if name.strip()]
-        headers = _headers(request, backend, "", "")
-        for name in [name for name in headers if name.lower().startswith("sec-websocket")]:
-            headers.popall(name, None)
-        try:
-            far = await self._to(backend).ws_connect(
-                url, protocols=protocols, headers=headers, max_msg_size=MESSAGE_BYTES
-            )
-        except (aiohttp.ClientError, OSError) as failure:
-            raise _unreachable(failure) from failure
-        return await passed_on(request, far)
 
 
 def _asked(call: Call, what: str) -> backends.Name:
@@ -176,43 +140,23 @@ def _url(backend: Backend, tail: str, query: str) -> yarl.URL:
         raise BadRequest(str(failure)) from failure
 
 
-def _headers(request: web.BaseRequest, backend: Backend, prefix: str, tail: str) -> CIMultiDict[str]:
-    """The client's, without what is not the backend's business."""
-    headers = _without(request.headers.items(), _named_by_connection(request.headers.getall("Connection", [])) | _OURS)
-    for name in [name for name in headers if name.lower().startswith(("impersonate-", "x-remote-"))]:
-        headers.popall(name, None)
-    accepted = request.headers.get("Accept-Encoding", "")
+def _headers(request: web.BaseRequest, prefix: str, tail: str) -> CIMultiDict[str]:
+    """The client's, and where it is: to a backend the client is at the proxy."""
+    headers = forwarding.request_headers(request)
     # Links in pages can only be rewritten when they are plain.
-    if accepted and "text/html" not in request.headers.get("Accept", ""):
-        headers["Accept-Encoding"] = accepted
-    else:
+    if "Accept-Encoding" not in headers or "text/html" in request.headers.get("Accept", ""):
         headers["Accept-Encoding"] = "identity"
-    if request.content_length is not None and request.can_read_body:
-        headers["Content-Length"] = str(request.content_length)
     headers["X-Forwarded-Uri"] = prefix + tail
     headers["X-Forwarded-Host"] = request.host
     headers["X-Forwarded-Proto"] = request.scheme
-    if request.remote:
-        before = headers.get("X-Forwarded-For", "")
-        headers["X-Forwarded-For"] = f"{before}, {request.remote}" if before else request.remote
     return headers
-
-
-def _named_by_connection(values: Iterable[str]) -> frozenset[str]:
-    return frozenset(name.strip().lower() for value in values for name in value.split(","))
-
-
-def _without(headers: Iterable[tuple[str, str]], names: frozenset[str]) -> CIMultiDict[str]:
-    dropped = names | _OF_ONE_CONNECTION
-    return CIMultiDict((name, value) for name, value in headers if name.lower() not in dropped)
 
 
 async def _back(
     request: web.BaseRequest, answer: aiohttp.ClientResponse, prefix: str, hosts: frozenset[str]
 ) -> web.StreamResponse:
     """The backend's answer to the client."""
-    dropped = _named_by_connection(answer.headers.getall("Connection", [])) | _NOT_BACK
-    headers = _without(answer.headers.items(), dropped)
+    headers = forwarding.response_headers(answer, ["content-length"])
     for name in [name for name in headers if name.lower().startswith("access-control-")]:
         headers.popall(name, None)
     if "Location" in headers:
@@ -231,16 +175,7 @@ async def _back(
         )
     if length is not None:
         response.content_length = int(length)
-    await response.prepare(request)
-    try:
-        async for piece in answer.content.iter_any():
-            await response.write(piece)
-    except (aiohttp.ClientError, OSError):
-        # The client must not take what came until now for all.
-        if request.transport is not None:
-            request.transport.close()
-        return response
-    await response.write_eof()
+    await forwarding.stream_back(request, answer, response)
     return response
 
 
@@ -248,7 +183,3 @@ def _is_page(answer: aiohttp.ClientResponse) -> bool:
     size = answer.content_length
     encoding = answer.headers.get("Content-Encoding", "identity")
     return answer.content_type == "text/html" and encoding == "identity" and size is not None and size <= PAGE_BYTES
-
-
-def _unreachable(failure: Exception) -> ServiceUnavailable:
-    return ServiceUnavailable(f"error trying to reach service: {failure}")
