@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 
 from navarch.services.api.codec import custom
 from navarch.services.api.codec.errors import DecodeError, EncodeError, StrictError, describe
-from navarch.services.api.codec.plan import plan_of
+from navarch.services.api.codec.plan import plan_of, with_replacements
 from navarch.services.api.codec.reading import Reading
 from navarch.services.api.codec.text import parse_json
 from navarch.services.api.codec.vetting import check_text
@@ -57,7 +57,7 @@ def to_json(message: Message, kind: Kind | None = None) -> dict[str, Any]:
 def to_json_bytes(message: Message, kind: Kind | None = None) -> bytes:
     """The JSON text of a message, compact UTF-8."""
     try:
-        return orjson.dumps(to_json(message, kind), default=_with_replacements)
+        return orjson.dumps(to_json(message, kind), default=with_replacements)
     except orjson.JSONEncodeError as error:
         raise EncodeError(str(error)) from error
 
@@ -66,10 +66,13 @@ def to_json_members(message: Message) -> bytes:
     """The members of a message, without apiVersion and kind: `"metadata":{...},"spec":{...}}`, less the first brace."""
     out: dict[str, Any] = {}
     try:
-        _write(message, out)
+        if message.DESCRIPTOR.full_name == custom.CUSTOM_OBJECT:
+            custom.write(message, out)
+        else:
+            plan_of(message.DESCRIPTOR).write_for_text(message, out)
         for name in ("apiVersion", "kind"):
             out.pop(name, None)
-        return orjson.dumps(out, default=_with_replacements)[1:]
+        return orjson.dumps(out, default=with_replacements)[1:]
     except RecursionError:
         raise EncodeError("the object is nested too deeply") from None
     except (UnicodeDecodeError, orjson.JSONEncodeError) as error:
@@ -81,12 +84,6 @@ def _write(message: Message, out: dict[str, Any]) -> None:
         custom.write(message, out)
     else:
         plan_of(message.DESCRIPTOR).write_into(message, out)
-
-
-def _with_replacements(value: object) -> str:
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    raise TypeError(f"{type(value).__name__} is not JSON")
 
 
 def from_json(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import orjson
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
@@ -19,23 +20,29 @@ from navarch.services.api.codec.reading import Object, Reading
 from navarch.services.api.codec.scalars import SCALARS
 from navarch.services.api.codec.shapes import SCHEMA, SHAPES, Read, Shape, Write, schema_shapes
 from navarch.services.api.kinds import type_of
+from navarch.services.api.remembered import Remembered
 from navarch.services.api.traits import traits_of
 
 Make = Callable[[], object]
+# Key, how the value is written, whether it is shown although it is empty.
+Fields = dict[Field, tuple[str, Write | None, bool]]
 
 
 class Plan:
     """How messages of one type are written to JSON and read from it."""
 
-    __slots__ = ("_always", "_descriptor", "_empty", "_fields", "_readers", "read", "write")
+    __slots__ = ("_always", "_descriptor", "_empty", "_fields", "_readers", "_texts", "_with_texts", "read", "write")
 
     def __init__(self, descriptor: Descriptor) -> None:
         self._descriptor = descriptor
         self._empty: Message | None = None
         # Filled on first use: messages refer to one another, in circles too.
-        self._fields: dict[Field, tuple[str, Write | None, bool]] = {}
+        self._fields: Fields = {}
         self._always: list[tuple[str, Make]] = []
         self._readers: dict[str, Read] | None = None
+        # As _fields, with the text of the spec in place of its value.
+        self._with_texts: Fields = {}
+        self._texts: Remembered[orjson.Fragment] = Remembered()
         shape = _shape_of(descriptor)
         self.write: Write = shape.write if shape else self._write_object
         self.read: Read = shape.read if shape else self.read_into
@@ -44,7 +51,15 @@ class Plan:
         """Add the members of a message to a JSON object."""
         if self._readers is None:
             self._compile()
-        fields = self._fields
+        self._write(message, out, self._fields)
+
+    def write_for_text(self, message: Any, out: dict[str, Any]) -> None:
+        """As `write_into`, for what is to be dumped only: of equal specs the text is made once."""
+        if self._readers is None:
+            self._compile()
+        self._write(message, out, self._with_texts)
+
+    def _write(self, message: Any, out: dict[str, Any], fields: Fields) -> None:
         for descriptor, value in message.ListFields():
             key, convert, keep_empty = fields[descriptor]
             json: Any = value if convert is None else convert(value)
@@ -56,9 +71,21 @@ class Plan:
             if key not in out:
                 out[key] = make()
 
+    def _text(self, message: Any) -> Any:
+        key = self._texts.key(message)
+        found = self._texts.recall(key)
+        if found is None:
+            value = self.write(message)
+            if not value:
+                return value
+            found = self._texts.keep(key, orjson.Fragment(orjson.dumps(value, default=with_replacements)))
+        return found
+
     def _write_object(self, message: Any) -> dict[str, Any]:
+        if self._readers is None:
+            self._compile()
         out: dict[str, Any] = {}
-        self.write_into(message, out)
+        self._write(message, out, self._fields)
         return out
 
     def zero(self) -> Any:
@@ -114,9 +141,15 @@ class Plan:
             self._fields[field] = (key, writer(field, plan_of), _keeps_empty(field, marks))
             readers[key] = reader(field, plan_of)
             always.extend(_when_missing(field, marks))
+        self._with_texts = {field: self._with_text(field) for field in self._fields}
         self._always = always
         self._readers = readers
         return readers
+
+    def _with_text(self, field: Field) -> tuple[str, Write | None, bool]:
+        key, write, keep_empty = self._fields[field]
+        is_spec = field.name == "spec" and field.type == MESSAGE and not field.is_repeated
+        return key, plan_of(field.message_type)._text if is_spec else write, keep_empty
 
     def _inline(self, field: Field, readers: dict[str, Read], always: list[tuple[str, Make]]) -> None:
         plan = plan_of(field.message_type)
@@ -124,6 +157,13 @@ class Plan:
             readers[key] = below(field.name, read)
         self._fields[field] = ("", plan.write, False)
         always.extend(plan._always)
+
+
+def with_replacements(value: object) -> str:
+    """What orjson writes for a value that is not JSON: a string that is not UTF-8."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    raise TypeError(f"{type(value).__name__} is not JSON")
 
 
 _plans: dict[str, Plan] = {}

@@ -20,6 +20,7 @@ from navarch.services.api.managed_fields.descriptors import schema_of
 from navarch.services.api.managed_fields.schema import Form, Schema
 from navarch.services.api.managed_fields.sets import EMPTY, SELF, FieldSet, element
 from navarch.services.api.managed_fields.walk import Changes
+from navarch.services.api.remembered import Remembered
 
 # Metadata that nobody owns: identity and what the server keeps itself.
 UNOWNED: Final = frozenset(
@@ -35,8 +36,6 @@ UNOWNED: Final = frozenset(
     }
 )
 NONE: Final[frozenset[str]] = frozenset()
-# Of each kind.
-SPECS_REMEMBERED: Final = 128
 # Element, how it is described (None: a leaf), whether it is one message, hidden when unset, shown when empty.
 _Row = tuple[str, Callable[[Any, bool], FieldSet] | None, bool, bool, bool]
 # The set of a member, given its value; `fresh` says that the member itself is new.
@@ -231,17 +230,13 @@ def _describe(member: _Member, field: Any, schema: Schema) -> None:
 
 
 def _remembered(inner: Tracker | Items) -> _Describe:
-    """Objects are made by the dozen from one template: their specs are the same to the byte, and so are the sets."""
-    known: dict[tuple[bytes, bool], FieldSet] = {}
+    """Of equal specs the set is made once."""
+    known: Remembered[FieldSet] = Remembered()
 
     def describe(value: Any, fresh: bool) -> FieldSet:
-        key = value.SerializeToString(deterministic=True), fresh
-        found = known.get(key)
-        if found is None:
-            if len(known) >= SPECS_REMEMBERED:
-                known.clear()
-            found = known[key] = inner.contents(value, fresh)
-        return found
+        key = known.key(value, fresh)
+        found = known.recall(key)
+        return known.keep(key, inner.contents(value, fresh)) if found is None else found
 
     return describe
 

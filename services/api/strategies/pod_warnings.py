@@ -54,15 +54,10 @@ def template_warnings(template: corev1.Pod | corev1.PodTemplateSpec, path: str) 
         found += _annotations(template, f"{dot}metadata.annotations")
     if spec.volumes:
         found += _volumes(spec.volumes, f"{here}.volumes")
-    aliases = [alias.ip for alias in spec.host_aliases]
-    found += _repeated(aliases, f"{here}.hostAliases", "ip")
-    secrets = [secret.name for secret in spec.image_pull_secrets]
-    found += _repeated(secrets, f"{here}.imagePullSecrets", "name")
-    found += [
-        f'{here}.imagePullSecrets[{index}].name: invalid empty name ""'
-        for index, name in enumerate(secrets)
-        if not name
-    ]
+    if spec.host_aliases:
+        found += _repeated([alias.ip for alias in spec.host_aliases], f"{here}.hostAliases", "ip")
+    if spec.image_pull_secrets:
+        found += _secrets([secret.name for secret in spec.image_pull_secrets], f"{here}.imagePullSecrets")
     if spec.overhead:
         found += _fractions(spec.overhead, f"{here}.overhead")
     containers = list(containers_of(spec, here))
@@ -151,6 +146,13 @@ def _volumes(volumes: Sequence[corev1.Volume], path: str) -> Iterator[str]:
             where = f"{here}.ephemeral.volumeClaimTemplate.spec.resources"
             yield from _fractions(claim.limits, f"{where}.limits", ("storage",))
             yield from _fractions(claim.requests, f"{where}.requests", ("storage",))
+
+
+def _secrets(names: Sequence[str], path: str) -> Iterator[str]:
+    yield from _repeated(names, path, "name")
+    for index, name in enumerate(names):
+        if not name:
+            yield f'{path}[{index}].name: invalid empty name ""'
 
 
 def _repeated(values: Sequence[str], path: str, field: str) -> Iterator[str]:

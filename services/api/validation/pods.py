@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api.errors import FieldError
+from navarch.services.api.remembered import Remembered
 from navarch.services.api.validation import names
 from navarch.services.api.validation.containers import Surroundings, validate_containers
 from navarch.services.api.validation.enums import validate_enums
@@ -44,16 +45,35 @@ def validate_pod(pod: corev1.Pod) -> Errors:
 
 
 def validate_pod_content(pod: corev1.Pod) -> Errors:
-    """Check what a Pod is, new or not."""
-    yield from validate_pod_spec(pod.spec, "spec", pod)
-    if not pod.spec.service_account_name:
-        for index, volume in enumerate(pod.spec.volumes):
-            for place, source in enumerate(volume.volume_source.projected.sources):
-                if source.HasField("service_account_token"):
-                    yield FieldError.forbidden(
-                        f"spec.volumes[{index}].projected.sources[{place}].serviceAccountToken",
-                        "must not be specified when serviceAccountName is not set",
-                    )
+    """Check what a Pod is, new or not. A spec that was found without fault is not looked at again."""
+    key = _FLAWLESS.key(pod.spec, _what_matters_besides(pod))
+    if _FLAWLESS.recall(key):
+        return
+    errors = [*validate_pod_spec(pod.spec, "spec", pod), *_validate_account_tokens(pod.spec)]
+    if not errors:
+        _FLAWLESS.keep(key, True)
+    yield from errors
+
+
+_FLAWLESS: Remembered[bool] = Remembered()
+
+
+def _what_matters_besides(pod: corev1.Pod) -> tuple[str, bool]:
+    """What of a Pod's metadata decides whether its spec is right."""
+    has_derived_names = any(volume.volume_source.HasField("ephemeral") for volume in pod.spec.volumes)
+    return pod.metadata.name if has_derived_names else "", MIRROR in pod.metadata.annotations
+
+
+def _validate_account_tokens(spec: corev1.PodSpec) -> Errors:
+    if spec.service_account_name:
+        return
+    for index, volume in enumerate(spec.volumes):
+        for place, source in enumerate(volume.volume_source.projected.sources):
+            if source.HasField("service_account_token"):
+                yield FieldError.forbidden(
+                    f"spec.volumes[{index}].projected.sources[{place}].serviceAccountToken",
+                    "must not be specified when serviceAccountName is not set",
+                )
 
 
 def validate_template(template: corev1.PodTemplateSpec, path: str, restart_policies: Collection[str] = ()) -> Errors:

@@ -14,6 +14,21 @@ from navarch.services.apiserver.stored import StoredObject
 if TYPE_CHECKING:
     from navarch.services.apiserver.registry.core import Target
 
+# Of the labels that belong to Kubernetes, those that a kubelet may give its own Node.
+KUBELET_LABELS = frozenset(
+    (
+        "kubernetes.io/hostname",
+        "kubernetes.io/os",
+        "kubernetes.io/arch",
+        "beta.kubernetes.io/os",
+        "beta.kubernetes.io/arch",
+        "beta.kubernetes.io/instance-type",
+        "topology.kubernetes.io/zone",
+        "topology.kubernetes.io/region",
+        "failure-domain.beta.kubernetes.io/zone",
+        "failure-domain.beta.kubernetes.io/region",
+    )
+)
 VERBS = {"status": "update pod status for", "eviction": "evict", "": "delete"}
 
 
@@ -26,6 +41,10 @@ def restrict_creation(user: User, kind: Kind, obj: Any) -> None:
         _restrict_mirror(node, kind, obj)
     elif not kind.is_custom and kind.kind in ("Node", "Lease", "CSINode") and obj.metadata.name != node:
         raise Forbidden(kind, obj.metadata.name, f'node "{node}" can only create an object of its own name')
+    elif kind.gvk == ("v1", "Node"):
+        if forbidden := sorted(label for label in obj.metadata.labels if _is_reserved(label)):
+            detail = f'node "{node}" is not allowed to set the following labels: {", ".join(forbidden)}'
+            raise Forbidden(kind, obj.metadata.name, detail)
     elif kind.kind == "ResourceSlice" and obj.spec.node_name != node:
         detail = "can only create ResourceSlice with the same NodeName as the requesting node"
         raise Forbidden(kind, obj.metadata.name, detail)
@@ -38,6 +57,34 @@ def restrict_change(user: User, subresource: str, current: StoredObject) -> None
         what = VERBS.get(subresource, "change")
         detail = f'node "{node}" can only {what} pods with spec.nodeName set to itself'
         raise Forbidden(current.kind, current.name, detail)
+
+
+def restrict_node(user: User, current: StoredObject, new: Any) -> None:
+    """Raise Forbidden where a kubelet changes what decides which Pods come to its Node: taints, reserved labels."""
+    node = user.node_name
+    if not node or current.kind.gvk != ("v1", "Node"):
+        return
+    old, problem = current.decode(), ""
+    before, after = old.metadata.labels, new.metadata.labels
+    changed = (label for label in {*before, *after} if before.get(label) != after.get(label))
+    if list(new.spec.taints) != list(old.spec.taints):
+        problem = f'node "{node}" is not allowed to modify taints'
+    elif forbidden := sorted(filter(_is_reserved, changed)):
+        problem = f'node "{node}" is not allowed to modify labels: {", ".join(forbidden)}'
+    if problem:
+        raise Forbidden(current.kind, current.name, problem)
+
+
+def _is_reserved(label: str) -> bool:
+    """Whether a label of a Node is not its kubelet's to say."""
+    domain, slash, _ = label.partition("/")
+    if not slash or label in KUBELET_LABELS or _is_in(domain, "kubelet.kubernetes.io", "node.kubernetes.io"):
+        return False
+    return _is_in(domain, "kubernetes.io", "k8s.io")
+
+
+def _is_in(domain: str, *parents: str) -> bool:
+    return any(domain == parent or domain.endswith(f".{parent}") for parent in parents)
 
 
 def _restrict_mirror(node: str, kind: Kind, pod: Any) -> None:

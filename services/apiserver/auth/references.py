@@ -26,6 +26,10 @@ class PodReferences:
         """Whether a Pod that is bound to the node names this object."""
         if not name:
             return False
+        if resource == "pods":
+            # Of one that is gone a kubelet is to hear just that.
+            pod = self._cachers.of(POD).cache.get(f"{namespace}/{name}")
+            return pod is None or pod.decode().spec.node_name == node
         pods = self._cachers.of(POD).cache.on_node(node)
         if resource == "persistentvolumes":
             return any(name in self._volumes(pod.namespace, pod.decode()) for pod in pods)

@@ -51,6 +51,8 @@ class ComponentRules:
                 return is_own
             case "leases":
                 return wanted.namespace == NODE_LEASES and is_own
+            case "pods" if wanted.verb == "get":
+                return self._references.has(node, "pods", wanted.namespace, wanted.name)
             case "pods":
                 return wanted.verb not in ("list", "watch") or wanted.node == node
             case "resourceslices" if wanted.verb in ("list", "watch", "deletecollection"):

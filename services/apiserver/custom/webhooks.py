@@ -53,12 +53,16 @@ class Converter:
                     url, data=body, headers=headers, ssl=context, server_hostname=server, allow_redirects=False
                 ) as response,
             ):
-                data = await response.content.read(ANSWER_BYTES)
+                data = bytearray()
+                async for piece in response.content.iter_any():
+                    data += piece
+                    if len(data) > ANSWER_BYTES:
+                        raise InternalError(f'Post "{url}": the answer is longer than {ANSWER_BYTES} bytes')
         except (TimeoutError, aiohttp.ClientError, OSError) as failure:
             raise InternalError(f'Post "{url}": {failure or type(failure).__name__}') from failure
         if response.status != 200:
-            raise InternalError(f"the server answered {response.status}: {data[:200]!r}")
-        return data
+            raise InternalError(f"the server answered {response.status}: {bytes(data[:200])!r}")
+        return bytes(data)
 
     async def _address(self, where: Conversion) -> tuple[str, str, str | None]:
         """URL, Host header and the name in the server's certificate."""

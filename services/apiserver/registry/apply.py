@@ -12,6 +12,7 @@ from navarch.services.api.managed_fields.apply import Applied, Request
 from navarch.services.api.managed_fields.sets import EMPTY, FieldSet, of_paths
 from navarch.services.api.managed_fields.walk import TypeMismatch
 from navarch.services.api.scale import get_scale
+from navarch.services.apiserver.admission.content import restrict_content
 from navarch.services.apiserver.admission.nodes import restrict_change
 from navarch.services.apiserver.auth.user import User
 from navarch.services.apiserver.registry.core import Core, Target, WriteOptions
@@ -64,6 +65,7 @@ async def _change(
         applied = _merged(core, target, document, managed, config, options)
         new = message_of(kind, applied.document, False, warnings)
         named(target, new)
+        restrict_content(core, user, target, current, new)
         return await replace(core, target, current, new, options, managers.encode(applied.managed))
 
     modified = await modify(core, target, decide, guess=core.guess(target), dry_run=options.dry_run)

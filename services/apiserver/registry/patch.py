@@ -15,6 +15,7 @@ from navarch.services.api import codec
 from navarch.services.api.errors import BadRequest, FieldError, Invalid, UnsupportedMediaType
 from navarch.services.api.patches import json_patch, merge_patch, strategic
 from navarch.services.api.scale import get_scale
+from navarch.services.apiserver.admission.content import restrict_content
 from navarch.services.apiserver.admission.nodes import restrict_change
 from navarch.services.apiserver.auth.user import User
 from navarch.services.apiserver.registry.apply import apply
@@ -83,6 +84,7 @@ async def patch(
         if is_scale:
             return await rescale(core, target, current, new, options)
         named(target, new)
+        restrict_content(core, user, target, current, new)
         return await replace(core, target, current, new, options)
 
     modified = await modify(core, target, decide, guess=core.guess(target), dry_run=options.dry_run)

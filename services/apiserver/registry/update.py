@@ -6,6 +6,7 @@ from navarch.services.api.equality import same
 from navarch.services.api.errors import BadRequest, Conflict, FieldError, Invalid, MethodNotSupported, NotFound
 from navarch.services.api.scale import get_scale, set_scale, validate_scale
 from navarch.services.api.strategy import strategy_for
+from navarch.services.apiserver.admission.content import restrict_content
 from navarch.services.apiserver.admission.dates import add_dates
 from navarch.services.apiserver.admission.nodes import restrict_change
 from navarch.services.apiserver.allocation.services import is_service_kind
@@ -46,6 +47,7 @@ async def update(
         restrict_change(user, target.subresource, current)
         new = type(message)()
         new.CopyFrom(message)
+        restrict_content(core, user, target, current, new)
         return await replace(core, target, current, new, options)
 
     try:

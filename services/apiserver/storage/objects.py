@@ -218,12 +218,7 @@ class ObjectStorage:
 
     async def _commit(self, kind: Kind | None, main: Extra, extras: Sequence[Extra], lease: int) -> int:
         steps = (main, *extras)
-        request = rpc_pb2.TxnRequest(
-            compare=[_guard(step) for step in steps],
-            success=[_operation(step, lease) for step in steps],
-            failure=[_look(step, whole=step is main) for step in steps],
-        )
-        answer = await self.etcd.txn(request)
+        answer = await self.etcd.txn(_transaction(steps, lease))
         if answer.succeeded:
             self._wrote(answer.header.revision)
             return answer.header.revision
@@ -249,16 +244,18 @@ def readable(kind: Kind, pair: kv_pb2.KeyValue) -> StoredObject | None:
         return None
 
 
-def _guard(step: Extra) -> rpc_pb2.Compare:
-    return rpc_pb2.Compare(key=step.key.encode(), target=rpc_pb2.Compare.MOD, mod_revision=step.guard)
-
-
-def _operation(step: Extra, lease: int) -> rpc_pb2.RequestOp:
-    key = step.key.encode()
-    if step.value is None:
-        return rpc_pb2.RequestOp(request_delete_range=rpc_pb2.DeleteRangeRequest(key=key))
-    return rpc_pb2.RequestOp(request_put=rpc_pb2.PutRequest(key=key, value=step.value, lease=lease))
-
-
-def _look(step: Extra, *, whole: bool) -> rpc_pb2.RequestOp:
-    return rpc_pb2.RequestOp(request_range=rpc_pb2.RangeRequest(key=step.key.encode(), keys_only=not whole))
+def _transaction(steps: Sequence[Extra], lease: int) -> rpc_pb2.TxnRequest:
+    """Write all if every key is still at its revision; else tell what is there: the first as a whole."""
+    request = rpc_pb2.TxnRequest()
+    for step in steps:
+        key = step.key.encode()
+        request.compare.add(key=key, target=rpc_pb2.Compare.MOD, mod_revision=step.guard)
+        operation = request.success.add()
+        if step.value is None:
+            operation.request_delete_range.key = key
+        else:
+            put = operation.request_put
+            put.key, put.value, put.lease = key, step.value, lease
+        look = request.failure.add().request_range
+        look.key, look.keys_only = key, step is not steps[0]
+    return request

@@ -95,6 +95,48 @@ async def test_may_not(kubelet: Client, attempt: Attempt, words: str) -> None:
         await attempt(kubelet)
 
 
+RESERVED = "node-restriction.kubernetes.io/secure"
+TAINTED: dict[str, Any] = {"spec": {"taints": [{"key": "k", "effect": "NoSchedule"}]}}
+
+
+def labelled(**labels: str) -> dict[str, Any]:
+    return {"metadata": {"labels": labels}}
+
+
+@pytest.mark.parametrize("subresource", ["", "status"])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        pytest.param(TAINTED, "not allowed to modify taints", id="taints"),
+        pytest.param(labelled(**{RESERVED: "x"}), "not allowed to modify labels", id="restricted label"),
+        pytest.param(labelled(**{"node-role.kubernetes.io/control-plane": ""}), "modify labels", id="role"),
+    ],
+)
+async def test_may_not_say_which_pods_come(
+    kubelet: Client, change: dict[str, Any], words: str, subresource: str
+) -> None:
+    await kubelet.create(node("n1"))
+    with pytest.raises(errors.Forbidden, match=words):
+        await kubelet.patch(corev1.Node, "n1", "", change, "merge", subresource=subresource)
+    allowed = labelled(**{"kubernetes.io/hostname": "n1", "node.kubernetes.io/x": "y", "mine": "z"})
+    await kubelet.patch(corev1.Node, "n1", "", allowed, "merge")
+
+
+async def test_may_not_begin_with_a_reserved_label(kubelet: Client) -> None:
+    own = node("n1")
+    own.metadata.labels[RESERVED] = "x"
+    with pytest.raises(errors.Forbidden, match="not allowed to set the following labels"):
+        await kubelet.create(own)
+
+
+async def test_reads_its_own_pods_only(kubelet: Client) -> None:
+    assert await kubelet.get(corev1.Pod, "on-n1", "default")
+    with pytest.raises(errors.Forbidden, match="cannot get"):
+        await kubelet.get(corev1.Pod, "on-n2", "default")
+    with pytest.raises(errors.NotFound):
+        await kubelet.get(corev1.Pod, "gone", "default")
+
+
 async def test_may_do_its_work(kubelet: Client) -> None:
     await kubelet.create(node("n1"))
     assert await kubelet.get(corev1.Node, "n1")

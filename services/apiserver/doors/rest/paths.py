@@ -63,7 +63,8 @@ def _resource(group: str, version: str, rest: list[str]) -> ResourcePath | None:
         # A slash at the end means nothing, except to a proxy.
         rest = rest[:-1]
     resource, name, subresource = (_text(part) for part in (*rest, "", "", "")[:3])
-    if not resource or (subresource and not name):
+    if not resource or (subresource and not name) or (len(rest) > 3 and not (name and subresource)):
+        # Another server might skip what is empty, and read another object out of what follows.
         return None
     tail = "".join(f"/{part}" for part in rest[3:])
     return ResourcePath(group, version, resource, namespace, name, subresource, is_watch, tail)
