@@ -90,11 +90,12 @@ async def connect(kubeconfig: Path | None) -> AsyncIterator[Session]:
         await _learn_kinds(client)
         yield Session(client, context.namespace)
     finally:
+        KINDS.replace_custom(())
         await client.close()
 
 
 async def _learn_kinds(client: Client) -> None:
-    """Let this process know the cluster's custom kinds; without the right to ask for them it has none."""
+    """Know the cluster's custom kinds while the session lasts; without the right to ask for them there are none."""
     try:
         KINDS.replace_custom(kind for kind in await list_kinds(client) if kind.is_custom)
     except ApiError:

@@ -88,6 +88,8 @@ class ApiError(Exception):
         details = metav1.StatusDetails()
         details.CopyFrom(status.details)
         ApiError.__init__(error, status.message, reason=status.reason, code=status.code or cls.code, details=details)
+        if isinstance(error, Expired):
+            error.continue_token = status.metadata.continue_token
         return error
 
 
@@ -189,10 +191,24 @@ class Unauthorized(ApiError):
 
 
 class Expired(ApiError):
-    """The resource version or continue token is older than what the server keeps."""
+    """The resource version or continue token is older than what the server keeps.
+
+    continue_token: goes on with a list all the same, with what is there now.
+    """
 
     reason = "Expired"
     code = 410
+
+    def __init__(self, message: str, *, continue_token: str = "") -> None:
+        super().__init__(message)
+        self.continue_token = continue_token
+
+    def to_status(self) -> metav1.Status:
+        """See ApiError."""
+        status = super().to_status()
+        if self.continue_token:
+            status.metadata.continue_token = self.continue_token
+        return status
 
 
 class Gone(ApiError):

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from navarch.services.apiserver.auth.tokens import ISSUER, TokenConfig
+from navarch.services.apiserver.doors.rest.server import CONNECTIONS
 from navarch.services.apiserver.service import ApiServer, Config
 from navarch.services.apiserver.workers import SHARED, Workers
 from navarch.services.base.process import run
@@ -44,6 +45,12 @@ def config_of(argv: list[str]) -> Config:
         parser.add_argument(f"--store-{name}", type=Path, help=f"{name} towards store and kubelets (default: --{name})")
     parser.add_argument("--listen", default="127.0.0.1:7443", metavar="HOST:PORT")
     parser.add_argument("--rest-listen", default="127.0.0.1:6443", metavar="HOST:PORT", help="the Kubernetes door")
+    parser.add_argument(
+        "--rest-connections",
+        type=positive,
+        default=CONNECTIONS,
+        help="open there at a time, a worker (default: %(default)s)",
+    )
     parser.add_argument("--advertise-address", default="127.0.0.1")
     parser.add_argument("--service-cidr", default="10.96.0.0/16")
     parser.add_argument("--node-port-range", type=port_range, default=range(30000, 32768), metavar="LOW-HIGH")
@@ -74,6 +81,7 @@ def config_of(argv: list[str]) -> Config:
         store_credentials=Credentials.load(*store),
         listen=args.listen,
         rest_listen=args.rest_listen,
+        rest_connections=args.rest_connections,
         share_ports=args.share_ports,
         advertise_address=args.advertise_address,
         service_cidr=args.service_cidr,
@@ -88,6 +96,13 @@ def config_of(argv: list[str]) -> Config:
             args.service_account_max_token_expiration,
         ),
     )
+
+
+def positive(text: str) -> int:
+    """A number above 0."""
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return int(text)
 
 
 def port_range(text: str) -> range:

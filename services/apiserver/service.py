@@ -25,7 +25,7 @@ from navarch.services.apiserver.doors.rest.door import RestDoor
 from navarch.services.apiserver.doors.rest.health import Health
 from navarch.services.apiserver.doors.rest.metrics import RequestMetrics
 from navarch.services.apiserver.doors.rest.routes import RouteTable
-from navarch.services.apiserver.doors.rest.server import RestServer
+from navarch.services.apiserver.doors.rest.server import CONNECTIONS, RestServer
 from navarch.services.apiserver.doors.rest.streams.parts import parts
 from navarch.services.apiserver.doors.rest.streams.proxy import Proxy
 from navarch.services.apiserver.kubelets.directory import Kubelets
@@ -60,6 +60,8 @@ class Config:
     listen: str = "127.0.0.1:7443"
     # The Kubernetes door; "" leaves it closed.
     rest_listen: str = ""
+    # That it has open at a time, in this process.
+    rest_connections: int = CONNECTIONS
     # Let other processes listen there, too (`workers`).
     share_ports: bool = False
     advertise_address: str = "127.0.0.1"
@@ -105,7 +107,7 @@ class ApiServer:
         self._tasks.spawn(definitions.kinds.run(), "custom-kinds")
         self._tasks.spawn(definitions.run(), "definitions")
         await references
-        authentication = Authentication(core.tokens, core.authorizer)
+        authentication = Authentication(core.tokens, core.authorizer, core.clock)
         self._aggregator = Aggregator(core, config.credentials, config.proxy_credentials)
         await self._aggregator.start()
         self._tasks.spawn(self._aggregator.run(), "aggregator")
@@ -132,7 +134,7 @@ class ApiServer:
             paths = index.paths(core, self._health, requests, self._aggregator.groups, keys)
             routes = RouteTable(paths, parts(self._kubelets, self._proxy))
             door = RestDoor(core, authentication, routes, self._aggregator.handler_for, requests)
-            self._rest = RestServer(door.handle, config.credentials)
+            self._rest = RestServer(door.handle, config.credentials, connections=config.rest_connections)
             self.rest_port = await self._rest.start(config.rest_listen, reuse_port=config.share_ports)
         if config.history_s:
             self._tasks.spawn(Compactor(self._etcd, self._clock, config.history_s).run(), "compactor")

@@ -28,6 +28,12 @@ BUDGET: Final = 2_000_000
 _EVALUATION_COST: Final = 100
 _ITERATIONS: Final = 10_000
 _LOOPS: Final = re.compile(r"\.(all|exists|exists_one|existsOne|map|filter|transformList|transformMap)\(")
+# What goes through a string from its begin to its end; ten characters cost as much as one step.
+_TRAVERSALS: Final = re.compile(
+    r"\.(matches|contains|startsWith|endsWith|indexOf|lastIndexOf|find|findAll|replace|split|lowerAscii|upperAscii|trim"
+    r"|substring|size|join|reverse|charAt|format)\(|\bsize\("
+)
+_CHARACTERS_OF_COST: Final = 10
 _MESSAGE_BYTES: Final = 5 * 1024
 OUT_OF_BUDGET: Final = "validation failed due to running out of cost budget, no further validation rules will be run"
 
@@ -40,10 +46,11 @@ class _Exhausted(Exception):
 class _Budget:
     left: int = BUDGET
 
-    def spend(self, rule: Rule, nodes: int) -> bool:
-        """Whether there was enough left to ask a rule about that many JSON values."""
+    def spend(self, rule: Rule, nodes: int, characters: int) -> bool:
+        """Whether there was enough left to ask a rule about that many JSON values, with that many characters."""
         loops = len(_LOOPS.findall(rule.rule))
         self.left -= _EVALUATION_COST + min(_ITERATIONS, (1 + nodes) ** min(loops, 4) if loops else 0)
+        self.left -= characters * len(_TRAVERSALS.findall(rule.rule)) // _CHARACTERS_OF_COST
         return self.left >= 0
 
 
@@ -113,10 +120,10 @@ def _check(
         has_old = old is not ABSENT and old is not None
         if has_old:
             values["oldSelf"] = to_cel(old, schema, like=value, is_resource=is_root)
-        nodes = _count(value)
+        nodes, characters = _size(value)
         for rule in schema.rules:
             compiled = compile_rule(rule)
-            if compiled.expression is not None and not budget.spend(rule, nodes):
+            if compiled.expression is not None and not budget.spend(rule, nodes, characters):
                 raise _Exhausted(FieldError.invalid(path, schema.type, OUT_OF_BUDGET))
             error = _ask(rule, compiled, value, schema, path, values)
             if error is not None:
@@ -135,10 +142,18 @@ def _check(
             yield from _check(item, schema.items, f"{path}[{index}]", old_item(schema, item, old), budget)
 
 
-def _count(value: Any) -> int:
-    if isinstance(value, dict):
-        return 1 + sum(map(_count, value.values()))
-    return 1 + sum(map(_count, value)) if isinstance(value, list) else 1
+def _size(value: Any) -> tuple[int, int]:
+    """The number of JSON values in a value, and of characters in its strings."""
+    if isinstance(value, str):
+        return 1, len(value)
+    if not isinstance(value, dict | list):
+        return 1, 0
+    nodes, characters = 1, 0
+    for item in value.values() if isinstance(value, dict) else value:
+        more_nodes, more_characters = _size(item)
+        nodes += more_nodes
+        characters += more_characters
+    return nodes, characters
 
 
 def _ask(

@@ -15,11 +15,12 @@ from aiohttp import web
 
 from navarch.services.api.errors import Unauthorized
 from navarch.services.apiserver.auth.authorizer import Authorizer
-from navarch.services.apiserver.auth.certificates import CertificateAuthenticator
+from navarch.services.apiserver.auth.certificates import CertificateAuthenticator, Shown
 from navarch.services.apiserver.auth.impersonation import PREFIX, impersonated
 from navarch.services.apiserver.auth.service_account_tokens import InvalidToken
 from navarch.services.apiserver.auth.tokens import Tokens
 from navarch.services.apiserver.auth.user import ANONYMOUS, User
+from navarch.services.base.clock import Clock
 from navarch.services.base.log import get_logger
 
 LOG = get_logger("apiserver.auth")
@@ -43,12 +44,12 @@ class RpcContext(Protocol):
 class Authentication:
     """Answers for both doors."""
 
-    def __init__(self, tokens: Tokens, authorizer: Authorizer) -> None:
+    def __init__(self, tokens: Tokens, authorizer: Authorizer, clock: Clock) -> None:
         self._tokens = tokens
         self._authorizer = authorizer
-        self._certificates = CertificateAuthenticator()
+        self._certificates = CertificateAuthenticator(clock)
         # A connection shows its certificate once. (Transports cannot all be referred to weakly, their TLS can.)
-        self._by_connection: WeakKeyDictionary[ssl.SSLObject, User | None] = WeakKeyDictionary()
+        self._by_connection: WeakKeyDictionary[ssl.SSLObject, Shown | None] = WeakKeyDictionary()
 
     async def authenticate(self, request: web.BaseRequest) -> User:
         """The user of an HTTP request. Raises Unauthorized, Forbidden (impersonation)."""
@@ -73,7 +74,7 @@ class Authentication:
 
     def _of_pem(self, certificates: Iterable[bytes]) -> User | None:
         for pem in certificates:
-            return self._certificates.user_of(pem)
+            return self._certificates.user_of(self._certificates.read(pem))
         return None
 
     def _of_connection(self, transport: asyncio.BaseTransport | None) -> User | None:
@@ -82,12 +83,12 @@ class Authentication:
         tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         if tls is None:
             return None
-        if tls in self._by_connection:
-            return self._by_connection[tls]
-        der = tls.getpeercert(binary_form=True)
-        user = None if der is None else self._certificates.user_of(ssl.DER_cert_to_PEM_cert(der).encode())
-        self._by_connection[tls] = user
-        return user
+        if tls not in self._by_connection:
+            der = tls.getpeercert(binary_form=True)
+            pem = None if der is None else ssl.DER_cert_to_PEM_cert(der).encode()
+            self._by_connection[tls] = None if pem is None else self._certificates.read(pem)
+        shown = self._by_connection[tls]
+        return None if shown is None else self._certificates.user_of(shown)
 
     async def _of_header(self, header: str) -> User:
         scheme, _, token = header.strip().partition(" ")

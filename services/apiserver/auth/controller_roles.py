@@ -51,7 +51,7 @@ _TEXTS: Final = {
         {_READ} pods deployments@apps replicasets@apps replicationcontrollers statefulsets@apps
         {_READ} poddisruptionbudgets@policy
         update,patch poddisruptionbudgets/status@policy pods/status
-        get */scale deployments/scale@apps replicasets/scale@apps statefulsets/scale@apps replicationcontrollers/scale
+        get */scale
         {_EVENTS}""",
     "endpoint-controller": f"""
         {_READ} services pods
@@ -86,7 +86,7 @@ _TEXTS: Final = {
     "horizontal-pod-autoscaler": f"""
         {_READ} horizontalpodautoscalers@autoscaling pods
         update horizontalpodautoscalers/status@autoscaling
-        get,update deployments/scale@apps replicasets/scale@apps statefulsets/scale@apps replicationcontrollers/scale
+        get,update */scale
         list pods@metrics.k8s.io
         {_EVENTS}""",
     "job-controller": f"""

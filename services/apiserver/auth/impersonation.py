@@ -49,7 +49,10 @@ def impersonated(authorizer: Authorizer, user: User, headers: Iterable[tuple[str
     account = split_service_account(name)
     if account is not None and not groups:
         groups = service_account_groups(account[0])
-    groups |= {UNAUTHENTICATED if name == ANONYMOUS_NAME else AUTHENTICATED}
+    if name == ANONYMOUS_NAME:
+        groups |= {UNAUTHENTICATED}
+    elif UNAUTHENTICATED not in groups:
+        groups |= {AUTHENTICATED}
     return User(name, groups, uid, tuple(sorted(extra.items())))
 
 

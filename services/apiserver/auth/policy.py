@@ -72,7 +72,7 @@ NODE = role(f"""
     create serviceaccounts/token
     get,list,watch runtimeclasses@node.k8s.io priorityclasses@scheduling.k8s.io storageclasses@storage.k8s.io
     get,list,watch csidrivers@storage.k8s.io
-    get,list,watch volumeattachments@storage.k8s.io
+    get volumeattachments@storage.k8s.io
     get,create,update,patch,delete csinodes@storage.k8s.io
     get,list,watch,create,update,patch,delete leases@coordination.k8s.io
     get resourceclaims@resource.k8s.io

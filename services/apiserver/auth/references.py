@@ -1,14 +1,16 @@
-"""Which objects a node may read: those that its Pods name, and the volumes of their claims."""
+"""Which objects a node may read: those that its Pods name, the volumes of their claims, and what is attached to it."""
 
 from collections.abc import Callable, Mapping
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.protos.k8s.storage import v1_pb2 as storagev1
 from navarch.services.api.kinds import KINDS
 from navarch.services.api.pod_references import CONFIG_MAP, SECRET, references
 from navarch.services.apiserver.cacher.cachers import Cachers
 
 POD = KINDS.of(corev1.Pod)
 CLAIM = KINDS.of(corev1.PersistentVolumeClaim)
+ATTACHMENT = KINDS.of(storagev1.VolumeAttachment)
 
 
 class PodReferences:
@@ -19,17 +21,20 @@ class PodReferences:
 
     async def ready(self) -> None:
         """Wait until what is asked is known."""
-        for kind in (POD, CLAIM):
+        for kind in (POD, CLAIM, ATTACHMENT):
             await self._cachers.of(kind).ready()
 
     def has(self, node: str, resource: str, namespace: str, name: str) -> bool:
-        """Whether a Pod that is bound to the node names this object."""
+        """Whether a Pod that is bound to the node names this object, or it is about the node."""
         if not name:
             return False
         if resource == "pods":
             # Of one that is gone a kubelet is to hear just that.
             pod = self._cachers.of(POD).cache.get(f"{namespace}/{name}")
             return pod is None or pod.decode().spec.node_name == node
+        if resource == "volumeattachments":
+            attachment = self._cachers.of(ATTACHMENT).cache.get(name)
+            return attachment is not None and attachment.decode().spec.node_name == node
         pods = self._cachers.of(POD).cache.on_node(node)
         if resource == "persistentvolumes":
             return any(name in self._volumes(pod.namespace, pod.decode()) for pod in pods)

@@ -2,9 +2,11 @@
 
     get,list,watch   pods services endpointslices@discovery.k8s.io
     update           leases@coordination.k8s.io  name=kube-scheduler  in=kube-system
+    get              */scale
     get              /healthz /openapi/*
 
-A resource is written with its group; "*" stands for all of them in all groups, a path's last "*" for whatever follows.
+A resource is written with its group; "*" stands for all of them in all groups, "*/scale" for that part of all, a path's
+last "*" for whatever follows.
 """
 
 from collections.abc import Iterable
@@ -60,7 +62,10 @@ class Role:
         if wanted.url:
             return any(rule.covers_path(wanted.verb, wanted.url) for rule in self._with_paths)
         rules = self._by_resource.get(wanted.key, self._for_all)
-        return bool(rules) and any(rule.covers(wanted) for rule in rules)
+        if any(rule.covers(wanted) for rule in rules):
+            return True
+        of_part = self._by_resource.get(f"*/{wanted.subresource}", ()) if wanted.subresource else ()
+        return any(rule.covers(wanted) for rule in of_part)
 
 
 def role(text: str) -> Role:

@@ -66,7 +66,8 @@ class ComponentRules:
                 | "persistentvolumeclaims"
                 | "persistentvolumes"
                 | "serviceaccounts"
-                | ("resourceclaims")
+                | "resourceclaims"
+                | "volumeattachments"
             ):
                 return self._references.has(node, wanted.resource, wanted.namespace, wanted.name)
         return True

@@ -19,15 +19,20 @@ from navarch.services.apiserver.cacher.selection import Selection
 from navarch.services.apiserver.registry.core import Core, Target
 from navarch.services.apiserver.registry.get import at_least, is_current
 from navarch.services.apiserver.registry.moments import expired, revision_of
+from navarch.services.apiserver.registry.read_options import check_list
 from navarch.services.apiserver.registry.versions import MAX_REVISION, parse_resource_version
 from navarch.services.apiserver.storage.etcd import Compacted, FutureRevision
 from navarch.services.apiserver.stored import StoredObject
 
 TOKEN_VERSION = "meta.k8s.io/v1"
 PAGE_TOO_OLD = (
-    "The provided continue parameter is too old to display a consistent list result. "
-    "You can start a new list without the continue parameter."
+    "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
+    "the continue parameter, or use the continue token in this response to retrieve the remainder of the results. "
+    "Continuing with the provided token results in an inconsistent list - objects that were created, modified, or "
+    "deleted between the time the first chunk was returned and now may show up in the list."
 )
+# The revision in a token that goes on with the present objects, whatever the pages before it were true at.
+INCONSISTENT = -1
 LIST_TOO_OLD = "The resourceVersion for the provided list is too old."
 # A page ends here; with the largest object on top it stays below the 4 MiB that gRPC clients take.
 PAGE_BYTES = 2 << 20
@@ -48,6 +53,8 @@ class ListOptions:
     resource_version: str = ""
     resource_version_match: str = ""
     at: str = ""
+    # Only a watch may ask for them.
+    send_initial_events: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +83,20 @@ async def list_objects(core: Core, user: User, target: Target, options: ListOpti
     """The objects that a user asks for."""
     selection = selection_of(target, options.label_selector, options.field_selector)
     core.admit_user(user, "list", target, selection)
+    check_list(
+        options.resource_version_match, options.resource_version, options.continue_token, options.send_initial_events
+    )
     limit = min(options.limit, MAX_LIMIT)
     if limit < 0:
         raise BadRequest("limit: Invalid value: must be greater than or equal to 0")
     if options.continue_token:
-        if options.resource_version not in ("", "0") or options.resource_version_match:
+        if options.resource_version not in ("", "0"):
             raise BadRequest("specifying resource version is not allowed when using continue")
         revision, start = decode_token(options.continue_token)
         # The token names the revision of the first page, so `at` has done its work.
         return await _from_store(core, target, selection, limit, revision, start)
     if options.at:
-        if options.resource_version or options.resource_version_match:
+        if options.resource_version:
             raise BadRequest("at and resourceVersion exclude each other")
         return await _past(core, target, selection, limit, options.at)
     wanted = parse_resource_version(options.resource_version)
@@ -101,19 +111,9 @@ async def list_objects(core: Core, user: User, target: Target, options: ListOpti
 
 
 def _is_exact(options: ListOptions, revision: int | None) -> bool:
-    match options.resource_version_match:
-        case "":
-            return options.limit > 0 and bool(revision)
-        case "NotOlderThan" | "Exact" if revision is None:
-            raise BadRequest("resourceVersionMatch: Forbidden: may not be set without resourceVersion")
-        case "NotOlderThan":
-            return False
-        case "Exact":
-            if revision == 0:
-                raise BadRequest('resourceVersionMatch: Forbidden: "Exact" is forbidden for resourceVersion "0"')
-            return True
-        case other:
-            raise BadRequest(f'resourceVersionMatch: Unsupported value: "{other}": supported: "Exact", "NotOlderThan"')
+    if options.resource_version_match:
+        return options.resource_version_match == "Exact"
+    return options.limit > 0 and bool(revision)
 
 
 def _first_page(objects: Iterable[StoredObject], selection: Selection, limit: int, revision: int) -> ObjectList:
@@ -139,13 +139,15 @@ async def _from_store(
 ) -> ObjectList:
     """A page out of the store. revision: 0 for the present one."""
     chosen: list[StoredObject] = []
-    is_page = bool(start)
+    page_start = start
     rows = SCAN_ROWS if selection.is_filtered or not limit else min(limit, SCAN_ROWS)
     while True:
         try:
             found = await core.storage.page(target.kind, target.namespace, start=start, limit=rows, revision=revision)
         except Compacted as failure:
-            raise Expired(PAGE_TOO_OLD if is_page else LIST_TOO_OLD) from failure
+            if page_start:
+                raise Expired(PAGE_TOO_OLD, continue_token=_token(INCONSISTENT, page_start)) from failure
+            raise Expired(LIST_TOO_OLD) from failure
         except FutureRevision as failure:
             raise BadRequest(f"resourceVersion: Invalid value: {revision}: is in the future") from failure
         revision, left, start = found.revision, found.left, found.next_start
@@ -177,20 +179,24 @@ def fitting(objects: Sequence[StoredObject], limit_bytes: int) -> int:
 
 def encode_token(revision: int, last: StoredObject) -> str:
     """A token for what comes after `last`."""
-    content = {"v": TOKEN_VERSION, "rv": revision, "start": f"{last.key}\0"}
+    return _token(revision, f"{last.key}\0")
+
+
+def _token(revision: int, start: str) -> str:
+    content = {"v": TOKEN_VERSION, "rv": revision, "start": start}
     return base64.urlsafe_b64encode(orjson.dumps(content)).decode().rstrip("=")
 
 
 def decode_token(token: str) -> tuple[int, str]:
-    """Revision and first key. Raises BadRequest for what is none of our tokens."""
+    """Revision (0: the present one) and first key. Raises BadRequest for what is none of our tokens."""
     try:
         content = orjson.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
         version, revision, start = content["v"], content["rv"], content["start"]
     except (ValueError, KeyError, TypeError) as failure:
         raise BadRequest("continue key is not valid: it is not a token of this server") from failure
-    is_revision = type(revision) is int and 0 < revision <= MAX_REVISION
+    is_revision = type(revision) is int and (revision == INCONSISTENT or 0 < revision <= MAX_REVISION)
     if version != TOKEN_VERSION or not is_revision or not isinstance(start, str):
         raise BadRequest("continue key is not valid: incorrect encoded values")
     if ".." in start.split("/") or start.startswith("/"):
         raise BadRequest("continue key is not valid: illegal start")
-    return revision, start
+    return max(revision, 0), start

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from navarch.services.api.errors import BadRequest, Expired
+from navarch.services.api.errors import Expired
 from navarch.services.api.kinds import Kind
 from navarch.services.apiserver.auth.user import User
 from navarch.services.apiserver.cacher.cache import TooOld
@@ -27,6 +27,7 @@ from navarch.services.apiserver.cacher.subscription import Subscription
 from navarch.services.apiserver.registry.core import Core, Target
 from navarch.services.apiserver.registry.get import at_least
 from navarch.services.apiserver.registry.list import selection_of
+from navarch.services.apiserver.registry.read_options import check_watch
 from navarch.services.apiserver.registry.versions import parse_resource_version
 from navarch.services.apiserver.stored import StoredObject
 
@@ -47,6 +48,8 @@ class WatchOptions:
     allow_bookmarks: bool = False
     send_initial_events: bool | None = None
     timeout_seconds: int = 0
+    # A watch does not read in pages: this is only looked at for contradictions.
+    continue_token: str = ""
 
 
 class Watch:
@@ -134,11 +137,8 @@ async def watch(core: Core, user: User, target: Target, options: WatchOptions) -
     """Begin a watch. Raises Expired when the history it needs is gone."""
     selection = selection_of(target, options.label_selector, options.field_selector)
     core.admit_user(user, "watch", target, selection)
+    check_watch(options.resource_version_match, options.continue_token, options.send_initial_events)
     wanted = parse_resource_version(options.resource_version)
-    if options.resource_version_match and options.send_initial_events is None:
-        raise BadRequest("resourceVersionMatch: Forbidden: may only be set for watch together with sendInitialEvents")
-    if options.resource_version_match not in ("", "NotOlderThan"):
-        raise BadRequest('resourceVersionMatch: Forbidden: sendInitialEvents requires "NotOlderThan"')
     cacher = core.cachers.of(target.kind)
     cache = await cacher.ready()
     with_objects = options.send_initial_events

@@ -59,6 +59,11 @@ class Feed(Generic[T]):
         if not self._is_closed:
             await self._queue.put(item)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether what is put has to wait. One place is kept for the end, which may come with the last piece."""
+        return self._queue.qsize() >= WAITING - 1
+
     def close(self) -> None:
         """Nobody takes any more: what is there and what still comes is dropped."""
         self._is_closed = True

@@ -204,7 +204,11 @@ class TestLargeObjects:
 
     async def test_a_watch_with_initial_events(self, client: Client, sizes: list[int]) -> None:
         request = objects_pb2.WatchRequest(
-            resource=CONFIG_MAPS, namespace="default", send_initial_events=True, allow_bookmarks=True
+            resource=CONFIG_MAPS,
+            namespace="default",
+            send_initial_events=True,
+            resource_version_match="NotOlderThan",
+            allow_bookmarks=True,
         )
         call = objects_pb2_grpc.ObjectsStub(client.channel).Watch(request)
         events = 0

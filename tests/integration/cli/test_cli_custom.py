@@ -2,6 +2,8 @@
 
 import re
 
+from navarch.services.api.kinds import KINDS
+
 from .conftest import Cli
 
 DEFINITION = """\
@@ -100,3 +102,9 @@ def test_custom_objects_own_and_are_owned(cli: Cli) -> None:
     cli("delete", "crontab." + group, "nightly").ok()
     cli("wait", "--for=delete", "configmap/owned", "--timeout=20s").ok()
     cli("wait", "--for=delete", f"crontab.{group}/child", "--timeout=20s").ok()
+
+
+def test_a_cluster_is_forgotten_with_the_session(cli: Cli) -> None:
+    define(cli, "known.example.com", "ctk")
+    cli("get", "ctk").ok()
+    assert not [kind for kind in KINDS if kind.is_custom]

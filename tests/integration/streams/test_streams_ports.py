@@ -86,6 +86,24 @@ async def test_the_tunnel(lab: Any) -> None:
         assert await tunnel.next() == spdy.Data(11, b"other")
 
 
+async def test_half_a_connection_holds_nobody_up(lab: Any) -> None:
+    async with tunnel_to(lab) as tunnel:
+        await tunnel.open(1, "data")
+        assert await tunnel.next() == spdy.Headers(1, {})
+        for _ in range(64):
+            await tunnel.socket.send_bytes(spdy.data(1, b"more than there is room for"))
+        assert await tunnel.next() == spdy.WasReset(1, spdy.Reset.FLOW_CONTROL_ERROR)
+        # Its request can be made again, and one whose half the client has given up, too.
+        await tunnel.open(3, "data")
+        assert await tunnel.next() == spdy.Headers(3, {})
+        await tunnel.socket.send_bytes(spdy.reset(3, spdy.Reset.CANCEL))
+        for stream, kind in ((5, "error"), (7, "data")):
+            await tunnel.open(stream, kind)
+            assert await tunnel.next() == spdy.Headers(stream, {})
+        await tunnel.socket.send_bytes(spdy.data(7, b"hello"))
+        assert await tunnel.next() == spdy.Data(7, b"hello")
+
+
 async def test_what_is_no_spdy_ends_the_tunnel(lab: Any) -> None:
     async with tunnel_to(lab) as tunnel:
         await tunnel.socket.send_bytes(b"\x80\x02\x00\x01\x00\x00\x00\x00")

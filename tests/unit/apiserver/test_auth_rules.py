@@ -17,6 +17,7 @@ BY_HAND = role("""
     update configmaps name=election in=kube-system
     get /healthz /openapi/*
     * widgets@example.org
+    get */scale
 """)
 
 
@@ -33,6 +34,10 @@ BY_HAND = role("""
         pytest.param(Attributes("update", "", "configmaps", "", "kube-system", "other"), False, id="another object"),
         pytest.param(Attributes("update", "", "configmaps", "", "default", "election"), False, id="elsewhere"),
         pytest.param(Attributes("list", "", "configmaps", "", "kube-system"), False, id="all of one"),
+        pytest.param(Attributes("get", "example.org", "gadgets", "scale", "a", "b"), True, id="a part of all"),
+        pytest.param(Attributes("get", "", "pods", "scale", "a", "b"), True, id="a part of all, of one that is named"),
+        pytest.param(Attributes("update", "example.org", "gadgets", "scale", "a", "b"), False, id="its other verb"),
+        pytest.param(Attributes("get", "example.org", "gadgets", "status", "a", "b"), False, id="its other part"),
         pytest.param(Attributes("frobnicate", "example.org", "widgets"), True, id="any verb"),
         pytest.param(Attributes("get", url="/healthz"), True, id="path"),
         pytest.param(Attributes("get", url="/healthz/etcd"), False, id="below a path"),
@@ -62,6 +67,7 @@ def user(name: str, *groups: str) -> User:
 NODE = user("system:node:n1", "system:nodes")
 ROBOT = user("system:serviceaccount:default:robot", "system:serviceaccounts")
 LEASES = "coordination.k8s.io"
+STORAGE = "storage.k8s.io"
 
 
 @pytest.mark.parametrize(
@@ -85,6 +91,9 @@ LEASES = "coordination.k8s.io"
         pytest.param(NODE, Attributes("get", "", "secrets", "", "default", "other"), False, id="another Secret"),
         pytest.param(NODE, Attributes("get", "", "persistentvolumes", name="mine"), True, id="its Pod's volume"),
         pytest.param(NODE, Attributes("get", "", "persistentvolumes", name="other"), False, id="another volume"),
+        pytest.param(NODE, Attributes("get", STORAGE, "volumeattachments", name="mine"), True, id="attached to it"),
+        pytest.param(NODE, Attributes("get", STORAGE, "volumeattachments", name="other"), False, id="to another"),
+        pytest.param(NODE, Attributes("list", STORAGE, "volumeattachments"), False, id="all attachments"),
         pytest.param(NODE, Attributes("create", "", "serviceaccounts", "token", "default", "mine"), True, id="token"),
         pytest.param(
             NODE, Attributes("create", "", "serviceaccounts", "token", "default", "other"), False, id="another's token"
@@ -166,6 +175,11 @@ ADMIN = user("admin", "system:masters")
             id="account",
         ),
         pytest.param([("Impersonate-User", "system:anonymous")], ANONYMOUS, id="anonymous"),
+        pytest.param(
+            [("Impersonate-User", "jane"), ("Impersonate-Group", "system:unauthenticated")],
+            User("jane", frozenset({"system:unauthenticated"})),
+            id="nobody can be both",
+        ),
         pytest.param(
             [("Impersonate-User", "jane"), ("Impersonate-Uid", "7"), ("Impersonate-Extra-Acme.com%2fProject", "x")],
             User("jane", frozenset({AUTHENTICATED}), "7", (("acme.com/project", ("x",)),)),

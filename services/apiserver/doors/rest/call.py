@@ -11,6 +11,9 @@ from navarch.services.apiserver.auth.user import User
 from navarch.services.apiserver.doors.rest.paths import ResourcePath
 from navarch.services.apiserver.registry.core import Core
 
+# What a query parameter that is true or false says no with.
+FALSE = ("", "0", "f", "F", "false", "FALSE", "False")
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -33,7 +36,7 @@ class Call:
     def flag(self, name: str) -> bool:
         """A query parameter that is true or false, as Go reads it. Raises BadRequest."""
         value = self.request.query.get(name, "")
-        if value in ("", "0", "f", "F", "false", "FALSE", "False"):
+        if value in FALSE:
             return False
         if value in ("1", "t", "T", "true", "TRUE", "True"):
             return True

@@ -75,7 +75,16 @@ class Connection(web.RequestHandler):
 
 
 class Connections(web.Server):
-    """Makes them."""
+    """Makes them. held: those that count, from being accepted to their end; filled by who accepts."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.held: set[web.RequestHandler] = set()
+
+    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
+        """See aiohttp: the end of one."""
+        super().connection_lost(handler, exc)
+        self.held.discard(handler)
 
     def __call__(self) -> Connection:
         """For a new transport."""

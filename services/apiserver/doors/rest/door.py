@@ -13,7 +13,7 @@ from aiohttp import web
 from navarch.services.api.errors import ApiError, InternalError, TooManyRequests
 from navarch.services.apiserver.auth.user import User
 from navarch.services.apiserver.doors.rest import paths, resources
-from navarch.services.apiserver.doors.rest.call import Call, Handler
+from navarch.services.apiserver.doors.rest.call import FALSE, Call, Handler
 from navarch.services.apiserver.doors.rest.metrics import RequestMetrics
 from navarch.services.apiserver.doors.rest.responses import plain_not_found, refusal
 from navarch.services.apiserver.doors.rest.routes import RouteTable
@@ -67,7 +67,7 @@ class RestDoor:
             return refusal(request, error)
         monotonic = self._core.clock.monotonic
         begin = monotonic()
-        series = self._metrics.of(request.method, path, "watch" in request.query)
+        series = self._metrics.of(request.method, path, request.query.get("watch", "") not in FALSE)
         series.begin()
         # What the books say of a client that has left.
         code, size = 499, 0
@@ -120,7 +120,7 @@ class RestDoor:
         return plain_not_found() if handler is None else await handler(call)
 
     async def _read(self, call: Call, path: paths.ResourcePath) -> web.StreamResponse:
-        if path.is_watch or "watch" in call.query:
+        if path.is_watch or call.flag("watch"):
             return await resources.serve(call, path)
         if self._reads >= READS_IN_FLIGHT:
             raise TooManyRequests("Too many requests, please try again later.")

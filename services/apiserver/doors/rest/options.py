@@ -3,8 +3,7 @@
 from collections.abc import Callable
 
 from navarch.protos.k8s.meta import v1_pb2 as metav1
-from navarch.services.api.errors import BadRequest, Invalid
-from navarch.services.api.field_errors import FieldError
+from navarch.services.api.errors import BadRequest
 from navarch.services.apiserver.doors.rest.call import Call
 from navarch.services.apiserver.registry.core import WriteOptions
 from navarch.services.apiserver.registry.list import ListOptions
@@ -13,8 +12,6 @@ from navarch.services.apiserver.registry.watch import WatchOptions
 
 def list_options(call: Call) -> ListOptions:
     """How to list."""
-    if call.flag("sendInitialEvents"):
-        raise BadRequest("sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list")
     return ListOptions(
         label_selector=call.text("labelSelector"),
         field_selector=call.text("fieldSelector"),
@@ -23,12 +20,12 @@ def list_options(call: Call) -> ListOptions:
         resource_version=call.text("resourceVersion"),
         resource_version_match=call.text("resourceVersionMatch"),
         at=call.text("at"),
+        send_initial_events=_initial_events(call),
     )
 
 
 def watch_options(call: Call, name: str) -> WatchOptions:
     """How to watch; a name stands for a field selector."""
-    _check_watch(call)
     fields = call.text("fieldSelector")
     if name:
         fields = f"metadata.name={name}" + (f",{fields}" if fields else "")
@@ -38,21 +35,14 @@ def watch_options(call: Call, name: str) -> WatchOptions:
         resource_version=call.text("resourceVersion"),
         resource_version_match=call.text("resourceVersionMatch"),
         allow_bookmarks=call.flag("allowWatchBookmarks"),
-        send_initial_events=call.flag("sendInitialEvents") if call.text("sendInitialEvents") else None,
+        send_initial_events=_initial_events(call),
         timeout_seconds=max(0, call.number("timeoutSeconds")),
+        continue_token=call.text("continue"),
     )
 
 
-def _check_watch(call: Call) -> None:
-    """Raise Invalid where parameters contradict each other. Only with both does a watch begin as a list."""
-    match, with_list = call.text("resourceVersionMatch"), bool(call.text("sendInitialEvents"))
-    if with_list and match != "NotOlderThan":
-        wrong = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-    elif match and not with_list:
-        wrong = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
-    else:
-        return
-    raise Invalid("ListOptions.meta.k8s.io", "", [FieldError.forbidden("resourceVersionMatch", wrong)])
+def _initial_events(call: Call) -> bool | None:
+    return call.flag("sendInitialEvents") if call.text("sendInitialEvents") else None
 
 
 def write_options(call: Call) -> WriteOptions:

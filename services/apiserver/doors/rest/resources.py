@@ -23,6 +23,7 @@ from navarch.services.apiserver.registry.get import get
 from navarch.services.apiserver.registry.list import list_objects
 from navarch.services.apiserver.registry.modify import Modified
 from navarch.services.apiserver.registry.patch import PatchType, patch
+from navarch.services.apiserver.registry.read_options import check_list
 from navarch.services.apiserver.registry.update import update
 from navarch.services.apiserver.stored import StoredObject
 
@@ -122,8 +123,7 @@ async def _patch(call: Call, target: Target) -> web.StreamResponse:
 
 async def _delete(call: Call, target: Target) -> web.StreamResponse:
     format_of(call.request, target.kind)
-    if target.name:
-        call.core.admit_user(call.user, "delete", target)
+    call.core.admit_user(call.user, "delete" if target.name else "deletecollection", target)
     data = await bodies.read(call.request)
     header = call.request.headers.get("Content-Type", "")
     wanted = bodies.delete_options(header, data) if data else options.delete_options(call)
@@ -133,6 +133,9 @@ async def _delete(call: Call, target: Target) -> web.StreamResponse:
         modified = await delete(call.core, call.user, target, wanted)
         return await respond(call, _deleted(target.kind, modified))
     listed = options.list_options(call)
+    check_list(
+        listed.resource_version_match, listed.resource_version, listed.continue_token, listed.send_initial_events
+    )
     page = await delete_collection(call.core, call.user, target, listed.label_selector, listed.field_selector, wanted)
     return await respond_list(call, target.kind, page)
 

@@ -188,13 +188,10 @@ class TestRead:
         ("query", "status", "reason"),
         [
             ("?resourceVersion=abc", 400, "BadRequest"),
-            ("?resourceVersionMatch=Exact", 400, "BadRequest"),
-            ("?resourceVersion=1&resourceVersionMatch=Sometimes", 400, "BadRequest"),
             ("?continue=nonsense", 400, "BadRequest"),
             ("?limit=many", 400, "BadRequest"),
             ("?labelSelector=a%3D%3D%3Db", 400, "BadRequest"),
             ("?fieldSelector=spec.color%3Dred", 400, "BadRequest"),
-            ("?sendInitialEvents=true", 400, "BadRequest"),
         ],
     )
     async def test_what_cannot_be_asked(self, rest: Any, query: str, status: int, reason: str) -> None:

@@ -60,6 +60,7 @@ class Reset(IntEnum):
     REFUSED_STREAM = 3
     CANCEL = 5
     INTERNAL_ERROR = 6
+    FLOW_CONTROL_ERROR = 7
 
 
 class SpdyError(ValueError):

@@ -27,6 +27,7 @@ PIECE_BYTES = 32 * 1024
 class _Pair:
     """The two streams of one connection, 0 until they are opened."""
 
+    request_id: str
     port: int
     data: int = 0
     error: int = 0
@@ -63,15 +64,23 @@ class Tunnel:
                 await self._open(event, tasks)
             case spdy.Data(stream, content, ends):
                 pair = self._by_stream.get(stream)
-                if pair is not None and stream == pair.data:
-                    if content:
-                        await pair.feed.put(content)
-                    if ends:
-                        await pair.feed.put(None)
+                if pair is None or stream != pair.data:
+                    return
+                if pair.forwarding is None and pair.feed.is_full:
+                    # Nobody takes it, so to wait for room would hold up all others, the other half included.
+                    await self._send(spdy.reset(stream, spdy.Reset.FLOW_CONTROL_ERROR))
+                    self._drop(pair)
+                    return
+                if content:
+                    await pair.feed.put(content)
+                if ends:
+                    await pair.feed.put(None)
             case spdy.WasReset(stream):
                 pair = self._by_stream.get(stream)
                 if pair is not None and pair.forwarding is not None:
                     pair.forwarding.cancel()
+                elif pair is not None:
+                    self._drop(pair)
             case spdy.Ping(number) if event.is_of_client:
                 await self._send(spdy.ping(number))
 
@@ -79,7 +88,7 @@ class Tunnel:
         stream, headers = event.stream, event.headers
         kind, request_id = headers.get("streamtype", ""), headers.get("requestid", "")
         port = _port(headers.get("port", ""))
-        pair = self._pairs.get(request_id) or _Pair(port)
+        pair = self._pairs.get(request_id) or _Pair(request_id, port)
         taken = {"data": pair.data, "error": pair.error}.get(kind, stream)
         if port == 0 or port != pair.port or taken or not request_id or len(self._by_stream) >= STREAMS:
             await self._send(spdy.reset(stream, spdy.Reset.REFUSED_STREAM))
@@ -92,9 +101,9 @@ class Tunnel:
         self._by_stream[stream] = pair
         await self._send(self._spdy.reply(stream))
         if pair.data and pair.error:
-            pair.forwarding = tasks.create_task(self._forward(request_id, pair), name=f"forward-{port}")
+            pair.forwarding = tasks.create_task(self._forward(pair), name=f"forward-{port}")
 
-    async def _forward(self, request_id: str, pair: _Pair) -> None:
+    async def _forward(self, pair: _Pair) -> None:
         """One connection, from both streams' being there to the end of both."""
         try:
             try:
@@ -113,10 +122,13 @@ class Tunnel:
             LOG.exception("portforward.failed", pod=self._pod, port=pair.port)
             await self._send(spdy.reset(pair.data, spdy.Reset.INTERNAL_ERROR))
         finally:
-            self._pairs.pop(request_id, None)
-            for stream in (pair.data, pair.error):
-                self._by_stream.pop(stream, None)
-            pair.feed.close()
+            self._drop(pair)
+
+    def _drop(self, pair: _Pair) -> None:
+        self._pairs.pop(pair.request_id, None)
+        for stream in (pair.data, pair.error):
+            self._by_stream.pop(stream, None)
+        pair.feed.close()
 
     async def _send(self, frame: bytes) -> None:
         # Headers are compressed in the order of their making, so that frames have to leave in it, too.
