@@ -28,12 +28,12 @@ BUDGET: Final = 2_000_000
 _EVALUATION_COST: Final = 100
 _ITERATIONS: Final = 10_000
 _LOOPS: Final = re.compile(r"\.(all|exists|exists_one|existsOne|map|filter|transformList|transformMap)\(")
-# What goes through a string from its begin to its end; ten characters cost as much as one step.
+# What goes through a string from its begin to its end, in a loop each time anew; so many characters cost one.
 _TRAVERSALS: Final = re.compile(
     r"\.(matches|contains|startsWith|endsWith|indexOf|lastIndexOf|find|findAll|replace|split|lowerAscii|upperAscii|trim"
     r"|substring|size|join|reverse|charAt|format)\(|\bsize\("
 )
-_CHARACTERS_OF_COST: Final = 10
+_CHARACTERS_OF_COST: Final = 50
 _MESSAGE_BYTES: Final = 5 * 1024
 OUT_OF_BUDGET: Final = "validation failed due to running out of cost budget, no further validation rules will be run"
 
@@ -46,11 +46,12 @@ class _Exhausted(Exception):
 class _Budget:
     left: int = BUDGET
 
-    def spend(self, rule: Rule, nodes: int, characters: int) -> bool:
-        """Whether there was enough left to ask a rule about that many JSON values, with that many characters."""
+    def spend(self, rule: Rule, nodes: int, longest: int) -> bool:
+        """Whether there was enough left to ask a rule about that many JSON values, the longest string among them."""
         loops = len(_LOOPS.findall(rule.rule))
-        self.left -= _EVALUATION_COST + min(_ITERATIONS, (1 + nodes) ** min(loops, 4) if loops else 0)
-        self.left -= characters * len(_TRAVERSALS.findall(rule.rule)) // _CHARACTERS_OF_COST
+        iterations = min(_ITERATIONS, (1 + nodes) ** min(loops, 4)) if loops else 0
+        traversed = max(1, iterations) * longest * len(_TRAVERSALS.findall(rule.rule))
+        self.left -= _EVALUATION_COST + iterations + traversed // _CHARACTERS_OF_COST
         return self.left >= 0
 
 
@@ -120,10 +121,10 @@ def _check(
         has_old = old is not ABSENT and old is not None
         if has_old:
             values["oldSelf"] = to_cel(old, schema, like=value, is_resource=is_root)
-        nodes, characters = _size(value)
+        nodes, longest = _size(value)
         for rule in schema.rules:
             compiled = compile_rule(rule)
-            if compiled.expression is not None and not budget.spend(rule, nodes, characters):
+            if compiled.expression is not None and not budget.spend(rule, nodes, longest):
                 raise _Exhausted(FieldError.invalid(path, schema.type, OUT_OF_BUDGET))
             error = _ask(rule, compiled, value, schema, path, values)
             if error is not None:
@@ -143,17 +144,13 @@ def _check(
 
 
 def _size(value: Any) -> tuple[int, int]:
-    """The number of JSON values in a value, and of characters in its strings."""
+    """The number of JSON values in a value, and of characters in the longest of its strings."""
     if isinstance(value, str):
         return 1, len(value)
     if not isinstance(value, dict | list):
         return 1, 0
-    nodes, characters = 1, 0
-    for item in value.values() if isinstance(value, dict) else value:
-        more_nodes, more_characters = _size(item)
-        nodes += more_nodes
-        characters += more_characters
-    return nodes, characters
+    sizes = list(map(_size, value.values() if isinstance(value, dict) else value))
+    return 1 + sum(nodes for nodes, _ in sizes), max((longest for _, longest in sizes), default=0)
 
 
 def _ask(

@@ -382,6 +382,14 @@ async def test_self_rules(admin: Rest) -> None:
     assert (await admin.call("POST", path, {"spec": {}}))[1]["message"] == "no namespace on request"
 
 
+async def test_a_part_of_every_kind_is_shown_in_every_group(admin: Rest) -> None:
+    path = f"{ACCESS}/selfsubjectrulesreviews"
+    controller = "system:serviceaccount:kube-system:disruption-controller"
+    status, answer = await admin.call("POST", path, {"spec": {"namespace": "default"}}, Impersonate_User=controller)
+    assert status == 201, answer
+    assert {"verbs": ["get"], "apiGroups": ["*"], "resources": ["*/scale"]} in answer["status"]["resourceRules"]
+
+
 async def test_kubectl(cluster: Any, robot: corev1.ServiceAccount, tmp_path: Path) -> None:
     kubeconfig = tmp_path / "config"
     server = f"https://127.0.0.1:{cluster.server.rest_port}"

@@ -55,7 +55,8 @@ def _list(rule: Rule, status: Any) -> None:
     by_group: dict[str, list[str]] = {}
     for resource in rule.resources:
         name, _, group = resource.partition("@")
-        by_group.setdefault("*" if resource == "*" else group, []).append(name)
+        is_of_every_group = resource == "*" or resource.startswith("*/")
+        by_group.setdefault("*" if is_of_every_group else group, []).append(name)
     for group, names in by_group.items():
         status.resource_rules.add(verbs=verbs, api_groups=[group], resources=names, resource_names=sorted(rule.names))
     if rule.paths:

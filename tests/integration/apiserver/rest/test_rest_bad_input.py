@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from navarch.services.apiserver.doors.rest import door
+
 MAPS = "/api/v1/namespaces/default/configmaps"
 
 
@@ -215,3 +217,12 @@ async def test_a_certificate_of_another_authority_ends_at_the_handshake(rest: An
         async with rest.session.get(rest.url + MAPS, ssl=context) as answer:
             raise AssertionError(answer.status)
     assert (await rest.get(MAPS)).status == 200
+
+
+@pytest.mark.parametrize(("query", "status"), [("", 429), ("?watch=0", 429), ("?watch=false", 429), ("?watch=x", 400)])
+async def test_what_is_no_watch_counts_as_a_read(
+    rest: Any, monkeypatch: pytest.MonkeyPatch, query: str, status: int
+) -> None:
+    monkeypatch.setattr(door, "READS_IN_FLIGHT", 0)
+    answer = await rest.get(MAPS + query)
+    assert answer.status == status, answer.body
