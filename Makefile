@@ -38,6 +38,10 @@ bench: .venv/.developed ## speed and memory, as tables
 bench-store: .venv/.developed ## the store beside Debian's etcd, written to docs/benchmarks/store.md
 	$(BIN)/python tests/bench/bench_store.py --markdown
 
+.PHONY: bench-shim
+bench-shim: .venv/.developed ## the runtime shim beside containerd's CRI plugin, written to docs/benchmarks/shim.md
+	$(BIN)/python tests/bench/bench_shim.py --markdown
+
 .PHONY: bench-api
 bench-api: .venv/.developed ## the API server's doors, written to docs/benchmarks/api.md
 	$(BIN)/python tests/bench/bench_api.py --markdown

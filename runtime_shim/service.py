@@ -4,14 +4,17 @@ The services are bound to the backend by name: RPC `RunPodSandbox` calls `run_po
 protos/ is the only list of RPCs, and one that nobody serves answers UNIMPLEMENTED with its name.
 """
 
+import asyncio
 import errno
 import re
+import secrets
 import stat
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
@@ -21,6 +24,8 @@ from navarch.protos.cri import v1_pb2_grpc
 from navarch.protos.navarch import images_pb2, images_pb2_grpc, streaming_pb2, streaming_pb2_grpc
 from navarch.runtime_shim import errors
 from navarch.runtime_shim.backend import Backend
+from navarch.runtime_shim.streaming.requests import Runtime
+from navarch.runtime_shim.streaming.server import StreamServer
 from navarch.services.base.serving import GrpcServer, RpcStatus
 
 CODES: dict[type[errors.ShimError], grpc.StatusCode] = {
@@ -38,13 +43,10 @@ CODES: dict[type[errors.ShimError], grpc.StatusCode] = {
 HOST_TROUBLE = frozenset(
     (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 )
-# Their answers in CRI are URLs of a streaming server; here the streams themselves are on the socket.
-INSTEAD_OF_URLS = {
-    name: f"{name} by URL is not served: call /navarch.v1.Streaming/{name} on this socket"
-    for name in ("Exec", "Attach", "PortForward")
-}
 # Answers of the streaming lists are cut into messages of this many items.
 STREAMED_ITEMS = 100
+# Of a URL that stands for a stream.
+TOKEN_BYTES = 16
 
 
 def translate(failure: Exception) -> RpcStatus | None:
@@ -59,9 +61,10 @@ def translate(failure: Exception) -> RpcStatus | None:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """listen: path of the unix socket."""
+    """listen: path of the unix socket. streaming: host and port of the URLs that CRI gives out."""
 
     listen: Path
+    streaming: tuple[str, int] = ("127.0.0.1", 0)
 
 
 class Service:
@@ -69,10 +72,13 @@ class Service:
 
     def __init__(self, config: Config, backend: Backend) -> None:
         self._socket = config.listen
+        self._streaming = config.streaming
         self._backend = backend
-        self._server = GrpcServer(None, translate=translate, component="shim")
+        self._server = GrpcServer(None, translate=translate, component="shim", light=True)
         cri = criv1.DESCRIPTOR.services_by_name
-        runtime = bind(backend.runtime, cri["RuntimeService"], INSTEAD_OF_URLS)
+        checked = cast(Runtime, backend.runtime)
+        self._streams = StreamServer(checked, backend.streaming, time.monotonic, make_token)
+        runtime = bind(backend.runtime, cri["RuntimeService"], self._streams)
         images = bind(backend.images, cri["ImageService"])
         self._server.add(v1_pb2_grpc.add_RuntimeServiceServicer_to_server, runtime)
         self._server.add(v1_pb2_grpc.add_ImageServiceServicer_to_server, images)
@@ -84,6 +90,7 @@ class Service:
     async def start(self) -> None:
         """Start the backend, then serve."""
         await self._backend.start()
+        await self._streams.start(*self._streaming)
         self._socket.parent.mkdir(parents=True, exist_ok=True)
         if self._socket.exists() and stat.S_ISSOCK(self._socket.stat().st_mode):
             # Left behind by a killed predecessor; the supervisor runs one shim a socket.
@@ -94,28 +101,59 @@ class Service:
     async def stop(self) -> None:
         """End all calls, then let go of the backend. Containers keep running."""
         await self._server.stop()
+        await self._streams.stop()
         await self._backend.stop()
 
 
-def bind(part: object, service: ServiceDescriptor, refusals: dict[str, str] | None = None) -> object:
-    """A servicer whose RPCs are the methods of `part` of the same name in snake case."""
+def make_token() -> str:
+    """One that nobody guesses."""
+    return secrets.token_urlsafe(TOKEN_BYTES)
+
+
+def bind(part: object, service: ServiceDescriptor, before: object = None) -> object:
+    """A servicer whose RPCs are the methods of the same name in snake case, of `before` or else of `part`."""
     servicer = SimpleNamespace()
     for method in service.methods:
-        setattr(servicer, method.name, _behavior(part, method, (refusals or {}).get(method.name)))
+        owner = before if hasattr(before, method_name(method.name)) else part
+        setattr(servicer, method.name, _behavior(owner, method))
     return servicer
 
 
-def _behavior(part: object, method: MethodDescriptor, refusal: str | None) -> Callable[[Any, Any], Any]:
-    call = None if refusal else getattr(part, method_name(method.name), None)
-    if call is None and method.server_streaming and not refusal and method.name.startswith("Stream"):
+def _behavior(part: object, method: MethodDescriptor) -> Callable[[Any, Any], Any]:
+    call = getattr(part, method_name(method.name), None)
+    if call is None and method.server_streaming and method.name.startswith("Stream"):
         return _streamed_list(part, method)
     if call is None:
-        return _unserved(refusal or f"{method.full_name} is not served by this runtime", method.server_streaming)
+        return _unserved(f"{method.full_name} is not served by this runtime")
     bound: Callable[[Any], Any] = call
+    if method.name == "GetContainerEvents":
+        return _announced(bound)
     return lambda request, context: bound(request)
 
 
-def _unserved(message: str, streaming: bool) -> Callable[[Any, Any], Any]:
+def _announced(call: Callable[[Any], AsyncIterator[Any]]) -> Callable[[Any, Any], Any]:
+    """A stream whose headers say that it has begun, also while there is nothing to tell.
+
+    A client who lists once it has them misses nothing: what happens from then on is in the stream.
+    """
+
+    async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
+        events = aiter(call(request))
+        first = asyncio.ensure_future(anext(events))
+        try:
+            # It runs up to where it waits: the subscription stands.
+            await asyncio.sleep(0)
+            await context.send_initial_metadata(())
+            yield await first
+            async for event in events:
+                yield event
+        finally:
+            first.cancel()
+
+    return stream
+
+
+def _unserved(message: str) -> Callable[[Any, Any], Any]:
     async def refuse(request: Any, context: Any) -> Any:
         raise errors.Unsupported(message)
 
@@ -127,7 +165,7 @@ def _streamed_list(part: object, method: MethodDescriptor) -> Callable[[Any, Any
     list_name = {"StreamPodSandboxes": "ListPodSandbox"}.get(method.name, method.name.replace("Stream", "List", 1))
     call = getattr(part, method_name(list_name), None)
     if call is None:
-        return _unserved(f"{method.full_name} is not served by this runtime", True)
+        return _unserved(f"{method.full_name} is not served by this runtime")
     request_type: type[Any] = getattr(criv1, f"{list_name}Request")
     answer_type: type[Any] = getattr(criv1, method.output_type.name)
     field = method.output_type.fields[0].name

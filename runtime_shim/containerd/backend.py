@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,20 @@ from google.protobuf import empty_pb2
 
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.runtime_shim import errors
-from navarch.runtime_shim.containerd import cni
+from navarch.runtime_shim.containerd import cdi, cni
+from navarch.runtime_shim.containerd.cgroup_driver import CgroupDriver
 from navarch.runtime_shim.containerd.cgroups import Cgroups
 from navarch.runtime_shim.containerd.client import ContainerdClient
 from navarch.runtime_shim.containerd.containers import Containers
+from navarch.runtime_shim.containerd.handlers import DEFAULT as DEFAULT_HANDLER
+from navarch.runtime_shim.containerd.handlers import Handler, Handlers
+from navarch.runtime_shim.containerd.image_volumes import ImageVolumes
+from navarch.runtime_shim.containerd.images.options import PullOptions
 from navarch.runtime_shim.containerd.images.service import ImageService
 from navarch.runtime_shim.containerd.maker import Maker
+from navarch.runtime_shim.containerd.metrics import Metrics
 from navarch.runtime_shim.containerd.monitor import Monitor
+from navarch.runtime_shim.containerd.pod_init import PodInit
 from navarch.runtime_shim.containerd.processes import Processes
 from navarch.runtime_shim.containerd.records import StateDir
 from navarch.runtime_shim.containerd.recovery import Recovery
@@ -47,6 +54,11 @@ class Config:
     snapshotter: str = "overlayfs"
     cni_conf_dir: Path = Path("/etc/cni/net.d")
     cni_bin_dirs: tuple[Path, ...] = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
+    cdi_directories: tuple[Path, ...] = cdi.DIRECTORIES
+    pull: PullOptions = field(default_factory=PullOptions)
+    # Runtimes besides runc.
+    handlers: tuple[Handler, ...] = ()
+    cgroup_driver: CgroupDriver = CgroupDriver.CGROUPFS
 
 
 class ContainerdBackend:
@@ -56,21 +68,29 @@ class ContainerdBackend:
         self._config = config
         state = StateDir(config.state_dir)
         scratch = config.state_dir / "scratch"
-        cgroups = Cgroups()
+        cgroups = Cgroups(driver=config.cgroup_driver)
+        systemd = config.cgroup_driver is CgroupDriver.SYSTEMD
+        handlers = Handlers(config.state_dir, config.handlers, systemd_cgroup=systemd)
         self.world = World(state, clock or SystemClock())
         self._client = client = ContainerdClient(config.containerd_socket, config.namespace)
-        self.images = ImageService(client, config.snapshotter, scratch, config.containerd_root, self.world.clock)
-        maker = Maker(self.world, client, config.snapshotter, cgroups, scratch)
+        self.images = ImageService(
+            client, config.snapshotter, scratch, config.containerd_root, self.world.clock, config.pull
+        )
+        image_volumes = ImageVolumes(client, self.images, config.snapshotter)
+        maker = Maker(
+            self.world, client, config.snapshotter, cgroups, scratch, handlers, image_volumes, config.cdi_directories
+        )
         self.containers = Containers(self.world, client, self.images, cgroups, maker)
         executor = cni.Executor(config.cni_bin_dirs)
-        self.sandboxes = Sandboxes(self.world, executor, config.cni_conf_dir, cgroups, self.containers)
+        init = PodInit(client, cgroups, handlers, config.state_dir)
+        self.sandboxes = Sandboxes(self.world, executor, config.cni_conf_dir, cgroups, self.containers, handlers, init)
         processes = Processes(client, self.world)
         self.streaming = Streaming(self.world, client, processes)
         stats = Stats(self.world, cgroups, client, config.snapshotter, config.containerd_root)
-        recovery = Recovery(self.world, client, self.sandboxes, self.containers, config.snapshotter)
-        self.monitor = Monitor(client, self.world, self.containers, recovery.recover)
-        node = Node(client, self.sandboxes, self.monitor, config)
-        parts = (self.sandboxes, self.containers, processes, stats)
+        recovery = Recovery(self.world, client, self.sandboxes, self.containers, config.snapshotter, image_volumes)
+        self.monitor = Monitor(client, self.world, self.containers, recovery.recover, self.sandboxes.init_ended)
+        node = Node(client, self.sandboxes, self.monitor, config, handlers)
+        parts = (self.sandboxes, self.containers, processes, stats, Metrics(self.world, cgroups))
         self.runtime = Runtime(node, parts, self.world, self.monitor)
 
     async def start(self) -> None:
@@ -124,11 +144,14 @@ class Runtime:
 class Node:
     """The RPCs about the runtime as a whole; answered also without containerd."""
 
-    def __init__(self, client: ContainerdClient, sandboxes: Sandboxes, monitor: Monitor, config: Config) -> None:
+    def __init__(
+        self, client: ContainerdClient, sandboxes: Sandboxes, monitor: Monitor, config: Config, handlers: Handlers
+    ) -> None:
         self._client = client
         self._sandboxes = sandboxes
         self._monitor = monitor
         self._config = config
+        self._handlers = handlers
 
     async def version(self, request: criv1.VersionRequest) -> criv1.VersionResponse:
         """Names and versions."""
@@ -149,22 +172,39 @@ class Node:
             else _condition("RuntimeReady", "ContainerdUnreachable", f"no answer at {self._config.containerd_socket}")
         )
         try:
-            self._sandboxes.network()
-            network = criv1.RuntimeCondition(type="NetworkReady", status=True)
+            network: cni.NetworkConfig | None = await self._sandboxes.working_network()
+            condition = criv1.RuntimeCondition(type="NetworkReady", status=True)
         except errors.ShimError as failure:
-            network = _condition("NetworkReady", "NetworkPluginNotReady", str(failure))
-        answer.status.conditions.append(network)
-        answer.runtime_handlers.add(name="").features.recursive_read_only_mounts = True
-        answer.runtime_handlers.add(name="runc").features.recursive_read_only_mounts = True
+            network, condition = None, _condition("NetworkReady", "NetworkPluginNotReady", str(failure))
+        answer.status.conditions.append(condition)
+        for name in ("", *self._handlers.names):
+            answer.runtime_handlers.add(name=name).features.recursive_read_only_mounts = True
         answer.features.supplemental_groups_policy = True
         if request.verbose:
-            info = {"containerd": containerd, "snapshotter": self._config.snapshotter}
-            answer.info["config"] = orjson.dumps(info).decode()
+            answer.info.update(self._verbose_info(containerd, network))
         return answer
 
+    def _verbose_info(self, containerd: str, network: cni.NetworkConfig | None) -> dict[str, str]:
+        """For people; with the keys of containerd's own CRI plugin, which tools look for."""
+        used = self._config
+        config = {
+            "containerd": {
+                "snapshotter": used.snapshotter,
+                "defaultRuntimeName": DEFAULT_HANDLER,
+                "runtimes": self._handlers.document(),
+            },
+            "cni": {"binDirs": list(map(str, used.cni_bin_dirs)), "confDir": str(used.cni_conf_dir)},
+            "containerdEndpoint": str(used.containerd_socket),
+            "containerdVersion": containerd,
+            "stateDir": str(used.state_dir),
+        }
+        networks = [{"Config": network.document(), "IFName": cni.INTERFACE}] if network else []
+        cni_config = {"PluginConfDir": str(used.cni_conf_dir), "Networks": networks}
+        return {"config": orjson.dumps(config).decode(), "cniconfig": orjson.dumps(cni_config).decode()}
+
     async def runtime_config(self, request: criv1.RuntimeConfigRequest) -> criv1.RuntimeConfigResponse:
-        """Control groups are named by path."""
-        linux = criv1.LinuxRuntimeConfiguration(cgroup_driver=criv1.CgroupDriver.CGROUPFS)
+        """How control groups are named."""
+        linux = criv1.LinuxRuntimeConfiguration(cgroup_driver=self._config.cgroup_driver.cri)
         return criv1.RuntimeConfigResponse(linux=linux)
 
     async def update_runtime_config(

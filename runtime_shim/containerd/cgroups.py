@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from navarch.runtime_shim.containerd.cgroup_driver import CgroupDriver
+
 ROOT = Path("/sys/fs/cgroup")
 
 
@@ -30,8 +32,9 @@ class Usage:
 class Cgroups:
     """The control groups of this host. root: where they are mounted, another one for tests."""
 
-    def __init__(self, root: Path = ROOT) -> None:
+    def __init__(self, root: Path = ROOT, driver: CgroupDriver = CgroupDriver.CGROUPFS) -> None:
         self.root = root
+        self.driver = driver
         self.unified = (root / "cgroup.controllers").exists()
 
     def hierarchies(self) -> list[Path]:
@@ -65,15 +68,15 @@ class Cgroups:
 
     def oom_kills(self, group: str) -> int:
         """How many processes of the group were killed for memory."""
-        folder = self._folder("memory", group)
-        return _fields(folder / ("memory.events" if self.unified else "memory.oom_control")).get("oom_kill", 0)
+        folder = self.folder("memory", group)
+        return fields_of(folder / ("memory.events" if self.unified else "memory.oom_control")).get("oom_kill", 0)
 
     def pids(self, group: str) -> set[int]:
         """All processes in the group and below it."""
         found: set[int] = set()
         for folder in self.folders(group):
             for path, _, _ in os.walk(folder):
-                found.update(int(pid) for pid in _read(Path(path) / "cgroup.procs").split())
+                found.update(int(pid) for pid in text_of(Path(path) / "cgroup.procs").split())
         return found
 
     def kill(self, group: str) -> None:
@@ -97,15 +100,16 @@ class Cgroups:
                     gone = False
         return gone
 
-    def _folder(self, controller: str, group: str) -> Path:
+    def folder(self, controller: str, group: str) -> Path:
+        """Where the figures of a controller are; on version 2 of all of them."""
         return (self.root if self.unified else self.root / controller) / group.lstrip("/")
 
     def _usage_v1(self, group: str) -> Usage:
-        memory = self._folder("memory", group)
-        statistics = _fields(memory / "memory.stat")
-        used, limit = _number(memory / "memory.usage_in_bytes"), _number(memory / "memory.limit_in_bytes")
+        memory = self.folder("memory", group)
+        statistics = fields_of(memory / "memory.stat")
+        used, limit = number_in(memory / "memory.usage_in_bytes"), number_in(memory / "memory.limit_in_bytes")
         return Usage(
-            cpu_ns=_number(self._folder("cpuacct", group) / "cpuacct.usage"),
+            cpu_ns=number_in(self.folder("cpuacct", group) / "cpuacct.usage"),
             memory_bytes=used,
             working_set_bytes=max(0, used - statistics.get("total_inactive_file", 0)),
             rss_bytes=statistics.get("total_rss", 0),
@@ -113,38 +117,40 @@ class Cgroups:
             memory_limit_bytes=limit if limit < 1 << 62 else 0,
             page_faults=statistics.get("total_pgfault", 0),
             major_page_faults=statistics.get("total_pgmajfault", 0),
-            processes=_number(self._folder("pids", group) / "pids.current"),
+            processes=number_in(self.folder("pids", group) / "pids.current"),
         )
 
     def _usage_v2(self, group: str) -> Usage:
-        folder = self._folder("", group)
-        statistics = _fields(folder / "memory.stat")
-        used = _number(folder / "memory.current")
+        folder = self.folder("", group)
+        statistics = fields_of(folder / "memory.stat")
+        used = number_in(folder / "memory.current")
         return Usage(
-            cpu_ns=_fields(folder / "cpu.stat").get("usage_usec", 0) * 1000,
+            cpu_ns=fields_of(folder / "cpu.stat").get("usage_usec", 0) * 1000,
             memory_bytes=used,
             working_set_bytes=max(0, used - statistics.get("inactive_file", 0)),
             rss_bytes=statistics.get("anon", 0),
-            memory_limit_bytes=_number(folder / "memory.max"),
+            memory_limit_bytes=number_in(folder / "memory.max"),
             page_faults=statistics.get("pgfault", 0),
             major_page_faults=statistics.get("pgmajfault", 0),
-            processes=_number(folder / "pids.current"),
+            processes=number_in(folder / "pids.current"),
         )
 
 
-def _read(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """The content of a file; none where it is not there, or its group is just going."""
     try:
         return path.read_text()
     except OSError:
         return ""
 
 
-def _number(path: Path) -> int:
+def number_in(path: Path) -> int:
     """The one number in a file; 0 for "max" and for a file that is not there."""
-    text = _read(path).strip()
+    text = text_of(path).strip()
     return int(text) if text.isdecimal() else 0
 
 
-def _fields(path: Path) -> dict[str, int]:
-    pairs = (line.split() for line in _read(path).splitlines())
+def fields_of(path: Path) -> dict[str, int]:
+    """The lines of a file that are a name and a number."""
+    pairs = (line.split() for line in text_of(path).splitlines())
     return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdecimal()}

@@ -21,14 +21,16 @@ from navarch.protos.containerd.services.snapshots import v1_pb2 as snapshotsv1
 from navarch.protos.containerd.services.tasks import v1_pb2 as tasksv1
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.runtime_shim import errors
-from navarch.runtime_shim.containerd import leftovers, lookups, spec, statuses
+from navarch.runtime_shim.containerd import leftovers, linux, spec, statuses
 from navarch.runtime_shim.containerd.cgroups import Cgroups
 from navarch.runtime_shim.containerd.client import ContainerdClient
 from navarch.runtime_shim.containerd.images.service import ImageService
 from navarch.runtime_shim.containerd.maker import Maker
 from navarch.runtime_shim.containerd.output import Output
 from navarch.runtime_shim.containerd.records import ContainerPhase, ContainerRecord
+from navarch.runtime_shim.containerd.volumes import prepare_mounts
 from navarch.runtime_shim.containerd.world import Container, World
+from navarch.runtime_shim.lists import ListAnswers
 from navarch.services.base.log import get_logger
 
 LOG = get_logger("shim.containers")
@@ -52,6 +54,9 @@ class Containers:
         self._images = images
         self._cgroups = cgroups
         self._maker = maker
+        self._lists = ListAnswers(self._listed)
+        # Half made, and not removed: containerd was away.
+        self._abandoned: set[str] = set()
 
     # Making.
 
@@ -60,7 +65,10 @@ class Containers:
         sandbox = self._world.sandbox(request.pod_sandbox_id)
         if not sandbox.ready:
             raise errors.FailedPrecondition(f"sandbox {sandbox.record.id} is not ready")
-        config = lookups.prepare_mounts(request.config)
+        if not request.config.metadata.name:
+            raise errors.InvalidArgument("a container needs a name")
+        _check_privileges(request.config, sandbox.record.config)
+        config = prepare_mounts(request.config)
         name = _name(config.metadata)
         exists = any(_name(other.record.config.metadata) == name for other in sandbox.containers.values())
         with self._world.making(f"container {name} of sandbox {sandbox.record.id}", exists):
@@ -72,11 +80,26 @@ class Containers:
                 if not sandbox.ready:
                     raise errors.FailedPrecondition(f"sandbox {sandbox.record.id} was stopped meanwhile")
             except BaseException:
-                await asyncio.shield(asyncio.ensure_future(self.discard(record.id)))
+                await asyncio.shield(asyncio.ensure_future(self._abandon(record.id)))
                 raise
             self._world.add(container)
         self._world.publish(sandbox, record.id, criv1.ContainerEventType.CONTAINER_CREATED_EVENT)
         return criv1.CreateContainerResponse(container_id=record.id)
+
+    async def _abandon(self, container_id: str) -> None:
+        """Remove what was made so far; where containerd is away, when it is back."""
+        try:
+            await self.discard(container_id)
+        except errors.ShimError as failure:
+            LOG.warning("container.left", container=container_id, error=failure)
+            self._abandoned.add(container_id)
+
+    async def remove_abandoned(self) -> None:
+        """Remove what could not be removed when its making failed. To be repeated after a failure."""
+        for container_id in list(self._abandoned):
+            await self.clear(container_id)
+            await self.discard(container_id)
+            self._abandoned.discard(container_id)
 
     # Starting.
 
@@ -182,7 +205,7 @@ class Containers:
             return
         # Without a PID namespace of its own, killing the first process leaves the others.
         options = container.record.config.linux.security_context.namespace_options
-        everyone = options.pid in (criv1.NamespaceMode.NODE, criv1.NamespaceMode.TARGET)
+        everyone = options.pid != criv1.NamespaceMode.CONTAINER
         await self.signal(container, signal.SIGKILL, everyone=everyone)
         try:
             await asyncio.wait_for(container.exited.wait(), KILL_TIMEOUT_S)
@@ -281,7 +304,10 @@ class Containers:
             await self._client.snapshots.Remove(
                 snapshotsv1.RemoveSnapshotRequest(snapshotter=snapshotter, key=container_id)
             )
-        await asyncio.to_thread(shutil.rmtree, self._world.state.container(container_id), ignore_errors=True)
+        folder = self._world.state.container(container_id)
+        await self._maker.image_volumes.remove(container_id, folder)
+        linux.unpin_namespace(folder / "pid")
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     async def delete_task(self, container_id: str) -> None:
         """Remove containerd's task, killing it if need be. Absent is removed."""
@@ -322,8 +348,11 @@ class Containers:
 
     async def list_containers(self, request: criv1.ListContainersRequest) -> criv1.ListContainersResponse:
         """From memory."""
+        return self._lists.get(request.filter, self._world.change)
+
+    def _listed(self, wanted: criv1.ContainerFilter) -> criv1.ListContainersResponse:
         records = (container.record for container in self._world.containers.values())
-        found = (record for record in records if statuses.container_matches(record, request.filter))
+        found = (record for record in records if statuses.container_matches(record, wanted))
         return criv1.ListContainersResponse(containers=map(statuses.container_item, found))
 
     # Changing.
@@ -331,12 +360,10 @@ class Containers:
     async def update_container_resources(
         self, request: criv1.UpdateContainerResourcesRequest
     ) -> criv1.UpdateContainerResourcesResponse:
-        """New limits, for the process that runs and for the record."""
+        """New limits, for the process if one runs, and for the record."""
         container = self._world.container(request.container_id)
         async with container.lock:
             record = container.record
-            if record.phase == ContainerPhase.EXITED:
-                raise errors.FailedPrecondition(f"container {record.id} has exited")
             merged = criv1.LinuxContainerResources()
             merged.CopyFrom(record.config.linux.resources)
             merged.MergeFrom(request.linux)
@@ -364,6 +391,11 @@ class Containers:
         if output is not None:
             output.reopen()
         return criv1.ReopenContainerLogResponse()
+
+
+def _check_privileges(container: criv1.ContainerConfig, sandbox: criv1.PodSandboxConfig) -> None:
+    if container.linux.security_context.privileged and not sandbox.linux.security_context.privileged:
+        raise errors.InvalidArgument("no privileged container is allowed in a sandbox that is not")
 
 
 def _name(metadata: criv1.ContainerMetadata) -> str:

@@ -14,7 +14,8 @@ from pathlib import Path
 from navarch.services.base.clock import Clock
 from navarch.services.base.mounting import mount_points, unmount
 
-SHIM_PROGRAM = "containerd-shim-runc-v2"
+# Those of other runtimes are named alike.
+SHIM_PROGRAMS = "containerd-shim-"
 # How long containerd may take to clean up after a containerd-shim that we killed, before we do it.
 CLEAN_UP_S = 5.0
 POLL_S = 0.02
@@ -30,7 +31,7 @@ def shim_processes(containerd_socket: Path, container_id: str = "") -> Iterator[
             words = (entry / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue  # Ended just now.
-        if Path(os.fsdecode(words[0])).name == SHIM_PROGRAM and wanted <= set(words):
+        if Path(os.fsdecode(words[0])).name.startswith(SHIM_PROGRAMS) and wanted <= set(words):
             yield int(entry.name)
 
 

@@ -6,7 +6,6 @@ call it through `in_doomed_thread`, whose thread ends right after, so that nothi
 
 import asyncio
 import ctypes
-import errno
 import fcntl
 import os
 import socket
@@ -16,6 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from navarch.runtime_shim.errors import InvalidArgument, RuntimeFailure
 from navarch.services.base import mounting
 
 T = TypeVar("T")
@@ -73,14 +73,31 @@ def pin_namespaces(directory: Path, kinds: tuple[str, ...], hostname: str, sysct
         mounting.mount(f"/proc/thread-self/ns/{kind}", directory / kind, flags=mounting.MS_BIND)
 
 
+def pin_pid_namespace(pid: int, path: Path) -> None:
+    """Bind the PID namespace of a process to a file. Raises OSError; RuntimeFailure where it has just ended."""
+    path.touch()
+    try:
+        mounting.mount(f"/proc/{pid}/ns/pid", path, flags=mounting.MS_BIND)
+    except FileNotFoundError:
+        raise RuntimeFailure(f"process {pid} has ended") from None
+    if os.path.samefile(path, "/proc/self/ns/pid"):
+        unpin_namespace(path)
+        raise RuntimeFailure(f"process {pid} is in no PID namespace of its own")
+
+
+def enter_network(netns: Path) -> None:
+    """Move the calling thread into a pinned network namespace. Raises OSError."""
+    handle = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _check(_libc.setns(handle, CLONE_FLAGS["net"]), f"enter {netns}")
+    finally:
+        os.close(handle)
+
+
 def socket_in(netns: Path | None, family: socket.AddressFamily) -> socket.socket:
     """A TCP socket of a pinned network namespace, None: of this one. The calling thread stays in there."""
     if netns is not None:
-        handle = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            _check(_libc.setns(handle, CLONE_FLAGS["net"]), f"enter {netns}")
-        finally:
-            os.close(handle)
+        enter_network(netns)
     return socket.socket(family, socket.SOCK_STREAM)
 
 
@@ -144,9 +161,9 @@ def _write_sysctl(name: str, value: str) -> None:
     # With slashes, dots belong to names such as interfaces'; otherwise dots separate.
     path = name if "/" in name else name.replace(".", "/")
     if ".." in path.split("/"):
-        raise OSError(errno.EINVAL, f"invalid sysctl {name!r}")
+        raise InvalidArgument(f"invalid sysctl {name!r}")
     try:
         with open(f"/proc/sys/{path}", "w") as file:
             file.write(value)
     except OSError as failure:
-        raise OSError(failure.errno, f"set sysctl {name}={value}: {failure.strerror}") from None
+        raise RuntimeFailure(f"set sysctl {name}={value}: {failure.strerror}") from None

@@ -16,26 +16,25 @@ class LineFormatter:
         """stream: "stdout" or "stderr"."""
         self._full = f" {stream} F ".encode()
         self._partial = f" {stream} P ".encode()
-        self._rest = b""
+        # The beginning of a line, shorter than `LINE_BYTES`.
+        self.rest = b""
 
     def feed(self, data: bytes, now_ns: int) -> bytes:
         """The records that this piece of output completes, ready to be appended to the log."""
-        lines = (self._rest + data if self._rest else data).split(b"\n")
-        self._rest = lines.pop()
-        if len(self._rest) >= LINE_BYTES:
+        lines = (self.rest + data if self.rest else data).split(b"\n")
+        self.rest = lines.pop()
+        if len(self.rest) >= LINE_BYTES:
             # A record for each whole piece; what remains is the start of the line's last one.
-            whole = len(self._rest) // LINE_BYTES * LINE_BYTES
-            lines.append(self._rest[:whole])
-            self._rest = self._rest[whole:]
+            whole = len(self.rest) // LINE_BYTES * LINE_BYTES
+            lines.append(self.rest[:whole])
+            self.rest = self.rest[whole:]
             return self._records(lines, timestamp(now_ns), ends_in_line=False)
         return self._records(lines, timestamp(now_ns), ends_in_line=True) if lines else b""
 
-    def flush(self, now_ns: int, *, final: bool) -> bytes:
-        """The record of the text that waits for its line end. final: none will come, the stream has ended."""
-        rest, self._rest = self._rest, b""
-        if not rest:
-            return b""
-        return timestamp(now_ns) + (self._full if final else self._partial) + rest + b"\n"
+    def flush(self, now_ns: int) -> bytes:
+        """The record of the text that waits for its line end. Also where none will come: readers add none then."""
+        rest, self.rest = self.rest, b""
+        return timestamp(now_ns) + self._partial + rest + b"\n" if rest else b""
 
     def _records(self, lines: list[bytes], time: bytes, *, ends_in_line: bool) -> bytes:
         full = time + self._full

@@ -1,4 +1,4 @@
-"""What building a specification needs from the host: the image's accounts, devices, sources of mounts.
+"""What building a specification needs from the host: the image's accounts, and devices.
 
 All of it is quick and synchronous, also the mount of a snapshot to read two files of it, which happens once per
 image: images don't change.
@@ -10,12 +10,10 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import orjson
 
 from navarch.protos.containerd import types_pb2 as containerd_types
 from navarch.protos.cri import v1_pb2 as criv1
+from navarch.runtime_shim.containerd.image_volumes import mount_view
 from navarch.runtime_shim.containerd.spec import Device
 from navarch.runtime_shim.containerd.users import Accounts
 from navarch.runtime_shim.errors import InvalidArgument, RuntimeFailure
@@ -24,7 +22,6 @@ from navarch.services.base import mounting
 # No real passwd file comes near; a hostile one shall not fill the memory.
 ACCOUNTS_BYTES = 4 << 20
 LINKS_FOLLOWED = 40
-_FLAGS = {"ro": mounting.MS_RDONLY, "rbind": mounting.MS_BIND | mounting.MS_REC, "bind": mounting.MS_BIND}
 
 
 def read_accounts(mounts: Iterable[containerd_types.Mount], scratch: Path) -> Accounts:
@@ -48,47 +45,12 @@ def devices(config: criv1.ContainerConfig) -> tuple[Device, ...]:
     return tuple(found.values())
 
 
-def prepare_mounts(config: criv1.ContainerConfig) -> criv1.ContainerConfig:
-    """The configuration with the mounts' sources resolved; a source that is missing is made, as a folder."""
-    prepared = criv1.ContainerConfig()
-    prepared.CopyFrom(config)
-    for mount in prepared.mounts:
-        if not mount.host_path:
-            continue
-        if not os.path.exists(mount.host_path):
-            try:
-                os.makedirs(mount.host_path, mode=0o755)
-            except OSError as failure:
-                raise InvalidArgument(f"mount of {mount.container_path}: {mount.host_path}: {failure}") from None
-        mount.host_path = os.path.realpath(mount.host_path)
-    return prepared
-
-
-def seccomp(security: criv1.LinuxContainerSecurityContext) -> dict[str, Any] | None:
-    """The filter that a Localhost profile names; RuntimeDefault has none yet. Raises InvalidArgument."""
-    if security.seccomp.profile_type != criv1.SecurityProfile.ProfileType.Localhost:
-        return None
-    path = security.seccomp.localhost_ref
-    try:
-        profile: dict[str, Any] = orjson.loads(Path(path).read_bytes())
-    except (OSError, orjson.JSONDecodeError) as failure:
-        raise InvalidArgument(f"seccomp profile {path}: {failure}") from None
-    return profile
-
-
 @contextmanager
 def _mounted(mounts: Iterable[containerd_types.Mount], scratch: Path) -> Iterator[Path]:
     scratch.mkdir(parents=True, exist_ok=True)
     root = Path(tempfile.mkdtemp(prefix="rootfs-", dir=scratch))
     try:
-        for mount in mounts:
-            flags, data = mounting.MS_RDONLY, []
-            for option in mount.options:
-                if option in _FLAGS:
-                    flags |= _FLAGS[option]
-                elif option != "rw":
-                    data.append(option)
-            mounting.mount(mount.source, root, mount.type, flags, ",".join(data))
+        mount_view(mounts, root)
         yield root
     except OSError as failure:
         raise RuntimeFailure(f"look into the image: {failure}") from None

@@ -7,7 +7,8 @@ it; only then is the listing taken, so nothing can fall between the two.
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 import grpc
 from google.protobuf import any_pb2
@@ -19,7 +20,7 @@ from navarch.runtime_shim import errors
 from navarch.runtime_shim.containerd.client import ContainerdClient
 from navarch.runtime_shim.containerd.containers import Containers
 from navarch.runtime_shim.containerd.records import ContainerPhase
-from navarch.runtime_shim.containerd.world import World
+from navarch.runtime_shim.containerd.world import Sandbox, World
 from navarch.services.base.log import get_logger
 from navarch.services.base.tasks import TaskOwner
 
@@ -39,12 +40,14 @@ class Monitor:
         world: World,
         containers: Containers,
         recover: Callable[[], Awaitable[None]],
+        init_ended: Callable[[Sandbox], Coroutine[Any, Any, None]],
     ) -> None:
-        """recover: called once, on the first subscription, before anything else."""
+        """recover: called once, on the first subscription, before anything else. init_ended: a sandbox's process 1."""
         self._client = client
         self._world = world
         self._containers = containers
         self._recover = recover
+        self._init_ended = init_ended
         self.recovered = False
         self._owner = TaskOwner()
         # Exits take their time (logs are drained, tasks deleted) and must not hold up other events.
@@ -102,6 +105,7 @@ class Monitor:
         if not self.recovered:
             await self._recover()
             self.recovered = True
+        await self._containers.remove_abandoned()
         tasks = (await self._client.tasks.List(tasksv1.ListTasksRequest())).tasks
         # In 1.6 a listed process has its container's id as id, and no container_id.
         states = {process.container_id or process.id: process.status for process in tasks}
@@ -109,6 +113,9 @@ class Monitor:
             gone = states.get(container.record.id, STOPPED) == STOPPED
             if container.record.phase == ContainerPhase.RUNNING and gone:
                 self._exits.spawn(self._check(container.record.id), f"check-{container.record.id}")
+        for sandbox in list(self._world.sandboxes.values()):
+            if sandbox.record.pid and states.get(sandbox.record.id, STOPPED) == STOPPED:
+                self._exits.spawn(self._init_ended(sandbox), f"exit-{sandbox.record.id}")
         self.ready.set()
 
     async def _check(self, container_id: str) -> None:
@@ -126,6 +133,9 @@ class Monitor:
                 container.oom_killed = True
             return
         exited = events_pb2.TaskExit.FromString(envelope.event.value)
+        if (sandbox := self._world.sandboxes.get(exited.container_id)) is not None:
+            self._exits.spawn(self._init_ended(sandbox), f"exit-{exited.container_id}")
+            return
         container = self._world.containers.get(exited.container_id)
         # Execs have ids of their own; those who started them wait for them.
         if container is not None and exited.id == exited.container_id:

@@ -18,10 +18,20 @@ STDOUT, STDERR = "stdout", "stderr"
 class Pipes:
     """Standard streams of one process. With a terminal there is no stderr: it is stdout."""
 
-    def __init__(self, folder: Path, *, stdin: bool, tty: bool, on_data: Callable[[str, bytes], None]) -> None:
-        """on_data: called with the stream's name and what came; b"" once at each stream's end."""
-        self._folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        stdin: bool,
+        tty: bool,
+        on_data: Callable[[str, bytes], None],
+        read: Callable[[str, int], bytes] | None = None,
+    ) -> None:
+        """on_data: called with the stream's name and what came; b"" once at each stream's end. read: in place of
+        a plain read, from the descriptor that is given for the stream.
+        """
         self._on_data = on_data
+        self._take = read or _read_plainly
         self.stdin = str(folder / "stdin") if stdin else ""
         self.stdout = str(folder / STDOUT)
         self.stderr = "" if tty else str(folder / STDERR)
@@ -94,7 +104,7 @@ class Pipes:
 
     def _read(self, stream: str, handle: int) -> None:
         try:
-            data = os.read(handle, READ_BYTES)
+            data = self._take(stream, handle)
         except BlockingIOError:
             return
         if not data:
@@ -107,6 +117,10 @@ class Pipes:
         self._readers.pop(stream, None)
         if not self._readers:
             self.drained.set()
+
+
+def _read_plainly(stream: str, handle: int) -> bytes:
+    return os.read(handle, READ_BYTES)
 
 
 def _wake(future: "asyncio.Future[None]") -> None:

@@ -28,8 +28,9 @@ from navarch.runtime_shim.containerd.world import World
 from navarch.services.base.log import get_logger
 
 LOG = get_logger("shim.exec")
-# What ExecSync returns of each stream; the rest is read and dropped, as the contract says.
-OUTPUT_BYTES = 16 << 20
+# What ExecSync returns of both streams together; the rest is read and dropped, as the contract says. Clients take
+# messages of 16 MiB, the fields' own bytes included.
+OUTPUT_BYTES = (16 << 20) - 64
 
 
 class Process:
@@ -85,7 +86,9 @@ class Processes:
                 raise errors.DeadlineExceeded(f"command {list(request.cmd)} {limit}") from None
             await process.drained()
         stdout, stderr = (bytes(output.get(stream, b"")) for stream in ("stdout", "stderr"))
-        return criv1.ExecSyncResponse(stdout=stdout, stderr=stderr, exit_code=code)
+        # Neither stream crowds the other out of its half.
+        stderr = stderr[: max(OUTPUT_BYTES // 2, OUTPUT_BYTES - len(stdout))]
+        return criv1.ExecSyncResponse(stdout=stdout[: OUTPUT_BYTES - len(stderr)], stderr=stderr, exit_code=code)
 
     @asynccontextmanager
     async def run(

@@ -23,6 +23,7 @@ import orjson
 
 from navarch.runtime_shim import errors
 from navarch.runtime_shim.containerd import cni, linux
+from navarch.runtime_shim.containerd.cgroup_driver import group_of
 from navarch.runtime_shim.containerd.cgroups import Cgroups
 from navarch.runtime_shim.containerd.daemon import Layout
 from navarch.runtime_shim.containerd.leftovers import shim_processes
@@ -102,8 +103,8 @@ class Purge:
         for bundle in self._bundles():
             try:
                 document: dict[str, Any] = orjson.loads((bundle / "config.json").read_bytes())
-                yield document["linux"]["cgroupsPath"]
-            except (OSError, orjson.JSONDecodeError, KeyError):
+                yield group_of(document["linux"]["cgroupsPath"])
+            except (OSError, ValueError, KeyError):
                 continue  # Half made: no process was ever in it.
 
     def _shim_sockets(self) -> Iterator[Path]:

@@ -22,7 +22,11 @@ M = TypeVar("M", bound=Message)
 
 
 class SandboxPhase(enum.StrEnum):
-    """CREATING is a leftover when read after a restart. LOST: its namespaces went with a restart of the host."""
+    """CREATING is a leftover when read after a restart. LOST: what was made of it is no longer all there.
+
+    Its namespaces went with a restart of the host, its init was killed, or it was never finished and its network
+    resists being undone.
+    """
 
     CREATING = "creating"
     READY = "ready"
@@ -52,6 +56,8 @@ class SandboxRecord:
     network: dict[str, Any] = field(default_factory=dict)
     # The parent group did not exist before: it goes with the sandbox.
     owns_cgroup: bool = False
+    # Of its init, where it has one.
+    pid: int = 0
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
@@ -64,6 +70,7 @@ class SandboxRecord:
             "ips": self.ips,
             "network": self.network,
             "ownsCgroup": self.owns_cgroup,
+            "pid": self.pid,
         }
 
     @classmethod
@@ -78,6 +85,7 @@ class SandboxRecord:
             tuple(document["ips"]),
             document["network"],
             document["ownsCgroup"],
+            document.get("pid", 0),
         )
 
 

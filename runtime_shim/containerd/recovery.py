@@ -17,6 +17,7 @@ from navarch.runtime_shim import errors
 from navarch.runtime_shim.containerd import linux
 from navarch.runtime_shim.containerd.client import ContainerdClient, shim_error
 from navarch.runtime_shim.containerd.containers import Containers
+from navarch.runtime_shim.containerd.image_volumes import ImageVolumes, owner
 from navarch.runtime_shim.containerd.maker import OWNER, OWNER_LABEL
 from navarch.runtime_shim.containerd.records import ContainerPhase, ContainerRecord, SandboxPhase, SandboxRecord
 from navarch.runtime_shim.containerd.sandbox_files import pinned_kinds
@@ -31,13 +32,20 @@ class Recovery:
     """Fills the world from disk and containerd, once, before anybody is answered."""
 
     def __init__(
-        self, world: World, client: ContainerdClient, sandboxes: Sandboxes, containers: Containers, snapshotter: str
+        self,
+        world: World,
+        client: ContainerdClient,
+        sandboxes: Sandboxes,
+        containers: Containers,
+        snapshotter: str,
+        image_volumes: ImageVolumes,
     ) -> None:
         self._world = world
         self._client = client
         self._sandboxes = sandboxes
         self._containers = containers
         self._snapshotter = snapshotter
+        self._image_volumes = image_volumes
 
     async def recover(self) -> None:
         """May be repeated after a failure. Raises ShimError where containerd can't be asked."""
@@ -55,6 +63,7 @@ class Recovery:
                 LOG.info("sandbox.leftover", sandbox=sandbox_id)
                 await self._attempt(sandbox_id, self._sandboxes.discard(record or _unknown(sandbox_id)))
         await self._remove_strays()
+        await self._attempt("networks", self._sandboxes.collect_networks())
         LOG.info("recovered", sandboxes=len(self._world.sandboxes), containers=len(self._world.containers))
 
     async def _attempt(self, subject: str, work: Awaitable[None]) -> None:
@@ -107,16 +116,21 @@ class Recovery:
     async def _remove_strays(self) -> None:
         mine = f'labels."{OWNER_LABEL}"=={OWNER}'
         found = await self._client.containers.List(containersv1.ListContainersRequest(filters=[mine]))
+        views: set[str] = set()
         strays = {container.id for container in found.containers}
         request = snapshotsv1.ListSnapshotsRequest(snapshotter=self._snapshotter, filters=[mine])
         try:
             async for answer in self._client.snapshots.List(request):
-                strays.update(info.name for info in answer.info)
+                strays.update(info.name for info in answer.info if owner(info.name) == info.name)
+                views.update(info.name for info in answer.info if owner(info.name) != info.name)
         except grpc.aio.AioRpcError as failure:
             raise shim_error(failure) from None
-        for stray in strays - self._world.containers.keys():
+        for stray in strays - self._world.containers.keys() - self._world.sandboxes.keys():
             LOG.info("container.stray", container=stray)
             await self._attempt(stray, self._remove_stray(stray))
+        for view in views:
+            if owner(view) not in self._world.containers:
+                await self._attempt(view, self._image_volumes.remove_view(view))
 
     async def _remove_stray(self, container_id: str) -> None:
         await self._containers.clear(container_id)

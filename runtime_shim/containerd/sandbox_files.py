@@ -4,6 +4,7 @@ Synchronous. `build` must run in a thread of its own, see `linux.in_doomed_threa
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import orjson
@@ -12,28 +13,28 @@ from navarch.protos.cri import v1_pb2 as criv1
 from navarch.runtime_shim import errors
 from navarch.runtime_shim.containerd import linux
 from navarch.runtime_shim.containerd.records import SandboxRecord
+from navarch.services.api.quantity import Quantity
 from navarch.services.base import mounting
 
-HANDLERS = frozenset(("", "runc"))
 # The namespaces that a sandbox may pin, by the names of their files.
-PINNED = ("net", "ipc", "uts")
+PINNED = ("net", "ipc", "uts", "pid")
 SHM_OPTIONS = "mode=1777,size=67108864"
 SHM_FLAGS = mounting.MS_NOSUID | mounting.MS_NODEV | mounting.MS_NOEXEC
+# Bits; what the plugin's settings can hold.
+UNLIMITED_BURST = (1 << 32) - 1
 # What glibc and musl read at most; CRI hands over whatever the Pod asks for.
 HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n"
 
 
-def check_config(config: criv1.PodSandboxConfig, handler: str) -> None:
+def check_config(config: criv1.PodSandboxConfig) -> None:
     """Refuse what can't be served. Raises InvalidArgument or Unsupported."""
     metadata = config.metadata
     if not metadata.name or not metadata.namespace or not metadata.uid:
         raise errors.InvalidArgument("a sandbox needs a name, a namespace and a uid")
-    if handler not in HANDLERS:
-        raise errors.InvalidArgument(f"no runtime for {handler!r} is configured: there is runc")
     security = config.linux.security_context
     options = security.namespace_options
-    if security.HasField("namespace_options") and options.pid == criv1.NamespaceMode.POD:
-        raise errors.Unsupported("a PID namespace shared by the containers of a Pod is not served")
+    if criv1.NamespaceMode.TARGET in (options.pid, options.network, options.ipc):
+        raise errors.InvalidArgument("a sandbox can't join the namespaces of a container")
     if options.HasField("userns_options") and options.userns_options.mode == criv1.NamespaceMode.POD:
         raise errors.Unsupported("user namespaces are not served")
     for name in config.linux.sysctls:
@@ -44,7 +45,7 @@ def check_sysctl(name: str, config: criv1.PodSandboxConfig) -> None:
     """Refuse parameters of the host: only those of the sandbox's own namespaces may be set."""
     dotted = name.replace("/", ".")
     options = config.linux.security_context.namespace_options
-    if dotted.startswith("net."):
+    if dotted.startswith("net.") or dotted == "kernel.domainname":
         owned = options.network != criv1.NamespaceMode.NODE
     else:
         prefixes = ("kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue.")
@@ -66,7 +67,14 @@ def on_host_network(config: criv1.PodSandboxConfig) -> bool:
 def pinned_kinds(config: criv1.PodSandboxConfig) -> tuple[str, ...]:
     """Which namespaces this sandbox has of its own."""
     host_ipc = config.linux.security_context.namespace_options.ipc == criv1.NamespaceMode.NODE
-    return (*(() if on_host_network(config) else ("net", "uts")), *(() if host_ipc else ("ipc",)))
+    network = () if on_host_network(config) else ("net", "uts")
+    return (*network, *(() if host_ipc else ("ipc",)), *(("pid",) if shares_pid(config) else ()))
+
+
+def shares_pid(config: criv1.PodSandboxConfig) -> bool:
+    """Whether the containers see each other's processes. Who says nothing of namespaces asks for nothing."""
+    security = config.linux.security_context
+    return security.HasField("namespace_options") and security.namespace_options.pid == criv1.NamespaceMode.POD
 
 
 def hostname(config: criv1.PodSandboxConfig) -> str:
@@ -75,7 +83,7 @@ def hostname(config: criv1.PodSandboxConfig) -> str:
 
 
 def network_capabilities(config: criv1.PodSandboxConfig) -> dict[str, object]:
-    """What the Pod asks of plugins that offer it: host ports, and its DNS settings."""
+    """What the Pod asks of plugins that offer it, by the names of the CNI conventions and of containerd's plugin."""
     ports = [
         {
             "hostPort": port.host_port,
@@ -88,12 +96,32 @@ def network_capabilities(config: criv1.PodSandboxConfig) -> dict[str, object]:
     ]
     dns = config.dns_config
     settings = {"servers": list(dns.servers), "searches": list(dns.searches), "options": list(dns.options)}
-    return {"portMappings": ports, "dns": settings if any(settings.values()) else None}
+    return {
+        "portMappings": ports,
+        "dns": settings if any(settings.values()) else None,
+        "bandwidth": bandwidth(config.annotations),
+        "cgroupPath": config.linux.cgroup_parent,
+        "io.kubernetes.cri.pod-annotations": dict(config.annotations),
+    }
+
+
+def bandwidth(annotations: Mapping[str, str]) -> dict[str, int]:
+    """The Pod's limits of its traffic, in bits a second, from its annotations. Raises InvalidArgument."""
+    limits = {}
+    for direction in ("ingress", "egress"):
+        if text := annotations.get(f"kubernetes.io/{direction}-bandwidth"):
+            try:
+                limits[f"{direction}Rate"] = Quantity.parse(text).value()
+            except ValueError as failure:
+                raise errors.InvalidArgument(f"{direction} bandwidth {text!r}: {failure}") from None
+            # The plugin asks for one; nobody has said so, so there is no limit to it.
+            limits[f"{direction}Burst"] = UNLIMITED_BURST
+    return limits
 
 
 def build(folder: Path, config: criv1.PodSandboxConfig) -> None:
-    """Namespaces and /dev/shm. Raises OSError; the calling thread is of no further use."""
-    kinds = pinned_kinds(config)
+    """Namespaces, but for that of processes, and /dev/shm. Raises OSError; the thread is of no further use."""
+    kinds = tuple(kind for kind in pinned_kinds(config) if kind != "pid")
     if "ipc" in kinds:
         shm = folder / "shm"
         shm.mkdir(exist_ok=True)
@@ -128,7 +156,7 @@ def container_files(folder: Path, config: criv1.PodSandboxConfig) -> dict[str, s
 
 def container_namespaces(folder: Path, config: criv1.PodSandboxConfig) -> dict[str, str]:
     """What containers of the sandbox join: path by OCI type."""
-    types = {"net": "network", "ipc": "ipc", "uts": "uts"}
+    types = {"net": "network", "ipc": "ipc", "uts": "uts", "pid": "pid"}
     return {types[kind]: str(folder / kind) for kind in pinned_kinds(config)}
 
 
@@ -136,7 +164,7 @@ def verbose_info(record: SandboxRecord, folder: Path) -> dict[str, str]:
     """What a person who debugs wants to see beyond the contract's fields."""
     namespaces = {kind: str(folder / kind) for kind in pinned_kinds(record.config)}
     info = {
-        "pid": 0,
+        "pid": record.pid,
         "runtimeSpec": {"linux": {"namespaces": [{"type": k, "path": p} for k, p in namespaces.items()]}},
         "cniResult": record.network.get("result"),
         "config": record.document()["config"],

@@ -1,8 +1,7 @@
 """The OCI runtime specification of a container, from CRI's configuration, the image and the sandbox.
 
 Pure: everything looked up on the host (users, devices, what this process may grant) comes in `Inputs`.
-Field by field it does what containerd's own CRI plugin does, so that Pods behave alike under either. Not served
-yet: seccomp's RuntimeDefault is taken as unconfined, AppArmor profiles and SELinux labels are left out.
+Field by field it does what containerd's own CRI plugin does, so that Pods behave alike under either.
 """
 
 from collections.abc import Iterable, Mapping
@@ -28,11 +27,6 @@ DEFAULT_CAPABILITIES = frozenset(
         "NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE",
     )
 )  # fmt: skip
-MASKED_PATHS = (
-    "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
-    "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap",
-)  # fmt: skip
-READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 # The kernel's own names of the annotations that CRI runtimes share.
 ANNOTATION_SANDBOX = "io.kubernetes.cri.sandbox-id"
 ANNOTATION_KIND = "io.kubernetes.cri.container-type"
@@ -75,6 +69,10 @@ class Inputs:
     devices: tuple[Device, ...] = ()
     oom_score_floor: int = -1000
     seccomp: Document | None = None
+    # "" each: none.
+    apparmor_profile: str = ""
+    process_label: str = ""
+    mount_label: str = ""
     unified_cgroups: bool = False
     controllers: frozenset[str] = frozenset()
 
@@ -89,14 +87,17 @@ def build(config: criv1.ContainerConfig, inputs: Inputs) -> Document:
         "cgroupsPath": inputs.cgroup_path,
         "namespaces": _namespaces(inputs, security.privileged),
         "resources": _resources(config, inputs),
-        "maskedPaths": [] if security.privileged else list(security.masked_paths or MASKED_PATHS),
-        "readonlyPaths": [] if security.privileged else list(security.readonly_paths or READONLY_PATHS),
+        # None given means none: the kubelet names the usual ones itself, unless a Pod asks for procMount Unmasked.
+        "maskedPaths": [] if security.privileged else list(security.masked_paths),
+        "readonlyPaths": [] if security.privileged else list(security.readonly_paths),
         "devices": [_device(device) for device in inputs.devices],
     }
     if propagation := _rootfs_propagation(config.mounts):
         linux["rootfsPropagation"] = propagation
     if inputs.seccomp is not None and not security.privileged:
         linux["seccomp"] = inputs.seccomp
+    if inputs.mount_label:
+        linux["mountLabel"] = inputs.mount_label
     return {
         "ociVersion": OCI_VERSION,
         "process": _process(config, inputs),
@@ -198,7 +199,9 @@ def exec_process(process: Document, command: Iterable[str], tty: bool) -> Docume
 def _process(config: criv1.ContainerConfig, inputs: Inputs) -> Document:
     security = config.linux.security_context
     user = inputs.user
+    confined = {"apparmorProfile": inputs.apparmor_profile, "selinuxLabel": inputs.process_label}
     return {
+        **{key: value for key, value in confined.items() if value},
         "terminal": config.tty,
         "user": {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)},
         "args": command_line(config, inputs.image),
@@ -292,12 +295,12 @@ PROPAGATION = {
 
 
 def _volume(mount: criv1.Mount) -> Document:
-    if mount.HasField("image"):
-        raise InvalidArgument(f"mount of {mount.container_path}: image volumes are not served")
     if mount.uidMappings or mount.gidMappings:
         raise InvalidArgument(f"mount of {mount.container_path}: id-mapped mounts are not served")
     if mount.recursive_read_only and not mount.readonly:
         raise InvalidArgument(f"mount of {mount.container_path}: recursively read-only also needs readonly")
+    if mount.recursive_read_only and mount.propagation != criv1.MountPropagation.PROPAGATION_PRIVATE:
+        raise InvalidArgument(f"mount of {mount.container_path}: recursively read-only needs private propagation")
     if not mount.container_path.startswith("/"):
         raise InvalidArgument(f"mount of {mount.container_path!r}: the path must be absolute")
     mode = "rro" if mount.recursive_read_only else "ro" if mount.readonly else "rw"

@@ -15,7 +15,10 @@ from navarch.runtime_shim.containerd import statuses
 from navarch.runtime_shim.containerd.cgroups import Cgroups, Usage
 from navarch.runtime_shim.containerd.client import ContainerdClient
 from navarch.runtime_shim.containerd.cni import INTERFACE
+from navarch.runtime_shim.containerd.interfaces import Interface, interfaces_in, interfaces_of
+from navarch.runtime_shim.containerd.linux import in_doomed_thread
 from navarch.runtime_shim.containerd.records import ContainerPhase
+from navarch.runtime_shim.containerd.sandbox_files import on_host_network
 from navarch.runtime_shim.containerd.world import Container, Sandbox, World
 
 # Below this the difference of two readings says more about their timing than about the load.
@@ -115,15 +118,27 @@ class Stats:
         linux.memory.CopyFrom(_memory(usage, now))
         linux.process.timestamp = now
         linux.process.process_count.value = usage.processes
-        if running:
-            linux.network.CopyFrom(_network(Path(f"/proc/{running[0].record.pid}/net/dev"), now))
+        linux.network.CopyFrom(_network(await self._interfaces(sandbox, running), now))
         return criv1.PodSandboxStats(attributes=attributes, linux=linux)
+
+    async def _interfaces(self, sandbox: Sandbox, running: list[Container]) -> Iterable[Interface]:
+        """Seen from a process, which costs least; else from the namespace. None of the host's."""
+        if running:
+            return interfaces_of(running[0].record.pid)
+        if on_host_network(sandbox.record.config):
+            return ()
+        netns = self._world.state.sandbox(sandbox.record.id) / "net"
+        try:
+            return await in_doomed_thread(lambda: interfaces_in(netns))
+        except OSError:
+            # It has been stopped meanwhile.
+            return ()
 
     def _pod_usage(self, sandbox: Sandbox, running: list[Container]) -> Usage:
         """The Pod's own group where it has one, else the sum over its containers."""
-        parent = sandbox.record.config.linux.cgroup_parent
-        if parent.strip("/") and self._cgroups.exists(parent):
-            return self._cgroups.usage(parent)
+        group = self._cgroups.driver.pod_group(sandbox.record.config.linux.cgroup_parent)
+        if group and self._cgroups.exists(group):
+            return self._cgroups.usage(group)
         usages = [self._cgroups.usage(container.record.cgroup_path) for container in running]
         fields = Usage.__dataclass_fields__
         return Usage(**{name: sum(getattr(usage, name) for usage in usages) for name in fields})
@@ -156,20 +171,13 @@ def _memory(usage: Usage, now: int) -> criv1.MemoryUsage:
     return memory
 
 
-def _network(path: Path, now: int) -> criv1.NetworkUsage:
-    """The interfaces of a process's network namespace, from its net/dev; empty when it has just ended."""
+def _network(interfaces: Iterable[Interface], now: int) -> criv1.NetworkUsage:
     network = criv1.NetworkUsage(timestamp=now)
-    try:
-        lines = path.read_text().splitlines()[2:]
-    except OSError:
-        return network
-    for line in lines:
-        name, _, counters = line.partition(":")
-        columns = [int(column) for column in counters.split()]
-        usage = criv1.NetworkInterfaceUsage(name=name.strip())
-        usage.rx_bytes.value, usage.rx_errors.value = columns[0], columns[2]
-        usage.tx_bytes.value, usage.tx_errors.value = columns[8], columns[10]
-        if usage.name == INTERFACE:
+    for one in interfaces:
+        usage = criv1.NetworkInterfaceUsage(name=one.name)
+        usage.rx_bytes.value, usage.rx_errors.value = one.received.bytes, one.received.errors
+        usage.tx_bytes.value, usage.tx_errors.value = one.sent.bytes, one.sent.errors
+        if one.name == INTERFACE:
             network.default_interface.CopyFrom(usage)
         network.interfaces.append(usage)
     return network

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Awaitable
+from pathlib import Path
 from typing import Any
 
 from navarch.protos.navarch import node_pb2, streaming_pb2
@@ -17,6 +18,7 @@ from navarch.runtime_shim.containerd.sandbox_files import on_host_network
 from navarch.runtime_shim.containerd.world import Sandbox, World
 
 CONNECT_TIMEOUT_S = 10.0
+LOOPBACKS = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 # Beyond this many pieces of output that a client has not taken, the process has to wait.
 QUEUED_PIECES = 64
 
@@ -35,14 +37,17 @@ class Streaming:
         """The first request names container and command; the last answer is the exit code."""
         start = (await _first(requests, "start")).start
         pieces: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
+        # Output may come before the start has returned.
+        running: Process | None = None
 
         def on_data(stream: str, data: bytes) -> None:
             pieces.put_nowait((stream, data))
-            if pieces.qsize() >= QUEUED_PIECES:
-                process.pipes.pause()
+            if running is not None and pieces.qsize() >= QUEUED_PIECES:
+                running.pipes.pause()
 
         run = self._processes.run(start.container_id, start.command, on_data, stdin=start.stdin, tty=start.tty)
         async with run as process:
+            running = process
             async with _background(_feed(requests, process, process.pipes)):
                 exit_code = asyncio.ensure_future(self._finished(process, pieces))
                 try:
@@ -106,17 +111,29 @@ class Streaming:
     async def _connect(self, sandbox: Sandbox, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         config = sandbox.record.config
         netns = None if on_host_network(config) else self._world.state.sandbox(sandbox.record.id) / "net"
-        # A socket belongs to the namespace that it was made in; connecting may be done from anywhere.
-        handle = await linux.in_doomed_thread(lambda: linux.socket_in(netns, socket.AF_INET))
-        handle.setblocking(False)
-        loop = asyncio.get_running_loop()
-        try:
-            await asyncio.wait_for(loop.sock_connect(handle, ("127.0.0.1", port)), CONNECT_TIMEOUT_S)
-        except (OSError, TimeoutError) as failure:
-            handle.close()
-            reason = failure or "timed out"
-            raise errors.Unavailable(f"port {port} of sandbox {sandbox.record.id}: {reason}") from None
-        return await asyncio.open_connection(sock=handle)
+        reason: OSError | None = None
+        for family, address in LOOPBACKS:
+            try:
+                return await _connect_in(netns, family, address, port)
+            except OSError as failure:  # TimeoutError is one.
+                # What the first says is of more use: mostly nobody listens, on either.
+                reason = reason or failure
+        raise errors.Unavailable(f"port {port} of sandbox {sandbox.record.id}: {reason or 'timed out'}")
+
+
+async def _connect_in(
+    netns: Path | None, family: socket.AddressFamily, address: str, port: int
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Raises OSError. A socket belongs to the namespace that it was made in; connecting may be done from anywhere."""
+    handle = await linux.in_doomed_thread(lambda: linux.socket_in(netns, family))
+    handle.setblocking(False)
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            await asyncio.get_running_loop().sock_connect(handle, (address, port))
+    except BaseException:
+        handle.close()
+        raise
+    return await asyncio.open_connection(sock=handle)
 
 
 async def _first(requests: AsyncIterator[Any], field: str) -> Any:

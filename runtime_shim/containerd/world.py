@@ -63,6 +63,8 @@ class World:
         self.clock = clock
         self.sandboxes: dict[str, Sandbox] = {}
         self.containers: dict[str, Container] = {}
+        # The number of the last change.
+        self.change = 0
         self._names: set[str] = set()
         self._readers: set[asyncio.Queue[criv1.ContainerEventResponse]] = set()
 
@@ -125,6 +127,7 @@ class World:
 
     def publish(self, sandbox: Sandbox, changed_id: str, kind: "criv1.ContainerEventType") -> None:
         """Tell all readers what happened to the sandbox itself or to a container of it."""
+        self.change += 1
         if not self._readers:
             return
         event = criv1.ContainerEventResponse(

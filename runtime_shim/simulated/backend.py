@@ -10,6 +10,7 @@ from typing import Any
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.protos.navarch import node_pb2, streaming_pb2
 from navarch.runtime_shim.errors import FailedPrecondition, InvalidArgument, NotFound
+from navarch.runtime_shim.lists import ListAnswers
 from navarch.runtime_shim.simulated.behavior import Behavior
 from navarch.runtime_shim.simulated.images import SimulatedImages
 from navarch.runtime_shim.simulated.pods import SIGKILL_CODE, SIGTERM_CODE, Container, Pods, Sandbox
@@ -31,6 +32,8 @@ class SimulatedRuntime:
         self._images = images
         self._clock = clock
         self._pods = Pods(pod_cidr, new_id, self._publish)
+        self._sandbox_lists = ListAnswers(self._listed_sandboxes)
+        self._container_lists = ListAnswers(self._listed_containers)
         self._watchers: set[asyncio.Queue[criv1.ContainerEventResponse | None]] = set()
         self._timers = TaskOwner()
         # Of containers that somebody waits for.
@@ -69,9 +72,10 @@ class SimulatedRuntime:
 
     async def list_pod_sandbox(self, request: criv1.ListPodSandboxRequest) -> criv1.ListPodSandboxResponse:
         """Filtered."""
-        return criv1.ListPodSandboxResponse(
-            items=[sandbox.item() for sandbox in self._pods.list_sandboxes(request.filter)]
-        )
+        return self._sandbox_lists.get(request.filter, self._pods.change)
+
+    def _listed_sandboxes(self, wanted: criv1.PodSandboxFilter) -> criv1.ListPodSandboxResponse:
+        return criv1.ListPodSandboxResponse(items=[one.item() for one in self._pods.list_sandboxes(wanted)])
 
     # Containers.
 
@@ -118,8 +122,10 @@ class SimulatedRuntime:
 
     async def list_containers(self, request: criv1.ListContainersRequest) -> criv1.ListContainersResponse:
         """Filtered."""
-        found = self._pods.list_containers(request.filter)
-        return criv1.ListContainersResponse(containers=[container.item() for container in found])
+        return self._container_lists.get(request.filter, self._pods.change)
+
+    def _listed_containers(self, wanted: criv1.ContainerFilter) -> criv1.ListContainersResponse:
+        return criv1.ListContainersResponse(containers=[one.item() for one in self._pods.list_containers(wanted)])
 
     async def update_container_resources(
         self, request: criv1.UpdateContainerResourcesRequest

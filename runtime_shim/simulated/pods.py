@@ -130,16 +130,21 @@ class Pods:
         self._on_change = on_change
         self.sandboxes: dict[str, Sandbox] = {}
         self.containers: dict[str, Container] = {}
+        # By name, while they are ready.
+        self._ready: dict[bytes, Sandbox] = {}
+        # The number of the last change.
+        self.change = 0
 
     def run_sandbox(self, config: criv1.PodSandboxConfig, now: int) -> Sandbox:
         """Make a ready sandbox, or return the ready one of the same Pod and attempt."""
-        for sandbox in self.sandboxes.values():
-            if sandbox.ready and sandbox.config.metadata == config.metadata:
-                return sandbox
+        name = config.metadata.SerializeToString(deterministic=True)
+        if (known := self._ready.get(name)) is not None:
+            return known
         network = config.linux.security_context.namespace_options.network
         ip = "" if network == criv1.NODE else self._take_address()
         sandbox = Sandbox(self._new_id(), config, now, ip)
-        self.sandboxes[sandbox.id] = sandbox
+        self.sandboxes[sandbox.id] = self._ready[name] = sandbox
+        self.change += 1
         return sandbox
 
     def stop_sandbox(self, sandbox: Sandbox, now: int) -> None:
@@ -148,7 +153,9 @@ class Pods:
             self.exit(container, SIGKILL_CODE, now)
         if sandbox.ready and sandbox.ip:
             self._released.append(sandbox.ip)
+        self._ready.pop(sandbox.config.metadata.SerializeToString(deterministic=True), None)
         sandbox.ready = False
+        self.change += 1
 
     def remove_sandbox(self, sandbox: Sandbox, now: int) -> None:
         """Stop it and forget it with its containers."""
@@ -156,6 +163,7 @@ class Pods:
         for container in list(sandbox.containers.values()):
             self.remove(container, now)
         self.sandboxes.pop(sandbox.id, None)
+        self.change += 1
 
     def create(
         self, sandbox: Sandbox, config: criv1.ContainerConfig, behavior: Behavior, image_id: str, now: int
@@ -165,7 +173,7 @@ class Pods:
             raise FailedPrecondition(f"sandbox {sandbox.id} is not ready")
         container = Container(self._new_id(), sandbox, config, behavior, image_id, now)
         sandbox.containers[container.id] = self.containers[container.id] = container
-        self._on_change(container, criv1.CONTAINER_CREATED_EVENT)
+        self._changed(container, criv1.CONTAINER_CREATED_EVENT)
         return container
 
     def start(self, container: Container, now: int) -> None:
@@ -174,20 +182,24 @@ class Pods:
             state = criv1.ContainerState.Name(container.state)
             raise FailedPrecondition(f"container {container.id} is in {state}, only a created one can start")
         container.state, container.started_at = criv1.CONTAINER_RUNNING, now
-        self._on_change(container, criv1.CONTAINER_STARTED_EVENT)
+        self._changed(container, criv1.CONTAINER_STARTED_EVENT)
 
     def exit(self, container: Container, code: int, now: int) -> None:
         """The process ends; nothing happens where none runs."""
         if container.state == criv1.CONTAINER_RUNNING:
             container.state, container.exit_code, container.finished_at = criv1.CONTAINER_EXITED, code, now
-            self._on_change(container, criv1.CONTAINER_STOPPED_EVENT)
+            self._changed(container, criv1.CONTAINER_STOPPED_EVENT)
 
     def remove(self, container: Container, now: int) -> None:
         """Kill and forget. Idempotent."""
         self.exit(container, SIGKILL_CODE, now)
         if self.containers.pop(container.id, None):
             container.sandbox.containers.pop(container.id, None)
-            self._on_change(container, criv1.CONTAINER_DELETED_EVENT)
+            self._changed(container, criv1.CONTAINER_DELETED_EVENT)
+
+    def _changed(self, container: Container, event: int) -> None:
+        self.change += 1
+        self._on_change(container, event)
 
     def sandbox(self, sandbox_id: str) -> Sandbox:
         """By id or unambiguous beginning of it. Raises NotFound."""

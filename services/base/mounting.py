@@ -4,6 +4,7 @@ import ctypes
 import errno
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 # Kernel constants: linux/mount.h.
@@ -37,12 +38,38 @@ def unmount(target: Path) -> None:
         _fail(f"unmount {target}")
 
 
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """A mount. propagation: "shared", "master" (of whom it gets events), "unbindable"; none for a private one."""
+
+    point: str
+    propagation: frozenset[str]
+
+
+def mount_of(path: Path, table: Path = TABLE) -> Mounted:
+    """The mount that a path, which must be resolved, lies on."""
+    found, wanted = Mounted("/", frozenset()), os.fsencode(path)
+    for line in table.read_bytes().splitlines():
+        head, _, _ = line.partition(b" - ")
+        fields = head.split(b" ")
+        point = _plain(fields[4])
+        # The last of several mounts on a point is on top.
+        if (wanted + b"/").startswith(point.rstrip(b"/") + b"/") and len(point) >= len(os.fsencode(found.point)):
+            tags = frozenset(field.partition(b":")[0].decode() for field in fields[6:])
+            found = Mounted(os.fsdecode(point), tags)
+    return found
+
+
 def mount_points(below: str, table: Path = TABLE) -> list[Path]:
     """Where something is mounted, inner ones first, of paths that, with a slash at their end, contain this text."""
     points = (line.split(b" ", 5)[4] for line in table.read_bytes().splitlines())
-    plain = (ESCAPED.sub(lambda octal: bytes((int(octal[1], 8),)), point) for point in points)
+    plain = map(_plain, points)
     wanted = os.fsencode(below)
     return [Path(os.fsdecode(p)) for p in sorted((p for p in plain if wanted in p + b"/"), key=len, reverse=True)]
+
+
+def _plain(point: bytes) -> bytes:
+    return ESCAPED.sub(lambda octal: bytes((int(octal[1], 8),)), point)
 
 
 def _fail(what: str) -> None:

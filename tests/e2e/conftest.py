@@ -8,8 +8,6 @@ subnet of its own, and is gone afterwards.
 
 import asyncio
 import contextlib
-import importlib.util
-import json
 import os
 import secrets
 import shutil
@@ -21,7 +19,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -36,10 +33,7 @@ from navarch.runtime_shim.containerd.daemon import Layout
 from navarch.runtime_shim.containerd.purge import Purge, remove_upwards
 from navarch.runtime_shim.service import Config, Service
 from navarch.services.base.serving import channel
-
-IMAGE = "docker.io/library/busybox:navarch"
-CNI_BIN_DIRS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
-REPOSITORY = Path(__file__).parents[2]
+from navarch.testing.private_containerd import CNI_BIN_DIRS, IMAGE, busybox_builder, write_network
 
 
 async def until(condition: Callable[[], Awaitable[bool]], timeout_s: float = 30) -> None:
@@ -110,36 +104,6 @@ def containerd() -> Iterator[Containerd]:
         remove_upwards(Cgroups(), daemon.cgroup_root)
         subprocess.run(["ip", "link", "delete", daemon.bridge], check=False, capture_output=True)
         shutil.rmtree(daemon.data_dir)
-
-
-def write_network(folder: Path, bridge: str, subnet: str, ipam: Path) -> None:
-    """A bridge with host-local addresses, as the network service writes it."""
-    folder.mkdir()
-    plugin = {
-        "type": "bridge",
-        "bridge": bridge,
-        "isGateway": True,
-        "hairpinMode": True,
-        "ipam": {
-            "type": "host-local",
-            "dataDir": str(ipam),
-            "ranges": [[{"subnet": subnet}]],
-            "routes": [{"dst": "0.0.0.0/0"}],
-        },
-    }
-    document = {"cniVersion": "1.0.0", "name": bridge, "plugins": [plugin]}
-    (folder / "10-test.conflist").write_text(json.dumps(document))
-
-
-def busybox_builder() -> ModuleType:
-    """The script that builds the hello image; it is no part of the package."""
-    path = REPOSITORY / "k8s-lab" / "images" / "busybox_image.py"
-    spec = importlib.util.spec_from_file_location("busybox_image", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="session")

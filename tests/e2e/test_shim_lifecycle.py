@@ -215,7 +215,7 @@ async def test_unknown_ids_and_unserved_calls(shim: Shim) -> None:
         (shim.runtime.ContainerStatus(criv1.ContainerStatusRequest(container_id="nosuch")), "NOT_FOUND"),
         (shim.runtime.PodSandboxStatus(criv1.PodSandboxStatusRequest(pod_sandbox_id="nosuch")), "NOT_FOUND"),
         (shim.runtime.ExecSync(criv1.ExecSyncRequest(container_id="nosuch", cmd=["true"])), "NOT_FOUND"),
-        (shim.runtime.Exec(criv1.ExecRequest(container_id="nosuch")), "UNIMPLEMENTED"),
+        (shim.runtime.Exec(criv1.ExecRequest(container_id="nosuch", cmd=["true"], stdout=True)), "NOT_FOUND"),
         (shim.runtime.CheckpointContainer(criv1.CheckpointContainerRequest()), "UNIMPLEMENTED"),
     ):
         with pytest.raises(grpc.aio.AioRpcError) as failure:
@@ -224,11 +224,11 @@ async def test_unknown_ids_and_unserved_calls(shim: Shim) -> None:
 
 
 async def test_refused_configurations(shim: Shim) -> None:
-    shared_pids = shim.pod("shared")
-    shared_pids.linux.security_context.namespace_options.pid = criv1.NamespaceMode.POD
+    slice_of_systemd = shim.pod("slice")
+    slice_of_systemd.linux.cgroup_parent = "a-b.slice"
     foreign_sysctl = shim.pod("sysctl")
     foreign_sysctl.linux.sysctls["vm.swappiness"] = "1"
-    for config, words in ((shared_pids, "PID namespace"), (foreign_sysctl, "vm.swappiness")):
+    for config, words in ((slice_of_systemd, "the cgroup driver is cgroupfs"), (foreign_sysctl, "vm.swappiness")):
         with pytest.raises(grpc.aio.AioRpcError, match=words):
             await shim.run_pod(config)
     assert_no_leftovers(shim)
@@ -275,6 +275,9 @@ async def test_security_settings_reach_the_container(shim: Shim) -> None:
     assert (await shim.exec(container, "sh", "-c", "touch /file")).exit_code != 0
     assert (await shim.status(container)).user.linux.uid == 1000
 
+    pod = shim.pod("privileged", host_network=True)
+    pod.linux.security_context.privileged = True
+    sandbox = await shim.run_pod(pod)
     privileged = shim.container(name="privileged")
     privileged.linux.security_context.privileged = True
     container = await shim.start(sandbox, privileged)

@@ -17,6 +17,7 @@ from navarch.protos.navarch.streaming_pb2 import (
     SandboxPortForwardRequest,
     SandboxPortForwardStart,
 )
+from navarch.runtime_shim.containerd.processes import OUTPUT_BYTES
 
 from .conftest import Shim, until
 
@@ -35,7 +36,7 @@ async def test_exec_sync(shim: Shim, container: str) -> None:
 
 async def test_exec_sync_returns_all_output_up_to_the_cap(shim: Shim, container: str) -> None:
     answer = await shim.exec(container, "sh", "-c", "head -c 20000000 /dev/zero; echo end >&2", timeout_s=60)
-    assert (len(answer.stdout), answer.stderr) == (16 << 20, b"end\n")
+    assert (len(answer.stdout), answer.stderr) == (OUTPUT_BYTES - len(answer.stderr), b"end\n")
 
 
 async def test_exec_sync_times_out_and_kills(shim: Shim, container: str) -> None:
@@ -163,7 +164,7 @@ async def test_long_lines_are_cut_and_marked(shim: Shim) -> None:
     container = await shim.start(sandbox, shim.container("sh", "-c", script))
     await shim.exited(container)
     records = await shim.log(container)
-    assert [(tag, len(text)) for _, tag, text in records] == [("P", 16384), ("P", 16384), ("F", 7232), ("F", 10)]
+    assert [(tag, len(text)) for _, tag, text in records] == [("P", 16384), ("P", 16384), ("F", 7232), ("P", 10)]
 
 
 async def test_log_rotation(shim: Shim) -> None:
@@ -204,6 +205,43 @@ async def test_statistics(shim: Shim) -> None:
     assert pod.linux.process.process_count.value >= 1
     listed = (await shim.runtime.ListContainerStats(criv1.ListContainerStatsRequest())).stats
     assert [entry.attributes.id for entry in listed] == [container]
+
+
+async def test_metrics(shim: Shim) -> None:
+    sandbox = await shim.run_pod(shim.pod("metrics"))
+    config = shim.container("sh", "-c", "yes > /dev/null & exec sleep 1000")
+    container = await shim.start(sandbox, config)
+    described = (await shim.runtime.ListMetricDescriptors(criv1.ListMetricDescriptorsRequest())).descriptors
+    keys = {one.name: tuple(one.label_keys) for one in described}
+    assert len(keys) == len(described)
+    name = config.metadata.name
+
+    async def metrics() -> dict[tuple[str, str, str], int]:
+        (pod,) = (await shim.runtime.ListPodSandboxMetrics(criv1.ListPodSandboxMetricsRequest())).pod_metrics
+        (own,) = pod.container_metrics
+        assert (pod.pod_sandbox_id, own.container_id) == (sandbox, container)
+        found = {}
+        for metric in (*pod.metrics, *own.metrics):
+            labels = dict(zip(keys[metric.name], metric.label_values, strict=True))
+            assert (labels["namespace"], labels["pod"]) == ("default", "metrics")
+            found[metric.name, labels.get("interface", ""), labels["container"]] = metric.value.value
+        return found
+
+    async def has_counted() -> bool:
+        return (await metrics())["container_cpu_usage_seconds_total", "", name] >= 1
+
+    await until(has_counted)
+    found = await metrics()
+    assert found["container_cpu_usage_seconds_total", "", name] < 100
+    assert found["container_memory_working_set_bytes", "", name] > 0
+    assert found["container_processes", "", name] == 2
+    assert ("container_network_receive_bytes_total", "eth0", "") in found
+    streamed = [
+        one
+        async for answer in shim.runtime.StreamPodSandboxMetrics(criv1.StreamPodSandboxMetricsRequest())
+        for one in answer.pod_sandbox_metrics
+    ]
+    assert [one.pod_sandbox_id for one in streamed] == [sandbox]
 
 
 async def test_new_limits_for_a_running_container(shim: Shim) -> None:

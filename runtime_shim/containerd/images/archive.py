@@ -5,9 +5,11 @@ archive is ever joined to one of ours. Blobs of a docker archive are named by wh
 built here.
 """
 
+import asyncio
 import hashlib
+import posixpath
 import tarfile
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -19,8 +21,10 @@ from navarch.runtime_shim.containerd.images.model import Descriptor
 from navarch.runtime_shim.errors import InvalidArgument
 
 CHUNK_BYTES = 1 << 20
-# Manifests and configurations; layers are never held in memory.
-DOCUMENT_BYTES = 8 << 20
+# What a compressed archive may grow to: beyond it is a mistake, or a trap.
+EXPANDED_BYTES = 256 << 30
+# Links to links; `docker save` makes one step.
+LINKS_IN_A_ROW = 8
 NAME_ANNOTATIONS = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
@@ -46,7 +50,8 @@ class Archive:
         self._file = _seekable(path)
         try:
             self._tar = tarfile.TarFile(fileobj=self._file)
-            self._members = {_clean(member.name): member for member in self._tar if member.isfile()}
+            members = {_clean(member.name): member for member in self._tar}
+            self._members = {name: file for name in members if (file := _file(members, name)) is not None}
             if "index.json" in self._members:
                 self._read_layout()
             elif "manifest.json" in self._members:
@@ -68,13 +73,11 @@ class Archive:
         """Whether the blob is here; indexes may name other platforms' images that are not."""
         return digest in self.documents or digest in self._by_digest or _blob_path(digest) in self._members
 
-    def chunks(self, digest: str) -> Iterator[bytes]:
-        """The bytes of a blob in pieces."""
-        if digest in self.documents:
-            yield self.documents[digest]
-            return
-        stream = self._stream(self._member(digest))
-        while chunk := stream.read(CHUNK_BYTES):
+    async def stream(self, target: Descriptor, offset: int) -> AsyncGenerator[bytes]:
+        """The bytes of a blob from an offset on, in pieces."""
+        blob = self._stream(self._member(target.digest))
+        blob.seek(offset)
+        while chunk := await asyncio.to_thread(blob.read, CHUNK_BYTES):
             yield chunk
 
     def document(self, digest: str) -> bytes:
@@ -93,7 +96,7 @@ class Archive:
     def _read_layout(self) -> None:
         index = model.parse_json(self._small(self._members["index.json"]), "index.json")
         by_target: dict[str, tuple[Descriptor, list[str]]] = {}
-        for entry in map(Descriptor.read, index.get("manifests") or ()):
+        for entry in model.index_entries(index) or ():
             names = by_target.setdefault(entry.digest, (entry, []))[1]
             if name := next((entry.annotations[key] for key in NAME_ANNOTATIONS if entry.annotations.get(key)), ""):
                 names.append(name)
@@ -135,8 +138,8 @@ class Archive:
         while chunk := stream.read(CHUNK_BYTES):
             head = head or chunk[:4]
             hasher.update(chunk)
-        if media_type == model.OCI_LAYER and head.startswith(GZIP):
-            media_type += "+gzip"
+        if media_type == model.OCI_LAYER:
+            media_type += "+gzip" if head.startswith(GZIP) else "+zstd" if head.startswith(ZSTD) else ""
         digest = f"sha256:{hasher.hexdigest()}"
         self._by_digest[digest] = member
         return Descriptor(media_type, digest, member.size)
@@ -148,8 +151,8 @@ class Archive:
         return member
 
     def _small(self, member: tarfile.TarInfo) -> bytes:
-        if member.size > DOCUMENT_BYTES:
-            raise InvalidArgument(f"{member.name} has {member.size} bytes; a manifest may have {DOCUMENT_BYTES}")
+        if member.size > model.DOCUMENT_BYTES:
+            raise InvalidArgument(f"{member.name} has {member.size} bytes; a manifest may have {model.DOCUMENT_BYTES}")
         return self._stream(member).read()
 
     def _stream(self, member: tarfile.TarInfo) -> IO[bytes]:
@@ -164,7 +167,19 @@ def _blob_path(digest: str) -> str:
 
 
 def _clean(name: str) -> str:
-    return name.removeprefix("./")
+    return posixpath.normpath(name)
+
+
+def _file(members: Mapping[str, tarfile.TarInfo], name: str) -> tarfile.TarInfo | None:
+    """The file of that name, also by way of links: older `docker save` writes a layer once, then links to it."""
+    for _ in range(LINKS_IN_A_ROW):
+        member = members.get(name)
+        if member is None or member.isfile():
+            return member
+        if not (member.islnk() or member.issym()):
+            return None
+        name = _clean(posixpath.join(posixpath.dirname(name) if member.issym() else "", member.linkname))
+    return None
 
 
 def _seekable(path: Path) -> IO[bytes]:
@@ -191,14 +206,13 @@ def _seekable(path: Path) -> IO[bytes]:
 
 
 def _expand(source: IO[bytes], head: bytes, target: IO[bytes]) -> None:
-    import shutil
-
-    if head.startswith(ZSTD):
-        import zstandard
-
-        zstandard.ZstdDecompressor().copy_stream(source, target)
-        return
     import gzip
 
-    with gzip.GzipFile(fileobj=source) as stream:
-        shutil.copyfileobj(stream, target, CHUNK_BYTES)
+    import zstandard
+
+    opened = zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True)
+    with opened if head.startswith(ZSTD) else gzip.GzipFile(fileobj=source) as stream:
+        while chunk := stream.read(CHUNK_BYTES):
+            target.write(chunk)
+            if target.tell() > EXPANDED_BYTES:
+                raise InvalidArgument(f"the archive expands to more than {EXPANDED_BYTES} bytes")

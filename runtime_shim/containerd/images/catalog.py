@@ -5,15 +5,21 @@ id, the digest of the configuration. What a digest leads to never changes, so it
 record names it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from navarch.protos.containerd import types_pb2 as containerd_types
 from navarch.protos.containerd.services.images import v1_pb2 as imagesv1
 from navarch.runtime_shim import errors
 from navarch.runtime_shim.containerd.client import ContainerdClient
-from navarch.runtime_shim.containerd.images import content, model, reference
+from navarch.runtime_shim.containerd.images import content, model, platforms, reference
 from navarch.runtime_shim.containerd.images.model import Descriptor, ImageConfig, Manifest
+from navarch.runtime_shim.containerd.images.reference import Reference
+
+# What marks a record as one that CRI manages, for us and for containerd's own CRI plugin.
+MANAGED = {"io.cri-containerd.image": "managed"}
+PINNED = {"io.cri-containerd.pinned": "pinned"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +73,21 @@ class Catalog:
         return [_record(*found[image_id]) for image_id in sorted(found)]
 
     async def find(self, name: str) -> ImageRecord | None:
-        """The image of a name or id, or None. Raises InvalidArgument for what can't be a name."""
+        """The image of a name, an id, or the beginning of an id; or None.
+
+        Raises InvalidArgument for what can't be a name, and for a beginning that several ids have.
+        """
         wanted_id = reference.image_id(name)
-        parsed = None if wanted_id else reference.parse(name)
-        for record in await self.list():
-            if record.content.image_id == wanted_id or (parsed and _matches(record, parsed)):
+        full_name = "" if wanted_id else str(reference.parse(name))
+        records = await self.list()
+        for record in records:
+            if record.content.image_id == wanted_id or full_name in record.names:
                 return record
-        return None
+        prefix = reference.id_prefix(name)
+        abbreviated = [record for record in records if prefix and record.content.image_id.startswith(prefix)]
+        if len(abbreviated) > 1:
+            raise errors.InvalidArgument(f"the id {name!r} stands for {len(abbreviated)} images")
+        return abbreviated[0] if abbreviated else None
 
     async def resolve(self, name: str) -> ImageContent:
         """What a container of this image needs. Raises NotFound."""
@@ -94,14 +108,31 @@ class Catalog:
             known = self._contents[digest] = await self._read(digest)
         return known
 
-    async def put(self, name: str, target: Descriptor, labels: Mapping[str, str]) -> None:
-        """Let `name` mean `target` from now on."""
+    async def name(
+        self, image_id: str, target: Descriptor, names: Iterable[Reference], pinned: Collection[str] = ()
+    ) -> None:
+        """Let each name, the same with the digest, and the image's id mean `target` from now on.
+
+        The id and the digest stay when a tag moves on: an image in use is not lost for being old.
+        """
+        names = list(names)
+        records = {image_id, *map(str, names), *(f"{name.repository}@{target.digest}" for name in names)}
+        labels = dict(MANAGED)
+        if any(str(name) in pinned for name in names):
+            labels |= PINNED
+        for record in sorted(records):
+            await self._put(record, target, labels)
+
+    async def _put(self, name: str, target: Descriptor, labels: Mapping[str, str]) -> None:
         descriptor = containerd_types.Descriptor(media_type=target.media_type, digest=target.digest, size=target.size)
-        image = imagesv1.Image(name=name, target=descriptor, labels=dict(labels))
+        image = imagesv1.Image(name=name, target=descriptor, labels=labels)
         try:
             await self._client.images.Create(imagesv1.CreateImageRequest(image=image))
         except errors.AlreadyExists:
-            await self._client.images.Update(imagesv1.UpdateImageRequest(image=image))
+            update = imagesv1.UpdateImageRequest(image=image)
+            # Labels of others stay.
+            update.update_mask.paths.extend(("target", *(f"labels.{label}" for label in labels)))
+            await self._client.images.Update(update)
 
     async def remove(self, names: Iterable[str]) -> None:
         """Forget these names; what nothing refers to any more is collected before the last one returns."""
@@ -111,18 +142,27 @@ class Catalog:
             except errors.NotFound:
                 continue
 
+    async def _manifest(self, digest: str, depth: int) -> tuple[int, dict[str, Any]]:
+        """Size and text of the manifest that an index leads to, or of the manifest itself."""
+        data = await content.read(self._client, digest)
+        document = model.parse_json(data, f"manifest {digest}")
+        entries = model.index_entries(document)
+        if entries is None:
+            return len(data), document
+        for entry in platforms.ranked(entries) if depth else ():
+            try:
+                return await self._manifest(entry.digest, depth - 1)
+            except errors.NotFound:
+                continue  # An archive may lack the best match.
+        raise errors.NotFound(f"the index {digest} leads to no image that is present")
+
     async def _target(self, name: str) -> str:
         answer = await self._client.images.Get(imagesv1.GetImageRequest(name=name))
         digest: str = answer.image.target.digest
         return digest
 
     async def _read(self, digest: str) -> ImageContent:
-        document = model.parse_json(await content.read(self._client, digest), f"manifest {digest}")
-        manifest_digest, manifest_size = digest, 0
-        if "manifests" in document:
-            chosen = model.choose_platform(map(Descriptor.read, document["manifests"]))
-            manifest_digest, manifest_size = chosen.digest, chosen.size
-            document = model.parse_json(await content.read(self._client, manifest_digest), f"manifest {chosen.digest}")
+        manifest_size, document = await self._manifest(digest, model.INDEX_DEPTH)
         manifest = Manifest.read(document)
         config_json = await content.read(self._client, manifest.config.digest)
         config = ImageConfig.read(model.parse_json(config_json, f"image configuration {manifest.config.digest}"))
@@ -139,9 +179,5 @@ def _record(resolved: ImageContent, records: list[imagesv1.Image]) -> ImageRecor
     implied = {
         f"{name.rpartition(':')[0]}@{record.target.digest}" for record in records if (name := record.name) in tags
     }
-    pinned = any(record.labels.get("io.cri-containerd.pinned") == "pinned" for record in records)
+    pinned = any(PINNED.items() <= record.labels.items() for record in records)
     return ImageRecord(resolved, tags, tuple(sorted({*digests, *implied})), pinned)
-
-
-def _matches(record: ImageRecord, wanted: reference.Reference) -> bool:
-    return str(wanted) in record.names

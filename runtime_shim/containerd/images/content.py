@@ -7,9 +7,10 @@ leaves up, image record, end of lease. A killed shim leaves a lease that expires
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
 
 import grpc
 
@@ -17,17 +18,28 @@ from navarch.protos.containerd.services.content import v1_pb2 as contentv1
 from navarch.protos.containerd.services.leases import v1_pb2 as leasesv1
 from navarch.runtime_shim import errors
 from navarch.runtime_shim.containerd.client import ContainerdClient, shim_error
+from navarch.runtime_shim.containerd.images import model
 from navarch.runtime_shim.containerd.images.model import Descriptor
 
-CHUNK_BYTES = 1 << 20
-LEASE_S = 3600
+# Long enough for the slowest image; a collection after that clears what a killed pull left.
+LEASE_S = 24 * 3600
+# Labels that tell containerd's collector which blobs a blob needs.
+GC_CONTENT = "containerd.io/gc.ref.content"
+# An answer to one piece, or to a commit, which syncs the whole blob to disk.
+ANSWER_TIMEOUT_S = 300.0
+# What containerd says, in whatever status, when the disk is full.
+DISK_FULL = "no space left on device"
+
+
+WriteCall: TypeAlias = "grpc.aio.StreamStreamCall[contentv1.WriteContentRequest, contentv1.WriteContentResponse]"
 
 
 @asynccontextmanager
-async def lease(client: ContainerdClient, *, keep_after_failure: bool = False) -> AsyncIterator[str]:
-    """The id of a lease for the duration of the block; it expires within the hour should we be killed.
+async def lease(client: ContainerdClient, *, keep_if_resumable: bool = False) -> AsyncIterator[str]:
+    """The id of a lease for the duration of the block; it expires within a day should we be killed.
 
-    keep_after_failure: let it expire also when the block fails, so that another try finds what there is.
+    keep_if_resumable: let it expire when the registry or the caller gave up, so that another try finds what
+    there is. What was wrong, or filled the disk, goes at once.
     """
     name = f"navarch-{secrets.token_hex(8)}"
     expiry = (datetime.now(UTC) + timedelta(seconds=LEASE_S)).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -35,24 +47,36 @@ async def lease(client: ContainerdClient, *, keep_after_failure: bool = False) -
     keep = False
     try:
         yield name
-    except BaseException:
-        keep = keep_after_failure
+    except (errors.Unavailable, asyncio.CancelledError):
+        keep = keep_if_resumable
+        raise
+    except errors.RuntimeFailure as failure:
+        if DISK_FULL in str(failure):
+            raise errors.ResourceExhausted(str(failure)) from failure
         raise
     finally:
         if not keep:
-            await asyncio.shield(client.leases.Delete(leasesv1.DeleteRequest(id=name)))
+            await asyncio.shield(client.leases.Delete(leasesv1.DeleteRequest(id=name, sync=True)))
 
 
 async def write(
-    client: ContainerdClient, target: Descriptor, chunks: Iterable[bytes], lease_id: str, labels: Mapping[str, str]
+    client: ContainerdClient, target: Descriptor, data: bytes, lease_id: str, labels: Mapping[str, str]
 ) -> None:
-    """Store a blob; containerd checks digest and size. One that is there already only gets the labels."""
+    """Store a small blob; containerd checks digest and size. One that is there already only gets the labels."""
+    # A reference of its own for each try, as an unfinished one of the same name would be locked.
+    ref = f"navarch-{secrets.token_hex(8)}-{target.digest}"
     call = client.content.Write(None, lease=lease_id)
+    request = contentv1.WriteContentRequest(
+        action=contentv1.WriteAction.COMMIT,
+        ref=ref,
+        data=data,
+        total=target.size,
+        expected=target.digest,
+        labels=dict(labels),
+    )
     try:
-        for request in _write_requests(target, chunks, labels):
-            await call.write(request)
-            await answer(call)
-        await call.done_writing()
+        await send(call, request)
+        await answer(call)
     except grpc.aio.AioRpcError as failure:
         if failure.code() != grpc.StatusCode.ALREADY_EXISTS:
             raise shim_error(failure) from None
@@ -62,41 +86,30 @@ async def write(
         call.cancel()
 
 
-async def answer(
-    call: "grpc.aio.StreamStreamCall[contentv1.WriteContentRequest, contentv1.WriteContentResponse]",
-) -> contentv1.WriteContentResponse:
-    """The answer to the last request of a write. Waiting for it keeps the status of a refusal from being lost.
+async def send(call: WriteCall, request: contentv1.WriteContentRequest) -> None:
+    """Send one request of a write. Raises AioRpcError."""
+    try:
+        await call.write(request)
+    except asyncio.InvalidStateError:
+        # The stream ended while we were busy elsewhere; the answer says why.
+        await answer(call)
 
-    Raises AioRpcError.
+
+async def answer(call: WriteCall) -> contentv1.WriteContentResponse:
+    """The next answer of a write. Waiting for it keeps the status of a refusal from being lost.
+
+    Raises AioRpcError; Unavailable where containerd does not answer.
     """
-    received = await call.read()
+    try:
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            received = await call.read()
+    except TimeoutError:
+        raise errors.Unavailable("containerd does not take in content") from None
     if not isinstance(received, contentv1.WriteContentResponse):
         # The stream has ended: its status says why.
         trailers = await call.initial_metadata(), await call.trailing_metadata()
         raise grpc.aio.AioRpcError(await call.code(), *trailers, await call.details())
     return received
-
-
-def _write_requests(
-    target: Descriptor, chunks: Iterable[bytes], labels: Mapping[str, str]
-) -> Iterable[contentv1.WriteContentRequest]:
-    # A reference of its own for each try, as an unfinished one of the same name would be locked.
-    ref = f"navarch-{secrets.token_hex(8)}-{target.digest}"
-    yield contentv1.WriteContentRequest(
-        action=contentv1.WriteAction.WRITE, ref=ref, total=target.size, expected=target.digest
-    )
-    offset = 0
-    for chunk in chunks:
-        yield contentv1.WriteContentRequest(action=contentv1.WriteAction.WRITE, ref=ref, offset=offset, data=chunk)
-        offset += len(chunk)
-    yield contentv1.WriteContentRequest(
-        action=contentv1.WriteAction.COMMIT,
-        ref=ref,
-        total=target.size,
-        expected=target.digest,
-        offset=offset,
-        labels=dict(labels),
-    )
 
 
 async def hold(client: ContainerdClient, lease_id: str, digest: str) -> None:
@@ -117,16 +130,21 @@ async def set_labels(client: ContainerdClient, digest: str, labels: Mapping[str,
     await client.content.Update(request)
 
 
-async def read(client: ContainerdClient, digest: str, limit_bytes: int = 8 << 20) -> bytes:
+async def read(client: ContainerdClient, digest: str, limit_bytes: int = model.DOCUMENT_BYTES) -> bytes:
     """A small blob whole. Raises NotFound; InvalidArgument for one beyond the limit."""
     parts: list[bytes] = []
     size = 0
     try:
-        async for answer in client.content.Read(contentv1.ReadContentRequest(digest=digest)):
-            parts.append(answer.data)
-            size += len(answer.data)
+        async for part in client.content.Read(contentv1.ReadContentRequest(digest=digest)):
+            parts.append(part.data)
+            size += len(part.data)
             if size > limit_bytes:
                 raise errors.InvalidArgument(f"{digest} exceeds the {limit_bytes} bytes that a manifest may have")
     except grpc.aio.AioRpcError as failure:
         raise shim_error(failure) from None
     return b"".join(parts)
+
+
+def gc_labels(kind: str, targets: Sequence[Descriptor]) -> dict[str, str]:
+    """Garbage collection labels: kind is "m" for manifests, "l" for layers."""
+    return {f"{GC_CONTENT}.{kind}.{position}": target.digest for position, target in enumerate(targets)}

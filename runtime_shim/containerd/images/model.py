@@ -2,7 +2,7 @@
 
 import hashlib
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,10 @@ OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
+# Manifests and configurations; layers are never held in memory.
+DOCUMENT_BYTES = 8 << 20
+# Indexes within indexes.
+INDEX_DEPTH = 4
 INDEX_TYPES = frozenset((OCI_INDEX, "application/vnd.docker.distribution.manifest.list.v2+json"))
 MANIFEST_TYPES = frozenset((OCI_MANIFEST, "application/vnd.docker.distribution.manifest.v2+json"))
 
@@ -36,10 +40,13 @@ class Descriptor:
     def read(cls, entry: dict[str, Any]) -> "Descriptor":
         """From its JSON object. Raises InvalidArgument."""
         try:
+            size = int(entry["size"])
+            if size < 0:
+                raise ValueError(f"a size of {size} bytes")
             return cls(
                 str(entry.get("mediaType", "")),
                 checked_digest(entry["digest"]),
-                int(entry["size"]),
+                size,
                 entry.get("annotations") or {},
                 entry.get("platform") or {},
             )
@@ -57,6 +64,10 @@ class Manifest:
     @classmethod
     def read(cls, document: dict[str, Any]) -> "Manifest":
         """From the manifest's JSON. Raises InvalidArgument, also for the obsolete schema 1."""
+        if document.get("schemaVersion") == 1:
+            raise InvalidArgument(
+                "unsupported manifest: Docker schema 1 is obsolete; push the image again with a tool of today"
+            )
         if document.get("schemaVersion") != 2 or "config" not in document:
             raise InvalidArgument("unsupported manifest: only OCI and Docker schema 2 are served")
         layers = tuple(Descriptor.read(layer) for layer in document.get("layers") or ())
@@ -120,17 +131,16 @@ def chain_ids(diff_ids: Sequence[str]) -> list[str]:
     return chains
 
 
-def choose_platform(entries: Iterable[Descriptor]) -> Descriptor:
-    """The manifest of an index that runs here. Raises InvalidArgument naming what there is."""
-    entries = list(entries)
-    for entry in entries:
-        if entry.platform.get("os", "linux") == "linux" and entry.platform.get("architecture") == ARCHITECTURE:
-            return entry
-    unspecified = [entry for entry in entries if not entry.platform]
-    if unspecified:
-        return unspecified[0]
-    offered = ", ".join(f"{e.platform.get('os')}/{e.platform.get('architecture')}" for e in entries) or "nothing"
-    raise InvalidArgument(f"no match for platform linux/{ARCHITECTURE} in the image's index, which offers {offered}")
+def index_entries(document: dict[str, Any]) -> list[Descriptor] | None:
+    """The entries of an index; None for a manifest. Raises InvalidArgument for what could be read as both."""
+    if "manifests" not in document:
+        return None
+    if "layers" in document or "config" in document:
+        raise InvalidArgument("broken image: a document that is an index and a manifest at once")
+    entries = document["manifests"]
+    if not isinstance(entries, list):
+        raise InvalidArgument("broken index: manifests is not a list")
+    return [Descriptor.read(entry) for entry in entries]
 
 
 def parse_json(data: bytes, what: str) -> dict[str, Any]:

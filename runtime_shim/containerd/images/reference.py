@@ -19,6 +19,7 @@ _TAG = re.compile(r"\w[\w.-]{0,127}")
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::\d+)?")
+_ID_PREFIX = re.compile(r"(?:sha256:)?([0-9a-f]{6,64})")
 _IMAGE_ID = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 
 
@@ -62,12 +63,22 @@ def image_id(text: str) -> str:
     return ID_PREFIX + match.group(1) if match else ""
 
 
+def normal_host(host: str) -> str:
+    """Docker Hub goes by several names."""
+    return DEFAULT_HOST if host in ("index.docker.io", "registry-1.docker.io") else host
+
+
+def id_prefix(text: str) -> str:
+    """ "sha256:..." when the text may be the beginning of an image id, else "". Short words are names."""
+    match = _ID_PREFIX.fullmatch(text)
+    return ID_PREFIX + match.group(1) if match else ""
+
+
 def _split_host(name: str) -> tuple[str, str]:
     first, slash, rest = name.partition("/")
     if slash and (first == "localhost" or "." in first or ":" in first):
         host, path = first, rest
     else:
         host, path = DEFAULT_HOST, name
-    if host in ("index.docker.io", "registry-1.docker.io"):
-        host = DEFAULT_HOST
+    host = normal_host(host)
     return host, f"library/{path}" if host == DEFAULT_HOST and "/" not in path else path

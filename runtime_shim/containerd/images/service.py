@@ -1,5 +1,6 @@
 """CRI's ImageService, and Images.Import, over containerd."""
 
+import asyncio
 import os
 import tempfile
 from collections.abc import AsyncIterator
@@ -11,31 +12,47 @@ from navarch.protos.cri import v1_pb2 as criv1
 from navarch.protos.navarch import images_pb2
 from navarch.runtime_shim import errors
 from navarch.runtime_shim.containerd.client import ContainerdClient
+from navarch.runtime_shim.containerd.images.auth import Credentials
 from navarch.runtime_shim.containerd.images.catalog import Catalog, ImageContent, ImageRecord
 from navarch.runtime_shim.containerd.images.importer import Importer
+from navarch.runtime_shim.containerd.images.ingest import Ingester
+from navarch.runtime_shim.containerd.images.options import PullOptions
 from navarch.runtime_shim.containerd.images.puller import Puller
-from navarch.runtime_shim.containerd.images.registry import Credentials
 from navarch.runtime_shim.containerd.images.unpack import Unpacker
 from navarch.runtime_shim.containerd.images.usage import filesystem_usage
 from navarch.services.base.clock import Clock
 
 # Above this an archive is a mistake: a disk image, an endless stream.
 ARCHIVE_BYTES = 64 << 30
+ARCHIVE_PREFIX = "import-"
 
 
 class ImageService:
     """The images of one containerd namespace."""
 
-    def __init__(self, client: ContainerdClient, snapshotter: str, scratch: Path, root: Path, clock: Clock) -> None:
-        """scratch: for archives being received. root: the file system that images and snapshots lie on."""
+    def __init__(
+        self,
+        client: ContainerdClient,
+        snapshotter: str,
+        scratch: Path,
+        root: Path,
+        clock: Clock,
+        options: PullOptions | None = None,
+    ) -> None:
+        """scratch: ours, for archives being received. root: containerd's, with images and snapshots."""
+        options = options or PullOptions()
         self.catalog = Catalog(client)
         self.unpacker = Unpacker(client, snapshotter)
-        self._importer = Importer(client, self.catalog, self.unpacker)
-        self._puller = Puller(client, self.catalog, self.unpacker)
+        ingester = Ingester(client, root)
+        self._importer = Importer(client, self.catalog, ingester, self.unpacker, options.pinned)
+        self._puller = Puller(client, self.catalog, ingester, self.unpacker, options)
         self._client = client
         self._scratch = scratch
         self._root = root
         self._clock = clock
+        # Of a predecessor that was killed; one shim owns the folder.
+        for leftover in scratch.glob(f"{ARCHIVE_PREFIX}*"):
+            leftover.unlink(missing_ok=True)
 
     async def resolve(self, name: str) -> ImageContent:
         """What a container of this image needs. Raises NotFound."""
@@ -87,7 +104,7 @@ class ImageService:
     async def import_(self, requests: AsyncIterator[images_pb2.ImportRequest]) -> images_pb2.ImportResponse:
         """Receive an archive into a scratch file, then import it."""
         self._scratch.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix="import-", dir=self._scratch)
+        handle, name = tempfile.mkstemp(prefix=ARCHIVE_PREFIX, dir=self._scratch)
         path = Path(name)
         try:
             size = 0
@@ -96,7 +113,8 @@ class ImageService:
                     size += len(request.data)
                     if size > ARCHIVE_BYTES:
                         raise errors.InvalidArgument(f"the archive exceeds {ARCHIVE_BYTES} bytes")
-                    archive.write(request.data)
+                    # A disk that is slow to take it must not keep everyone else waiting.
+                    await asyncio.to_thread(archive.write, request.data)
             return images_pb2.ImportResponse(images=await self._importer.load(path))
         finally:
             path.unlink(missing_ok=True)

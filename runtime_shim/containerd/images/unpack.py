@@ -8,6 +8,7 @@ lease it was made under.
 
 import asyncio
 import secrets
+from collections.abc import Awaitable, Callable
 
 from navarch.protos.containerd import types_pb2 as containerd_types
 from navarch.protos.containerd.services.diff import v1_pb2 as diffv1
@@ -15,10 +16,18 @@ from navarch.protos.containerd.services.snapshots import v1_pb2 as snapshotsv1
 from navarch.runtime_shim import errors
 from navarch.runtime_shim.containerd.client import ContainerdClient
 from navarch.runtime_shim.containerd.images import content
+from navarch.runtime_shim.containerd.images.locks import NamedLocks
 from navarch.runtime_shim.containerd.images.model import Descriptor, ImageConfig, Manifest, chain_ids
 
 # A layer of gigabytes on a slow disk.
 APPLY_TIMEOUT_S = 1200.0
+
+
+Arrival = Callable[[Descriptor], Awaitable[None]]
+
+
+async def _arrived(layer: Descriptor) -> None:
+    """For layers that are there from the beginning."""
 
 
 class Unpacker:
@@ -27,12 +36,13 @@ class Unpacker:
     def __init__(self, client: ContainerdClient, snapshotter: str) -> None:
         self._client = client
         self.snapshotter = snapshotter
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._locks = NamedLocks()
 
-    async def unpack(self, manifest: Manifest, config: ImageConfig, lease_id: str) -> str:
+    async def unpack(self, manifest: Manifest, config: ImageConfig, lease_id: str, arrival: Arrival = _arrived) -> str:
         """Make all layers' snapshots; returns the chain id of the top one, "" for an image without layers.
 
-        Raises InvalidArgument for content that is not what the image says.
+        arrival: awaited with each layer before it is read. Raises what that raises; InvalidArgument for content
+        that is not what the image says.
         """
         if len(manifest.layers) != len(config.diff_ids):
             raise errors.InvalidArgument(
@@ -40,18 +50,21 @@ class Unpacker:
             )
         parent = ""
         for layer, diff_id, chain in zip(manifest.layers, config.diff_ids, chain_ids(config.diff_ids), strict=True):
-            lock = self._locks.setdefault(chain, asyncio.Lock())
-            try:
-                async with lock:
-                    await self._apply(layer, diff_id, chain, parent, lease_id)
-            finally:
-                if not lock.locked():
-                    self._locks.pop(chain, None)
+            await arrival(layer)
+            async with self._locks.alone(chain):
+                await self._apply(layer, diff_id, chain, parent, lease_id)
             parent = chain
         if parent:
             label = f"containerd.io/gc.ref.snapshot.{self.snapshotter}"
             await content.set_labels(self._client, manifest.config.digest, {label: parent})
         return parent
+
+    async def sweep(self) -> None:
+        """Have containerd clear what it could not while the disk was full: it looks again when a snapshot goes."""
+        async with content.lease(self._client) as lease_id:
+            key = f"sweep-{secrets.token_hex(8)}"
+            prepare = snapshotsv1.PrepareSnapshotRequest(snapshotter=self.snapshotter, key=key)
+            await self._client.snapshots.Prepare(prepare, lease=lease_id)
 
     async def has(self, chain: str) -> bool:
         """Whether the snapshot of that name is there."""

@@ -17,8 +17,6 @@ from navarch.services.api.validation.values import Errors
 Request = certificatesv1.CertificateSigningRequest
 Condition = certificatesv1.CertificateSigningRequestCondition
 
-# What reading a certificate, or a request for one, that somebody else made can raise.
-MALFORMED = (ValueError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension)
 APPROVED, DENIED, FAILED = "Approved", "Denied", "Failed"
 LEGACY_SIGNER = "kubernetes.io/legacy-unknown"
 _CONDITIONS = "status.conditions"
@@ -62,7 +60,7 @@ def _validate_pem(pem: bytes) -> Errors:
     try:
         if not x509.load_pem_x509_csr(pem).is_signature_valid:
             yield FieldError.invalid(path, shown, "x509: the signature of the request does not match its key")
-    except MALFORMED as error:
+    except (ValueError, UnsupportedAlgorithm) as error:
         yield FieldError.invalid(path, shown, f"x509: malformed certificate request: {error}")
 
 
@@ -170,5 +168,5 @@ def _validate_certificate(pem: bytes) -> Errors:
     else:
         try:
             x509.load_pem_x509_certificates(pem)
-        except MALFORMED as error:
+        except ValueError as error:
             yield FieldError.invalid(path, hidden, f"x509: malformed certificate: {error}")

@@ -12,7 +12,6 @@ from cryptography.x509.oid import NameOID
 from navarch.protos.k8s.certificates import v1_pb2 as certificatesv1
 from navarch.services.api.errors import Forbidden
 from navarch.services.api.kinds import Kind
-from navarch.services.api.validation.certificates import MALFORMED
 from navarch.services.apiserver.auth.authorizer import Attributes, Authorizer
 from navarch.services.apiserver.auth.user import MASTERS, User
 from navarch.services.apiserver.stored import StoredObject
@@ -54,6 +53,6 @@ def restrict_decision(authorizer: Authorizer, user: User, subresource: str, curr
 def _organizations(request: bytes) -> list[Any]:
     try:
         subject = x509.load_pem_x509_csr(request).subject
-    except MALFORMED:
+    except ValueError:
         return []  # validation says what is wrong with it
     return [attribute.value for attribute in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]

@@ -12,7 +12,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from navarch.services.api.errors import Unauthorized
-from navarch.services.api.validation.certificates import MALFORMED
 from navarch.services.apiserver.auth.user import AUTHENTICATED, User
 from navarch.services.base.clock import Clock
 from navarch.services.base.tls import identity
@@ -57,7 +56,7 @@ def _parsed(pem: bytes) -> Shown:
     try:
         name, groups = identity(pem)
         certificate = x509.load_pem_x509_certificate(pem)
-    except MALFORMED as failure:
+    except ValueError as failure:
         raise Unauthorized from failure
     if not name:
         raise Unauthorized

@@ -82,7 +82,10 @@ def is_websocket(request: web.BaseRequest) -> bool:
 
 
 async def opened(request: web.BaseRequest, protocols: Sequence[str]) -> web.WebSocketResponse:
-    """The WebSocket, speaking the first protocol that the client names and we know."""
+    """The WebSocket, speaking the first protocol that the client names and we know. Raises HTTPForbidden for none."""
+    offered = ",".join(request.headers.getall("Sec-WebSocket-Protocol", []))
+    if protocols and offered and not {name.strip() for name in offered.split(",")} & set(protocols):
+        raise web.HTTPForbidden(text=f"unable to negotiate protocol: client supports {offered}")
     socket = web.WebSocketResponse(protocols=protocols, compress=False, max_msg_size=MESSAGE_BYTES)
     await socket.prepare(request)
     return socket
@@ -121,35 +124,36 @@ async def serve_command(request: web.BaseRequest, wanted: Wanted, run: RunComman
     protocol = channels.COMMANDS.get(socket.ws_protocol or "", channels.UNNAMED_COMMAND)
     feed: Feed[node_pb2.ExecRequest] = Feed()
 
+    async def send(channel: int, data: bytes) -> None:
+        await _send(socket, protocol.encode(channel, data))
+
     async def work() -> None:
         # Tells clients that wait for a first message that the stream stands.
         first = channels.STDOUT if wanted.stdout else channels.STDERR if wanted.stderr else channels.ERROR
-        await _send(socket, protocol.encode(first, b""))
-        status = await _outcome(socket, protocol, wanted, run(aiter(feed)))
+        await send(first, b"")
+        status = await outcome(send, wanted, run(aiter(feed)))
         if protocol.has_status:
-            await _send(socket, protocol.encode(channels.ERROR, outcomes.to_bytes(status)))
+            await send(channels.ERROR, outcomes.to_bytes(status))
         elif status.status != "Success":
-            await _send(socket, protocol.encode(channels.ERROR, status.message.encode()))
+            await send(channels.ERROR, status.message.encode())
 
     await _beside(socket, _read_commands(socket, protocol, wanted, feed), work())
     return socket
 
 
-async def _outcome(
-    socket: web.WebSocketResponse,
-    protocol: ChannelProtocol,
-    wanted: Wanted,
-    answers: AsyncIterator[node_pb2.ExecResponse],
+async def outcome(
+    send: Callable[[int, bytes], Awaitable[None]], wanted: Wanted, answers: AsyncIterator[node_pb2.ExecResponse]
 ) -> metav1.Status:
+    """Send the output of a process to its channels; how it ended. Raises ConnectionError where the client has left."""
     code = 0
     try:
         async with aclosing(answers):  # type: ignore[type-var]
             async for answer in answers:
                 match answer.WhichOneof("response"):
                     case "stdout" if wanted.stdout:
-                        await _send(socket, protocol.encode(channels.STDOUT, answer.stdout))
+                        await send(channels.STDOUT, answer.stdout)
                     case "stderr" if wanted.stderr:
-                        await _send(socket, protocol.encode(channels.STDERR, answer.stderr))
+                        await send(channels.STDERR, answer.stderr)
                     case "exit_code" if wanted.is_exec:
                         code = answer.exit_code
     except ApiError as refusal:
@@ -171,13 +175,13 @@ async def _read_commands(
             if data:
                 await feed.put(node_pb2.ExecRequest(stdin=data))
         elif channel == channels.RESIZE and wanted.tty:
-            if (size := _size(data)) is not None:
+            if (size := terminal_size(data)) is not None:
                 await feed.put(node_pb2.ExecRequest(resize=size))
         elif protocol.can_close and wanted.stdin and message == protocol.close(channels.STDIN):
             await feed.put(node_pb2.ExecRequest(close_stdin=True))
 
 
-def _size(data: bytes) -> node_pb2.TerminalSize | None:
+def terminal_size(data: bytes) -> node_pb2.TerminalSize | None:
     """A size of a terminal; None for what is none, which changes nothing."""
     try:
         document = orjson.loads(data)

@@ -10,8 +10,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from navarch.services.apiserver.doors.rest.streams import spdy
-from navarch.services.apiserver.doors.rest.streams.tunnel import PROTOCOL
+from navarch.services.client.streams import spdy
+from navarch.services.client.streams.tunnel import PROTOCOL
 
 KUBECTL = Path(sys.executable).with_name("kubectl")
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -1,5 +1,6 @@
 """Image archives, whole and broken."""
 
+import asyncio
 import gzip
 import importlib.util
 import io
@@ -11,7 +12,7 @@ import pytest
 import zstandard
 
 from navarch.runtime_shim.containerd.images.archive import Archive
-from navarch.runtime_shim.containerd.images.model import Manifest, parse_json
+from navarch.runtime_shim.containerd.images.model import Descriptor, Manifest, parse_json
 from navarch.runtime_shim.errors import InvalidArgument
 
 BUILDER = Path(__file__).parents[3] / "k8s-lab" / "images" / "busybox_image.py"
@@ -24,6 +25,13 @@ def tar(path: Path, members: dict[str, bytes]) -> Path:
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
     return path
+
+
+def pieces(archive: Archive, blob: Descriptor) -> list[bytes]:
+    async def read() -> list[bytes]:
+        return [piece async for piece in archive.stream(blob, 0)]
+
+    return asyncio.run(read())
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +60,7 @@ def test_an_oci_layout(layout: Path, tmp_path: Path, compression: str) -> None:
     assert image.names == ("docker.io/library/hello:1",)
     manifest = Manifest.read(parse_json(archive.document(image.target.digest), "manifest"))
     assert archive.size(manifest.config.digest) == manifest.config.size
-    assert sum(map(len, archive.chunks(manifest.layers[0].digest))) == manifest.layers[0].size
+    assert sum(map(len, pieces(archive, manifest.layers[0]))) == manifest.layers[0].size
     archive.close()
 
 
@@ -69,7 +77,7 @@ def test_a_docker_archive(tmp_path: Path) -> None:
     assert image.names == ("hello:2",)
     manifest = Manifest.read(parse_json(archive.document(image.target.digest), "manifest"))
     assert [layer.media_type.rpartition(".")[2] for layer in manifest.layers] == ["tar", "tar+gzip"]
-    assert b"".join(archive.chunks(manifest.layers[0].digest)) == b"plain"
+    assert b"".join(pieces(archive, manifest.layers[0])) == b"plain"
     archive.close()
 
 
@@ -107,3 +115,34 @@ def test_a_blob_that_is_not_what_it_is_called(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument, match="incomplete archive"):
         archive.size("sha256:" + "1" * 64)
     archive.close()
+
+
+def linked(path: Path, kind: bytes, target: str) -> Path:
+    """What older `docker save` makes of two equal layers: one file, and a link to it."""
+    config = json.dumps({"rootfs": {"diff_ids": []}}).encode()
+    entry = {"Config": "config.json", "RepoTags": ["hello:2"], "Layers": ["1/layer.tar", "2/layer.tar"]}
+    tar(path, {"config.json": config, "1/layer.tar": b"layer", "manifest.json": json.dumps([entry]).encode()})
+    with tarfile.open(path, "a") as archive:
+        member = tarfile.TarInfo("2/layer.tar")
+        member.type, member.linkname = kind, target
+        archive.addfile(member)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "target"),
+    [(tarfile.SYMTYPE, "../1/layer.tar"), (tarfile.LNKTYPE, "1/layer.tar")],
+    ids=["symbolic", "hard"],
+)
+def test_a_docker_archive_with_linked_layers(tmp_path: Path, kind: bytes, target: str) -> None:
+    archive = Archive(linked(tmp_path / "archive", kind, target))
+    (image,) = archive.images
+    manifest = Manifest.read(parse_json(archive.document(image.target.digest), "manifest"))
+    assert manifest.layers[0] == manifest.layers[1]
+    archive.close()
+
+
+@pytest.mark.parametrize("target", ["../../../../etc/passwd", "/etc/passwd", "../2/layer.tar", "../3/layer.tar"])
+def test_links_lead_nowhere_but_into_the_archive(tmp_path: Path, target: str) -> None:
+    with pytest.raises(InvalidArgument, match="'2/layer.tar', which is not in it"):
+        Archive(linked(tmp_path / "archive", tarfile.SYMTYPE, target))

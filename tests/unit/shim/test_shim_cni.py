@@ -79,6 +79,7 @@ async def test_a_failing_del_does_not_spare_the_others(tmp_path: Path) -> None:
         ("exit 3", "first ADD: exit code 3"),
         ("kill -9 $$", "first ADD: exit code 137"),
         ("echo '{not json'", "not JSON"),
+        ("echo [1]", "not a JSON object"),
     ],
 )
 async def test_failures_in_the_plugin_s_own_words(tmp_path: Path, script: str, words: str) -> None:
@@ -106,6 +107,7 @@ async def test_a_plugin_that_is_not_installed(tmp_path: Path) -> None:
         ({"name": "n", "plugins": []}, "plugins with a type"),
         ({"name": "n", "plugins": [{}]}, "plugins with a type"),
         ({"name": "n", "type": "../x"}, "not a path"),
+        ({"name": "n", "type": "x", "cniVersion": "0.2.0"}, "unknown CNI version 0.2.0"),
     ],
 )
 def test_broken_configurations(document: dict[str, Any], words: str) -> None:
@@ -138,3 +140,57 @@ def test_addresses_are_the_pod_s_only() -> None:
     }
     assert addresses(result) == ("10.0.0.5", "fd00::5")
     assert addresses({}) == ()
+
+
+@pytest.mark.parametrize(("version", "told"), [("0.3.1", False), ("0.4.0", True), ("1.1.0", True)])
+async def test_del_is_given_the_result_by_versions_that_know_it(tmp_path: Path, version: str, told: bool) -> None:
+    recording(tmp_path, "first", {})
+    config = NetworkConfig.read({"cniVersion": version, "name": "net", "type": "first"})
+    result = {"cniVersion": version, "ips": []}
+    await Executor([tmp_path]).delete(config, ATTACHMENT, {}, result)
+    assert given(tmp_path, "first", "DEL").get("prevResult") == (result if told else None)
+
+
+@pytest.mark.parametrize(
+    ("document", "version"),
+    [
+        ({}, "0.3.1"),
+        ({"cniVersion": "1.0.0"}, "1.0.0"),
+        ({"cniVersions": ["0.4.0", "1.1.0", "9.0.0"]}, "1.1.0"),
+        ({"cniVersion": "0.4.0", "cniVersions": ["1.0.0"]}, "1.0.0"),
+    ],
+)
+def test_the_version(document: dict[str, Any], version: str) -> None:
+    assert NetworkConfig.read({"name": "net", "type": "first", **document}).version == version
+
+
+async def test_gc_names_what_is_valid(tmp_path: Path) -> None:
+    recording(tmp_path, "first", {})
+    for version, expected in (("1.0.0", False), ("1.1.0", True)):
+        config = NetworkConfig.read({"cniVersion": version, "name": "net", "type": "first"})
+        await Executor([tmp_path]).collect(config, ["s1"])
+        assert (tmp_path / "first.GC.stdin").exists() is expected
+    attachments = [{"containerID": "s1", "ifname": "eth0"}]
+    assert given(tmp_path, "first", "GC")["cni.dev/valid-attachments"] == attachments
+    (tmp_path / "first.GC.stdin").unlink()
+    disabled = NetworkConfig.read({"cniVersion": "1.1.0", "name": "net", "disableGC": True, "type": "first"})
+    assert NetworkConfig.read(disabled.document()) == disabled
+    await Executor([tmp_path]).collect(disabled, ["s1"])
+    assert not (tmp_path / "first.GC.stdin").exists()
+
+
+async def test_status_in_the_plugin_s_own_words(tmp_path: Path) -> None:
+    plugin(tmp_path, "first", """[ $CNI_COMMAND = STATUS ] && echo '{"code": 50, "msg": "no daemon"}' && exit 1""")
+    for version in ("1.0.0", "1.1.0"):
+        config = NetworkConfig.read({"cniVersion": version, "name": "net", "type": "first"})
+        if version == "1.0.0":
+            await Executor([tmp_path]).check_status(config)
+        else:
+            with pytest.raises(errors.RuntimeFailure, match="first STATUS: no daemon"):
+                await Executor([tmp_path]).check_status(config)
+
+
+@pytest.mark.parametrize("found", [["10.0.0.1"], [{}], [{"address": "x/24"}], {"address": 1}, 5])
+def test_addresses_that_make_no_sense(found: Any) -> None:
+    with pytest.raises(errors.RuntimeFailure, match="make no sense"):
+        addresses({"ips": found})

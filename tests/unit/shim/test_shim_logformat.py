@@ -45,21 +45,21 @@ def test_a_line_comes_in_pieces() -> None:
     formatter = LineFormatter("stdout")
     assert formatter.feed(b"begin, ", NOW) == b""
     assert parse(formatter.feed(b"end\nnext", NOW)) == [(b"F", b"begin, end")]
-    assert parse(formatter.flush(NOW, final=True)) == [(b"F", b"next")]
-    assert formatter.flush(NOW, final=True) == b""
+    assert parse(formatter.flush(NOW)) == [(b"P", b"next")]
+    assert formatter.flush(NOW) == b""
 
 
 def test_what_was_flushed_half_way_goes_on() -> None:
     formatter = LineFormatter("stdout")
     formatter.feed(b"begin, ", NOW)
-    assert parse(formatter.flush(NOW, final=False)) == [(b"P", b"begin, ")]
+    assert parse(formatter.flush(NOW)) == [(b"P", b"begin, ")]
     assert parse(LineFormatter("stdout").feed(b"end\n", NOW)) == [(b"F", b"end")]
 
 
 @given(st.lists(st.binary(max_size=3 * LINE_BYTES), max_size=6))
 def test_no_byte_is_lost_however_it_is_cut(pieces: list[bytes]) -> None:
     formatter = LineFormatter("stdout")
-    log = b"".join(formatter.feed(piece, NOW) for piece in pieces) + formatter.flush(NOW, final=False)
+    log = b"".join(formatter.feed(piece, NOW) for piece in pieces) + formatter.flush(NOW)
     records = parse(log)
     assert b"".join(text + (b"\n" if tag == b"F" else b"") for tag, text in records) == b"".join(pieces)
     assert all(len(text) <= LINE_BYTES for _, text in records)

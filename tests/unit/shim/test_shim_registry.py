@@ -5,7 +5,8 @@ import base64
 import pytest
 
 from navarch.protos.cri import v1_pb2 as criv1
-from navarch.runtime_shim.containerd.images.registry import Credentials, base_url, parse_challenge
+from navarch.runtime_shim.containerd.images.auth import Credentials, parse_challenges, token_request
+from navarch.runtime_shim.containerd.images.hosts import default_url
 from navarch.runtime_shim.errors import InvalidArgument
 
 BASIC = base64.b64encode(b"me:se:cret").decode()
@@ -28,8 +29,8 @@ BASIC = base64.b64encode(b"me:se:cret").decode()
         ("[2001:db8::1]:5000", "https://[2001:db8::1]:5000"),
     ],
 )
-def test_base_url(host: str, url: str) -> None:
-    assert base_url(host) == url
+def test_default_url(host: str, url: str) -> None:
+    assert default_url(host) == f"{url}/v2"
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,9 @@ def test_credentials_of_a_pull_secret(auth: dict[str, str], expected: Credential
     assert Credentials.of(criv1.AuthConfig(**auth)) == expected
 
 
-@pytest.mark.parametrize("auth", ["no base64", base64.b64encode(b"\xff\xfe").decode()])
+@pytest.mark.parametrize(
+    "auth", ["no base64", base64.b64encode(b"\xff\xfe").decode(), base64.b64encode(b"no colon").decode()]
+)
 def test_an_unreadable_pull_secret(auth: str) -> None:
     with pytest.raises(InvalidArgument, match="pull secret"):
         Credentials.of(criv1.AuthConfig(auth=auth))
@@ -63,23 +66,81 @@ def test_the_basic_header_keeps_colons_and_secrets_stay_out_of_logs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "scheme", "parameters"),
+    ("server", "host", "told"),
     [
-        ("", "", {}),
-        ("Basic", "basic", {}),
-        ('BASIC realm="Registry Realm"', "basic", {"realm": "Registry Realm"}),
+        ("", "registry.example.org", True),
+        ("registry.example.org", "registry.example.org", True),
+        ("https://registry.example.org", "registry.example.org", True),
+        ("https://registry.example.org:5000/v2/", "registry.example.org:5000", True),
+        ("registry.example.org:5000", "registry.example.org", False),
+        ("https://index.docker.io/v1/", "registry-1.docker.io", True),
+        ("docker.io", "registry-1.docker.io", True),
+        ("https://registry.example.org", "evil.example.org", False),
+        ("https://evil.example.org@registry.example.org", "evil.example.org", False),
+    ],
+)
+def test_only_the_server_of_a_pull_secret_is_told_it(server: str, host: str, told: bool) -> None:
+    credentials = Credentials.of(criv1.AuthConfig(username="me", password="secret", server_address=server))
+    assert (credentials.for_host(host, mirror=False).username == "me") is told
+
+
+def test_a_registry_token_is_kept_from_mirrors() -> None:
+    credentials = Credentials("me", "secret", registry_token="r")
+    assert credentials.for_host("a", mirror=False).registry_token == "r"
+    assert credentials.for_host("a", mirror=True) == Credentials("me", "secret")
+
+
+@pytest.mark.parametrize(
+    ("header", "challenges"),
+    [
+        ("", []),
+        ("Basic", [("basic", {})]),
+        ('BASIC realm="Registry Realm"', [("basic", {"realm": "Registry Realm"})]),
         (
             'Bearer realm="https://auth.example.org/token",service="example",scope="repository:a/b:pull,push"',
-            "bearer",
-            {"realm": "https://auth.example.org/token", "service": "example", "scope": "repository:a/b:pull,push"},
+            [
+                (
+                    "bearer",
+                    {
+                        "realm": "https://auth.example.org/token",
+                        "service": "example",
+                        "scope": "repository:a/b:pull,push",
+                    },
+                )
+            ],
         ),
         (
             "Bearer Realm = https://auth.example.org/token , service=example",
-            "bearer",
-            {"realm": "https://auth.example.org/token", "service": "example"},
+            [("bearer", {"realm": "https://auth.example.org/token", "service": "example"})],
         ),
-        ('Bearer realm="https://a/t",scope=""', "bearer", {"realm": "https://a/t", "scope": ""}),
+        ('Bearer realm="https://a/t",scope=""', [("bearer", {"realm": "https://a/t", "scope": ""})]),
+        (
+            'Basic realm="one", Bearer realm="https://a/t",error="invalid_token"',
+            [("basic", {"realm": "one"}), ("bearer", {"realm": "https://a/t", "error": "invalid_token"})],
+        ),
+        (r'Basic realm="say \"hello\", Bearer"', [("basic", {"realm": 'say "hello", Bearer'})]),
+        ("realm=alone", []),
     ],
 )
-def test_parse_challenge(header: str, scheme: str, parameters: dict[str, str]) -> None:
-    assert parse_challenge(header) == (scheme, parameters)
+def test_parse_challenges(header: str, challenges: list[tuple[str, dict[str, str]]]) -> None:
+    assert parse_challenges(header) == challenges
+
+
+def test_a_token_is_asked_for_with_every_scope() -> None:
+    challenge = {"realm": "https://a/t", "service": "s", "scope": "repository:a:pull repository:b:pull"}
+    request = token_request(challenge, "repository:c:pull", Credentials("me", "secret"))
+    assert request.query == (("service", "s"), ("scope", "repository:a:pull"), ("scope", "repository:b:pull"))
+    assert request.authorization.startswith("Basic ")
+    assert token_request({"realm": "r"}, "repository:c:pull", Credentials()).query == (("scope", "repository:c:pull"),)
+
+
+def test_an_identity_token_is_posted() -> None:
+    request = token_request({"realm": "r", "service": "s"}, "x", Credentials("me", "secret", identity_token="i"))
+    assert dict(request.form) == {
+        "grant_type": "refresh_token",
+        "refresh_token": "i",
+        "service": "s",
+        "client_id": "navarch",
+        "scope": "x",
+    }
+    assert not request.authorization

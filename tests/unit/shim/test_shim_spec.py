@@ -93,7 +93,10 @@ def test_ambient_capabilities() -> None:
 
 
 def test_a_plain_container() -> None:
-    document = spec.build(config(), inputs())
+    given = config()
+    given.linux.security_context.masked_paths.append("/proc/kcore")
+    given.linux.security_context.readonly_paths.append("/proc/sys")
+    document = spec.build(given, inputs())
     process = document["process"]
     assert process["user"] == {"uid": 7, "gid": 8, "additionalGids": [8, 9]}
     assert (process["cwd"], process["terminal"], process["noNewPrivileges"]) == ("/work", False, False)
@@ -102,8 +105,7 @@ def test_a_plain_container() -> None:
     assert {"type": "network", "path": "/run/net"} in linux["namespaces"]
     assert {"type": "pid"} in linux["namespaces"]
     assert {"type": "mount"} in linux["namespaces"]
-    assert "/proc/kcore" in linux["maskedPaths"]
-    assert "/proc/sys" in linux["readonlyPaths"]
+    assert (linux["maskedPaths"], linux["readonlyPaths"]) == (["/proc/kcore"], ["/proc/sys"])
     assert linux["resources"]["devices"] == [{"allow": False, "access": "rwm"}]
     assert "seccomp" not in linux
     assert document["annotations"]["io.kubernetes.cri.sandbox-id"] == "s1"
@@ -112,6 +114,7 @@ def test_a_plain_container() -> None:
 def test_a_privileged_container() -> None:
     given = config()
     given.linux.security_context.privileged = True
+    given.linux.security_context.masked_paths.append("/proc/kcore")
     linux = spec.build(given, inputs(seccomp={"defaultAction": "SCMP_ACT_ERRNO"}))["linux"]
     assert linux["maskedPaths"] == linux["readonlyPaths"] == []
     assert linux["resources"]["devices"] == [{"allow": True, "access": "rwm"}]
@@ -154,8 +157,11 @@ def test_mounts_are_ordered_and_replace_what_is_there_by_default() -> None:
     ("mount", "words"),
     [
         (criv1.Mount(container_path="relative", host_path="/h"), "absolute"),
-        (criv1.Mount(container_path="/x", image=criv1.ImageSpec(image="i")), "image volumes"),
         (criv1.Mount(container_path="/x", host_path="/h", recursive_read_only=True), "readonly"),
+        (
+            criv1.Mount(container_path="/x", host_path="/h", readonly=True, recursive_read_only=True, propagation=1),
+            "private",
+        ),
         (criv1.Mount(container_path="/x", host_path="/h", uidMappings=[criv1.IDMapping()]), "id-mapped"),
     ],
 )

@@ -101,7 +101,17 @@ def test_network_capabilities() -> None:
         {"hostPort": 53, "containerPort": 53, "protocol": "udp", "hostIP": "127.0.0.1"},
     ]
     assert found["dns"] == {"servers": ["10.96.0.10"], "searches": ["a", "b"], "options": ["ndots:5"]}
-    assert sandbox_files.network_capabilities(criv1.PodSandboxConfig()) == {"portMappings": [], "dns": None}
+    assert not any(sandbox_files.network_capabilities(criv1.PodSandboxConfig()).values())
+
+
+def test_bandwidth() -> None:
+    annotations = {"kubernetes.io/ingress-bandwidth": "10M", "kubernetes.io/egress-bandwidth": "1Ki"}
+    burst = (1 << 32) - 1
+    expected = {"ingressRate": 10_000_000, "ingressBurst": burst, "egressRate": 1024, "egressBurst": burst}
+    assert sandbox_files.bandwidth(annotations) == expected
+    assert sandbox_files.bandwidth({}) == {}
+    with pytest.raises(errors.InvalidArgument, match="ingress bandwidth 'fast'"):
+        sandbox_files.bandwidth({"kubernetes.io/ingress-bandwidth": "fast"})
 
 
 def test_resolv_conf() -> None:
@@ -133,7 +143,7 @@ def test_sysctls_of_the_sandbox_only(name: str, allowed: bool) -> None:
 def test_host_namespaces_can_t_be_set() -> None:
     config = sandbox_config()
     config.linux.security_context.namespace_options.network = criv1.NamespaceMode.NODE
-    assert sandbox_files.pinned_kinds(config) == ("ipc",)
+    assert sandbox_files.pinned_kinds(config) == ("ipc", "pid")
     with pytest.raises(errors.InvalidArgument, match="net"):
         sandbox_files.check_sysctl("net.ipv4.ip_forward", config)
 
@@ -181,18 +191,6 @@ def test_chain_ids_follow_the_image_specification() -> None:
 def test_only_true_digests_become_paths(text: str) -> None:
     with pytest.raises(errors.InvalidArgument, match="unsupported digest"):
         model.checked_digest(text)
-
-
-def test_platforms() -> None:
-    def entry(architecture: str) -> model.Descriptor:
-        return model.Descriptor(model.OCI_MANIFEST, DIGEST, 1, platform={"os": "linux", "architecture": architecture})
-
-    assert (
-        model.choose_platform([entry("s390x"), entry(model.ARCHITECTURE)]).platform["architecture"]
-        == model.ARCHITECTURE
-    )
-    with pytest.raises(errors.InvalidArgument, match="offers linux/s390x"):
-        model.choose_platform([entry("s390x")])
 
 
 def test_daemon_configuration(tmp_path: Path) -> None:

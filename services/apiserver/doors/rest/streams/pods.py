@@ -10,14 +10,14 @@ from navarch.protos.navarch import node_pb2
 from navarch.services.api.errors import ApiError, BadRequest, MethodNotSupported
 from navarch.services.apiserver.doors.rest.call import Call
 from navarch.services.apiserver.doors.rest.streams import options
-from navarch.services.apiserver.doors.rest.streams.tunnel import PROTOCOL as TUNNEL
-from navarch.services.apiserver.doors.rest.streams.tunnel import serve_tunnel
 from navarch.services.apiserver.kubelets.directory import Kubelets
 from navarch.services.apiserver.kubelets.kubelet import Command, Inputs
 from navarch.services.apiserver.registry.core import Target
 from navarch.services.base.log import get_logger
 from navarch.services.client.streams import channels
 from navarch.services.client.streams.serving import is_websocket, serve_bytes, serve_command, serve_ports
+from navarch.services.client.streams.tunnel import PROTOCOL as TUNNEL
+from navarch.services.client.streams.tunnel import serve_tunnel
 
 LOG = get_logger("apiserver.streams")
 NO_SPDY = (

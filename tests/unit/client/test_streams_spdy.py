@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from navarch.services.apiserver.doors.rest.streams import spdy
+from navarch.services.client.streams import spdy
 
 HEADERS = {"streamtype": "data", "port": "8080", "requestid": "0"}
 

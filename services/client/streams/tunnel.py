@@ -1,4 +1,4 @@
-"""kubectl's port-forward: SPDY frames in the messages of a WebSocket.
+"""Port-forward over SPDY: a connection of its own, or, as kubectl has it, frames in the messages of a WebSocket.
 
 For each connection the client opens two streams with the same request id: one for errors, which it half-closes at
 once, and one for data. Both know the port. When both are there, a connection to that port is made at the node.
@@ -11,11 +11,14 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from navarch.services.api.errors import ApiError
-from navarch.services.apiserver.doors.rest.streams import spdy
 from navarch.services.base.log import get_logger
-from navarch.services.client.streams.serving import FAILED, NORMAL, Feed, RunPort, messages, opened
+from navarch.services.client.streams import spdy
+from navarch.services.client.streams.serving import FAILED, NORMAL, Feed, RunPort, opened
+from navarch.services.client.streams.wires import WebSocketWire, Wire
 
-LOG = get_logger("apiserver.portforward")
+LOG = get_logger("portforward")
+# On a connection of its own.
+PORT_FORWARD = "portforward.k8s.io"
 PROTOCOL = "SPDY/3.1+portforward.k8s.io"
 # At once in one tunnel; half of them wait for their other half.
 STREAMS = 2000
@@ -38,8 +41,9 @@ class _Pair:
 class Tunnel:
     """The streams of one client."""
 
-    def __init__(self, socket: web.WebSocketResponse, pod: str, run: RunPort) -> None:
-        self._socket = socket
+    def __init__(self, wire: Wire, pod: str, run: RunPort) -> None:
+        """pod: what errors call it."""
+        self._wire = wire
         self._pod = pod
         self._run = run
         self._spdy = spdy.Connection()
@@ -49,14 +53,21 @@ class Tunnel:
         self._by_stream: dict[int, _Pair] = {}
 
     async def serve(self) -> None:
-        """Until the client leaves. Raises SpdyError."""
+        """Until the client leaves. Raises SpdyError, ConnectionError."""
+        end: Exception | None = None
         async with asyncio.TaskGroup() as tasks:
-            async for message in messages(self._socket):
-                for event in self._spdy.receive(message if isinstance(message, bytes) else message.encode()):
-                    await self._handle(event, tasks)
+            try:
+                async for data in self._wire:
+                    for event in self._spdy.receive(data):
+                        await self._handle(event, tasks)
+            except (spdy.SpdyError, ConnectionError) as failure:
+                # Not for the group, which would wrap it.
+                end = failure
             for pair in self._pairs.values():
                 if pair.forwarding is not None:
                     pair.forwarding.cancel()
+        if end is not None:
+            raise end
 
     async def _handle(self, event: spdy.Event, tasks: asyncio.TaskGroup) -> None:
         match event:
@@ -133,7 +144,7 @@ class Tunnel:
     async def _send(self, frame: bytes) -> None:
         # Headers are compressed in the order of their making, so that frames have to leave in it, too.
         async with self._sending:
-            await self._socket.send_bytes(frame)
+            await self._wire.send(frame)
 
 
 def _port(text: str) -> int:
@@ -146,9 +157,11 @@ async def serve_tunnel(request: web.BaseRequest, pod: str, run: RunPort) -> web.
     socket = await opened(request, (PROTOCOL,))
     code = NORMAL
     try:
-        await Tunnel(socket, pod, run).serve()
-    except* spdy.SpdyError as failure:
-        LOG.info("portforward.protocol_error", pod=pod, error=str(failure.exceptions[0]))
+        await Tunnel(WebSocketWire(socket), pod, run).serve()
+    except ConnectionError:
+        LOG.debug("portforward.client_gone", pod=pod)
+    except spdy.SpdyError as failure:
+        LOG.info("portforward.protocol_error", pod=pod, error=str(failure))
         code = FAILED
     await socket.close(code=code)
     return socket

@@ -1,0 +1,113 @@
+"""Volumes that are images: seen read-only, in whole or from a folder of theirs on.
+
+Each is a view, a snapshot that nobody writes to, mounted in the container's folder. The folder is made first and the
+view is named by container and number, so that whoever finds either knows what else there may be.
+"""
+
+import asyncio
+import contextlib
+import os
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from navarch.protos.containerd import types_pb2 as containerd_types
+from navarch.protos.containerd.services.snapshots import v1_pb2 as snapshotsv1
+from navarch.protos.cri import v1_pb2 as criv1
+from navarch.runtime_shim import errors
+from navarch.runtime_shim.containerd.client import ContainerdClient
+from navarch.runtime_shim.containerd.images.service import ImageService
+from navarch.services.base import mounting
+
+FOLDER = "images"
+SEPARATOR = "-image-"
+
+
+def view_key(container_id: str, number: int) -> str:
+    """The name of a view's snapshot."""
+    return f"{container_id}{SEPARATOR}{number}"
+
+
+def owner(key: str) -> str:
+    """The container of a snapshot: of its own, or of a view."""
+    return key.partition(SEPARATOR)[0]
+
+
+class ImageVolumes:
+    """Makes and removes them."""
+
+    def __init__(self, client: ContainerdClient, images: ImageService, snapshotter: str) -> None:
+        self._client = client
+        self._images = images
+        self._snapshotter = snapshotter
+
+    async def mount(
+        self, container_id: str, folder: Path, config: criv1.ContainerConfig, labels: dict[str, str]
+    ) -> criv1.ContainerConfig:
+        """The configuration with paths of the host in place of images. Raises NotFound, InvalidArgument ..."""
+        if not any(mount.HasField("image") for mount in config.mounts):
+            return config
+        mounted = criv1.ContainerConfig()
+        mounted.CopyFrom(config)
+        numbers = count()
+        for mount in mounted.mounts:
+            if mount.HasField("image"):
+                point = folder / FOLDER / str(number := next(numbers))
+                await self._view(view_key(container_id, number), point, mount.image.image, labels)
+                mount.host_path = str(await asyncio.to_thread(_inside, point, mount.image_sub_path, mount))
+                mount.ClearField("image")
+                mount.readonly = True
+        return mounted
+
+    async def _view(self, key: str, point: Path, image: str, labels: dict[str, str]) -> None:
+        content = await self._images.resolve(image)
+        point.mkdir(parents=True)
+        request = snapshotsv1.ViewSnapshotRequest(
+            snapshotter=self._snapshotter, key=key, parent=content.chain_id, labels=labels
+        )
+        mounts = (await self._client.snapshots.View(request)).mounts
+        try:
+            await asyncio.to_thread(mount_view, mounts, point)
+        except OSError as failure:
+            raise errors.RuntimeFailure(f"mount image {image}: {failure}") from None
+
+    async def remove(self, container_id: str, folder: Path) -> None:
+        """Idempotent, and to be repeated after a failure. Raises ShimError, OSError."""
+        points = folder / FOLDER
+        if points.exists():
+            for point in points.iterdir():
+                mounting.unmount(point)
+                await self.remove_view(view_key(container_id, int(point.name)))
+
+    async def remove_view(self, key: str) -> None:
+        """Remove a snapshot. Absent is removed."""
+        with contextlib.suppress(errors.NotFound):
+            await self._client.snapshots.Remove(
+                snapshotsv1.RemoveSnapshotRequest(snapshotter=self._snapshotter, key=key)
+            )
+
+
+def mount_view(mounts: "list[containerd_types.Mount] | Any", point: Path) -> None:
+    """Mount a view as its snapshotter says. Raises OSError."""
+    flags_of = {"ro": mounting.MS_RDONLY, "rbind": mounting.MS_BIND | mounting.MS_REC, "bind": mounting.MS_BIND}
+    for mount in mounts:
+        flags, data = mounting.MS_RDONLY, []
+        for option in mount.options:
+            if option in flags_of:
+                flags |= flags_of[option]
+            elif option != "rw":
+                data.append(option)
+        mounting.mount(mount.source, point, mount.type, flags, ",".join(data))
+
+
+def _inside(root: Path, sub_path: str, mount: criv1.Mount) -> Path:
+    """A folder or file of an image. Raises InvalidArgument for what is not there, or not in the image."""
+    what = f"mount of {mount.container_path}: path {sub_path!r} of image {mount.image.image}"
+    if sub_path.startswith("/") or ".." in sub_path.split("/"):
+        raise errors.InvalidArgument(f"{what}: it must be relative, without '..'")
+    found = Path(os.path.realpath(root / sub_path))
+    if not found.is_relative_to(os.path.realpath(root)):
+        raise errors.InvalidArgument(f"{what}: it leads out of the image")
+    if not found.exists():
+        raise errors.InvalidArgument(f"{what}: there is no such path")
+    return found

@@ -1,0 +1,57 @@
+"""Where a container's volumes come from on the host: resolved, made where they are missing, fit to be propagated.
+
+Synchronous.
+"""
+
+import os
+from pathlib import Path
+
+from navarch.protos.cri import v1_pb2 as criv1
+from navarch.runtime_shim.containerd import selinux
+from navarch.runtime_shim.errors import InvalidArgument
+from navarch.services.base.mounting import Mounted, mount_of
+
+_NEEDED = {
+    criv1.MountPropagation.PROPAGATION_BIDIRECTIONAL: ("shared",),
+    criv1.MountPropagation.PROPAGATION_HOST_TO_CONTAINER: ("shared", "master"),
+}
+
+
+def prepare_mounts(config: criv1.ContainerConfig) -> criv1.ContainerConfig:
+    """The configuration with the mounts' sources resolved; a source that is missing is made, as a folder.
+
+    Raises InvalidArgument.
+    """
+    prepared = criv1.ContainerConfig()
+    prepared.CopyFrom(config)
+    for mount in prepared.mounts:
+        if not mount.host_path:
+            continue
+        if not os.path.exists(mount.host_path):
+            try:
+                os.makedirs(mount.host_path, mode=0o755)
+            except OSError as failure:
+                raise InvalidArgument(f"mount of {mount.container_path}: {mount.host_path}: {failure}") from None
+        mount.host_path = os.path.realpath(mount.host_path)
+        if (needed := _NEEDED.get(mount.propagation)) is not None:
+            check_propagation(mount, mount_of(Path(mount.host_path)), needed)
+    return prepared
+
+
+def check_propagation(mount: criv1.Mount, below: Mounted, needed: tuple[str, ...]) -> None:
+    """Refuse a propagation that the mount below the source does not take part in. Raises InvalidArgument.
+
+    Source: mount_namespaces(7): a private mount neither sends events on nor receives them.
+    """
+    if not any(tag in below.propagation for tag in needed):
+        kind = "shared" if len(needed) == 1 else "shared or slave"
+        raise InvalidArgument(
+            f"mount of {mount.container_path}: {mount.host_path} is on {below.point}, which is not a {kind} mount"
+        )
+
+
+def relabel(config: criv1.ContainerConfig, label: str) -> None:
+    """Give the volumes that ask for it the container's label. Raises RuntimeFailure."""
+    for mount in config.mounts:
+        if label and mount.selinux_relabel and mount.host_path:
+            selinux.relabel(Path(mount.host_path), label)

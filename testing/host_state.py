@@ -1,0 +1,111 @@
+"""What a runtime has on a host, as facts that can be compared: after a test nothing may be there that was not before.
+
+Only what belongs to one containerd and its shim is looked at, by its data directory, control group and bridge: other
+things happen on the host meanwhile.
+"""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from navarch.testing.private_containerd import SHIM_NAMESPACE, PrivateContainerd
+
+CGROUPS = Path("/sys/fs/cgroup")
+# Kept on purpose: what CNI's host-local remembers of the address that it gave last, and its lock.
+IPAM_KEPT = ("last_reserved_ip", "lock")
+
+
+@dataclass(frozen=True, slots=True)
+class HostState:
+    """Facts by kind."""
+
+    facts: Mapping[str, frozenset[str]]
+
+    def differences(self, before: "HostState") -> list[str]:
+        """What has come and what has gone since."""
+        found = []
+        for kind, facts in self.facts.items():
+            found += [f"{kind}: left behind: {fact}" for fact in sorted(facts - before.facts[kind])]
+            found += [f"{kind}: missing: {fact}" for fact in sorted(before.facts[kind] - facts)]
+        return found
+
+
+def host_state(containerd: PrivateContainerd) -> HostState:
+    """The facts of now."""
+    own = {str(process.pid) for process in containerd.processes}
+    return HostState(
+        {
+            "processes": frozenset(_processes(containerd, own)),
+            "mounts": frozenset(_mounts(containerd)),
+            "links": frozenset(_links(containerd)),
+            "addresses": frozenset(_addresses(containerd)),
+            "filters": frozenset(_filters(containerd)),
+            "control groups": frozenset(_cgroups(containerd)),
+            "containers": frozenset(_ctr(containerd, "containers", "list", "--quiet")),
+            "tasks": frozenset(_ctr(containerd, "tasks", "list", "--quiet")),
+            "snapshots": frozenset(_ctr(containerd, "snapshots", "list")),
+            "leases": frozenset(_ctr(containerd, "leases", "list", "--quiet")),
+            "state": frozenset(_files(containerd.layout.shim_state)),
+            "bundles": frozenset(_files(containerd.layout.state / "io.containerd.runtime.v2.task" / SHIM_NAMESPACE)),
+        }
+    )
+
+
+def _processes(containerd: PrivateContainerd, own: set[str]) -> Iterator[str]:
+    """Those that were started for this containerd, or are in a control group of its Pods."""
+    marks = (str(containerd.data_dir), containerd.cgroup_root + "/")
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdecimal() or folder.name in own or folder.name == str(os.getpid()):
+            continue
+        try:
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+            groups = (folder / "cgroup").read_text()
+        except OSError:
+            continue  # It has just ended.
+        if any(mark in command or mark in groups for mark in marks):
+            yield f"{folder.name} {command}"
+
+
+def _mounts(containerd: PrivateContainerd) -> Iterator[str]:
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        if str(containerd.data_dir) in line:
+            yield line.split(" ", 5)[4]
+
+
+def _links(containerd: PrivateContainerd) -> Iterator[str]:
+    listed = subprocess.run(["ip", "-json", "link", "show"], check=True, capture_output=True).stdout
+    for link in json.loads(listed):
+        if link.get("master") == containerd.bridge("shim"):
+            yield link["ifname"]
+
+
+def _addresses(containerd: PrivateContainerd) -> Iterator[str]:
+    for path in _files(containerd.ipam_dir("shim")):
+        if Path(path).name not in IPAM_KEPT and not Path(path).name.startswith(IPAM_KEPT[0]):
+            yield path
+
+
+def _filters(containerd: PrivateContainerd) -> Iterator[str]:
+    """Rules that CNI's plugins made for a network: they name it in a comment."""
+    for command in (["iptables-save"], ["nft", "list", "ruleset"]):
+        listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        yield from (line.strip() for line in listed.splitlines() if containerd.bridge("shim") in line)
+
+
+def _cgroups(containerd: PrivateContainerd) -> Iterator[str]:
+    for root in (CGROUPS, *CGROUPS.iterdir()):
+        top = root / containerd.cgroup_root.strip("/")
+        if top.is_dir():
+            yield from (str(path) for path in top.rglob("*") if path.is_dir())
+
+
+def _ctr(containerd: PrivateContainerd, *command: str) -> list[str]:
+    words = ["ctr", "--address", str(containerd.layout.socket), "--namespace", SHIM_NAMESPACE, *command]
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout.splitlines()
+
+
+def _files(folder: Path) -> Iterator[str]:
+    return (str(path.relative_to(folder)) for path in folder.rglob("*")) if folder.is_dir() else iter(())

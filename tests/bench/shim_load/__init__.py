@@ -1,0 +1,1 @@
+"""What the benchmark of the runtime shim does to each peer."""

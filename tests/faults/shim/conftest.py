@@ -1,0 +1,14 @@
+"""A containerd and a shim of one's own, which a test may kill."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from navarch.testing.private_containerd import PrivateContainerd, private_containerd
+
+
+@pytest.fixture
+def containerd() -> Iterator[PrivateContainerd]:
+    """Both run, and have the busybox image."""
+    with private_containerd() as running:
+        yield running

@@ -1,0 +1,152 @@
+"""Something is killed at each step of a sandbox's life; whoever comes after finds it whole, or nothing of it.
+
+Step by step: the shim itself, containerd, the containerd-shims, or runc is killed there by SIGKILL (`crash_points`).
+Then what died is started again, the rest of the life is asked for as a kubelet would, and the host must be as before.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+import pytest
+
+from navarch.protos.cri import v1_pb2 as criv1
+from navarch.testing.cri_client import CriClient, until
+from navarch.testing.host_state import HostState, host_state
+from navarch.testing.private_containerd import IMAGE, PrivateContainerd
+
+SOAK = bool(os.environ.get("NAVARCH_SOAK"))
+# Every step, or in the usual run each so many.
+STRIDE = 1 if SOAK else 10
+# No life has more steps; one that has would never be found to end.
+MOST_STEPS = 300
+# A life that meets an obstacle is asked for again, as a kubelet does.
+PATIENCE_S = 60.0
+PROGRAM = (sys.executable, "-m", "navarch.testing.crash_points")
+
+
+@dataclass
+class Bench:
+    """The processes of one test, those that are killed included."""
+
+    containerd: PrivateContainerd
+    logs: Path
+    # Whether the Pod's containers share a PID namespace, which is of a process of its own, and have an image volume.
+    is_shared: bool
+    steps: list[str] = field(default_factory=list)
+
+    def daemon_pid(self) -> int:
+        return self.containerd.processes[0].pid
+
+    def revive(self) -> None:
+        """Start again what is dead."""
+        daemon = self.containerd.processes[0]
+        if daemon.poll() is not None:
+            self.containerd.kill(daemon)
+            self.containerd.start_containerd()
+            # In the place that the first one had: the shim may have survived.
+            self.containerd.processes.insert(0, self.containerd.processes.pop())
+        if len(self.containerd.processes) == 1 or self.containerd.processes[1].poll() is not None:
+            for dead in self.containerd.processes[1:]:
+                self.containerd.kill(dead)
+            self.containerd.start_shim()
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[CriClient]:
+        client = CriClient(self.containerd.shim_socket, IMAGE, self.containerd.cgroup_root, self.logs)
+        try:
+            yield client
+        finally:
+            await client.channel.close()
+
+
+async def life(cri: CriClient, attempt: int, *, is_shared: bool) -> None:
+    """A sandbox with a container, from begin to end."""
+    config = cri.sandbox_config(f"life-{attempt}")
+    container_config = cri.container_config()
+    if is_shared:
+        container_config.mounts.add(container_path="/volume", image=criv1.ImageSpec(image=IMAGE))
+        for linux in (config.linux, container_config.linux):
+            linux.security_context.namespace_options.pid = criv1.NamespaceMode.POD
+    sandbox = (await cri.runtime.RunPodSandbox(criv1.RunPodSandboxRequest(config=config))).pod_sandbox_id
+    request = criv1.CreateContainerRequest(pod_sandbox_id=sandbox, config=container_config, sandbox_config=config)
+    container = (await cri.runtime.CreateContainer(request)).container_id
+    await cri.runtime.StartContainer(criv1.StartContainerRequest(container_id=container))
+    await cri.exec(container, "true")
+    await cri.stop_container(container, timeout_s=2)
+    await cri.remove_container(container)
+    await cri.stop(sandbox)
+    await cri.remove(sandbox)
+
+
+async def clear(cri: CriClient) -> None:
+    """Stop and remove all that there is."""
+    for item in (await cri.runtime.ListPodSandbox(criv1.ListPodSandboxRequest())).items:
+        await cri.stop(item.id)
+        await cri.remove(item.id)
+    assert not (await cri.runtime.ListContainers(criv1.ListContainersRequest())).containers
+
+
+async def converged(bench: Bench, before: HostState, attempt: int) -> None:
+    """After a kill: what died comes back, a new life can be lived, and in the end nothing is left."""
+    failure: object = None
+
+    async def is_whole() -> bool:
+        nonlocal failure
+        bench.revive()
+        try:
+            async with bench.client() as cri:
+                await clear(cri)
+                await life(cri, attempt, is_shared=bench.is_shared)
+        except grpc.aio.AioRpcError as error:
+            # containerd has just come back, or a kill shows late.
+            failure = error.details()
+            return False
+        failure = (await asyncio.to_thread(host_state, bench.containerd)).differences(before)
+        return not failure
+
+    try:
+        await until(is_whole, PATIENCE_S)
+    except TimeoutError:
+        raise AssertionError(f"after a kill {bench.steps[-1]}: {failure}") from None
+
+
+@pytest.mark.parametrize(
+    ("victim", "is_shared"),
+    [
+        pytest.param("shim", False, id="shim"),
+        pytest.param("shim", True, id="shim of a shared PID namespace"),
+        pytest.param("containerd", False, id="containerd"),
+        pytest.param("containerd-shim", False, id="containerd-shim"),
+        pytest.param("runc", False, id="runc"),
+    ],
+)
+@pytest.mark.timeout(3600 if SOAK else 600)
+async def test_killed_at_each_step(containerd: PrivateContainerd, tmp_path: Path, victim: str, is_shared: bool) -> None:
+    bench = Bench(containerd, tmp_path / "logs", is_shared)
+    async with bench.client() as cri:
+        await life(cri, 0, is_shared=is_shared)
+    before = host_state(containerd)
+    for number in range(1, MOST_STEPS, STRIDE):
+        log = tmp_path / f"step-{number}"
+        containerd.kill(containerd.processes[1])
+        options = [f"--at={number}", f"--kill={victim}", f"--log={log}", f"--pid={bench.daemon_pid()}"]
+        containerd.start_shim(*options, program=PROGRAM)
+        async with bench.client() as cri:
+            try:
+                await life(cri, 2 * number, is_shared=is_shared)
+            except grpc.aio.AioRpcError as failure:
+                assert log.exists(), f"nothing was killed, and yet: {failure.details()}"
+        if not log.exists():
+            break
+        bench.steps.append(f"{number}, {log.read_text()}")
+        await converged(bench, before, 2 * number + 1)
+    else:
+        pytest.fail(f"a life has more than {MOST_STEPS} steps")
+    print(f"{victim}: killed at {len(bench.steps)} steps, the last {bench.steps[-1]}")
+    assert len(bench.steps) > 30 // STRIDE
