@@ -93,6 +93,11 @@ class PrivateContainerd:
         """What the runtime handler `OTHER_HANDLER` runs: it notes its arguments beside it in "calls", and is runc."""
         return self.data_dir / "other" / "runc"
 
+    @property
+    def cdi_dir(self) -> Path:
+        """Where the shim looks for specifications of devices; tests make it."""
+        return self.data_dir / "cdi"
+
     def bridge(self, side: str) -> str:
         """The bridge of "shim" or "plugin"; its network has the same name."""
         return f"nvc{SIDES.index(side)}{self.token}"
@@ -130,6 +135,7 @@ class PrivateContainerd:
             f"--state-dir={self.layout.shim_state}",
             f"--cni-conf-dir={self.cni_conf_dir('shim')}",
             f"--cni-bin-dir={self.cni_bin_dir}",
+            f"--cdi-spec-dirs={self.cdi_dir}",
             f"--runtime-handler={OTHER_HANDLER}=io.containerd.runc.v2,BinaryName={self.other_runc}",
             *options,
         ]

@@ -113,7 +113,9 @@ def inject(document: Document, names: Iterable[str], known: Mapping[str, tuple[V
         for edit in edits:
             try:
                 _apply(document, edit)
-            except (KeyError, TypeError, AttributeError, OSError) as failure:
+            except OSError as failure:
+                raise InvalidArgument(f"CDI device {name}: {failure}") from None
+            except (KeyError, TypeError, AttributeError) as failure:
                 raise InvalidArgument(f"CDI device {name}: its specification is broken: {failure!r}") from None
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from navarch.protos.cri import v1_pb2 as criv1
+from navarch.testing.private_containerd import SHIM_NAMESPACE
 
 from .conftest import IMAGE, Code, Peer, refused
 
@@ -61,6 +62,48 @@ async def test_propagation(
     assert seen is (propagation != Propagation.PROPAGATION_PRIVATE)
 
 
+async def test_sources_are_resolved_and_made(cri: Peer, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "file").write_text("here")
+    (tmp_path / "link").symlink_to("real")
+    config = cri.container_config()
+    config.mounts.add(host_path=str(tmp_path / "link"), container_path="/volume")
+    config.mounts.add(host_path=str(tmp_path / "new" / "folder"), container_path="/made")
+    container = await cri.container(await cri.sandbox(), config)
+    assert await cri.shell(container, "cat /volume/file; ls /made") == "here"
+    assert (tmp_path / "new" / "folder").is_dir()
+
+
+async def test_a_source_that_cannot_be_made(cri: Peer, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    config = cri.container_config()
+    config.mounts.add(host_path=str(tmp_path / "file" / "below"), container_path="/volume")
+    sandbox = await cri.sandbox()
+    with refused(Code.INVALID_ARGUMENT, Code.UNKNOWN, match="file/below"):
+        await cri.create(sandbox, config)
+
+
+async def test_a_target_stays_in_the_root(cri: Peer, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    config = cri.container_config()
+    config.mounts.add(host_path=str(tmp_path), container_path=f"/bin/../../../../../..{outside}")
+    container = await cri.container(await cri.sandbox(), config)
+    assert not outside.exists()
+    assert await cri.shell(container, f"[ -d {outside} ] && echo inside") == "inside\n"
+
+
+async def test_mapped_ids(cri: Peer, tmp_path: Path) -> None:
+    """Refused rather than left out: the files would belong to others than was asked for."""
+    if cri.where(shim=False, plugin=True, because="mapped mounts came to CRI after containerd 1.6"):
+        return
+    config = cri.container_config()
+    mount = config.mounts.add(host_path=str(tmp_path), container_path="/volume")
+    mount.uidMappings.add(host_id=100_000, container_id=0, length=65_536)
+    sandbox = await cri.sandbox()
+    with refused(Code.INVALID_ARGUMENT, match="id-mapped"):
+        await cri.create(sandbox, config)
+
+
 def image_mount(config: criv1.ContainerConfig, sub_path: str = "", image: str = IMAGE) -> criv1.ContainerConfig:
     config.mounts.add(
         container_path="/volume", readonly=True, image=criv1.ImageSpec(image=image), image_sub_path=sub_path
@@ -81,6 +124,25 @@ async def test_an_image_as_a_volume(cri: Peer) -> None:
     await cri.stop_container(container, timeout_s=1)
     await cri.remove_container(container)
     assert container not in Path("/proc/self/mountinfo").read_text()
+
+
+async def test_an_image_outlasts_a_restart(cri: Peer) -> None:
+    if cri.where(shim=False, plugin=True, because="image volumes came to CRI after containerd 1.6"):
+        return
+    container = await cri.container(await cri.sandbox(), image_mount(cri.container_config()))
+    cri.containerd.kill(cri.containerd.processes[-1])
+    cri.containerd.start_shim()
+    assert await cri.shell(container, "ls /volume/bin/busybox") == "/volume/bin/busybox\n"
+    await cri.stop_container(container, timeout_s=1)
+    await cri.remove_container(container)
+    assert container not in Path("/proc/self/mountinfo").read_text()
+    assert container not in snapshots(cri)
+
+
+def snapshots(cri: Peer) -> str:
+    """Those of the shim, by containerd's own tool."""
+    command = ["ctr", "--address", str(cri.containerd.layout.socket), "--namespace", SHIM_NAMESPACE]
+    return subprocess.run([*command, "snapshots", "list"], check=True, capture_output=True, text=True).stdout
 
 
 async def test_a_part_of_an_image(cri: Peer) -> None:
