@@ -3,9 +3,9 @@
     python -m navarch.testing.crash_points --at N --kill shim|containerd|containerd-shim|runc [--pid PID] ARGUMENTS
 
 The steps are what the shim does to the world: calls of containerd, before they are sent and after they are answered,
-runs of CNI's plugins, records written, namespaces pinned, folders removed. They are counted from the first
-RunPodSandbox on. The Nth kills, and is written to the file `--log`; so a test that counts N up has been everywhere
-when nothing is killed any more. The code under test knows nothing of this.
+runs of CNI's plugins, records written, namespaces pinned, folders removed, pieces of layers stored. They are counted
+from the first RunPodSandbox or PullImage on. The Nth kills, and is written to the file `--log`; so a test that counts
+N up has been everywhere when nothing is killed any more. The code under test knows nothing of this.
 """
 
 import argparse
@@ -15,12 +15,15 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from navarch.runtime_shim import main as shim
 from navarch.runtime_shim.containerd import client, cni, leftovers, linux, records
+from navarch.runtime_shim.containerd.images import content
+from navarch.runtime_shim.containerd.images.registry import Repository
+from navarch.runtime_shim.containerd.images.service import ImageService
 from navarch.runtime_shim.containerd.sandboxes import Sandboxes
 
 VICTIMS = ("shim", "containerd", "containerd-shim", "runc")
@@ -68,13 +71,30 @@ class CrashPoints:
         self._wrap(linux, "pin_namespaces", "namespaces")
         self._wrap(linux, "unpin_namespace", "unpin")
         self._wrap(shutil, "rmtree", "remove folder")
-        run = Sandboxes.run_pod_sandbox
+        self._wrap_async(content, "send", "content")
+        self._wrap_pieces()
+        self._begin_with(Sandboxes, "run_pod_sandbox")
+        self._begin_with(ImageService, "pull_image")
 
-        async def begin(sandboxes: Sandboxes, request: Any) -> Any:
-            points.is_counting = True
-            return await run(sandboxes, request)
+    def _begin_with(self, owner: Any, attribute: str) -> None:
+        original = getattr(owner, attribute)
 
-        setattr(Sandboxes, "run_pod_sandbox", begin)  # noqa: B010 - for the type checker
+        async def begin(*arguments: Any) -> Any:
+            self.is_counting = True
+            return await original(*arguments)
+
+        setattr(owner, attribute, begin)
+
+    def _wrap_pieces(self) -> None:
+        original = Repository.blob
+
+        async def pieces(*arguments: Any) -> AsyncGenerator[bytes]:
+            async for piece in original(*arguments):
+                self.step("before a piece")
+                yield piece
+                self.step("after a piece")
+
+        setattr(Repository, "blob", pieces)  # noqa: B010 - for the type checker
 
     async def _around(self, name: str, answer: Awaitable[Any]) -> Any:
         self.step(f"before {name}")

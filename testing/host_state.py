@@ -41,6 +41,7 @@ def host_state(containerd: PrivateContainerd) -> HostState:
             "processes": frozenset(_processes(containerd, own)),
             "mounts": frozenset(_mounts(containerd)),
             "links": frozenset(_links(containerd)),
+            "routes": frozenset(_routes(containerd)),
             "addresses": frozenset(_addresses(containerd)),
             "filters": frozenset(_filters(containerd)),
             "control groups": frozenset(_cgroups(containerd)),
@@ -48,6 +49,8 @@ def host_state(containerd: PrivateContainerd) -> HostState:
             "tasks": frozenset(_ctr(containerd, "tasks", "list", "--quiet")),
             "snapshots": frozenset(_ctr(containerd, "snapshots", "list")),
             "leases": frozenset(_ctr(containerd, "leases", "list", "--quiet")),
+            "content": frozenset(_ctr(containerd, "content", "list", "--quiet")),
+            "downloads": frozenset(line.split()[0] for line in _ctr(containerd, "content", "active")[1:]),
             "state": frozenset(_files(containerd.layout.shim_state)),
             "bundles": frozenset(_files(containerd.layout.state / "io.containerd.runtime.v2.task" / SHIM_NAMESPACE)),
         }
@@ -80,6 +83,15 @@ def _links(containerd: PrivateContainerd) -> Iterator[str]:
     for link in json.loads(listed):
         if link.get("master") == containerd.bridge("shim"):
             yield link["ifname"]
+
+
+def _routes(containerd: PrivateContainerd) -> Iterator[str]:
+    """Whether a link has a carrier is no matter."""
+    command = ["ip", "-4", "route", "show", "table", "all"]
+    for line in subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines():
+        words = [word for word in line.split() if word != "linkdown"]
+        if containerd.bridge("shim") in words:
+            yield " ".join(words)
 
 
 def _addresses(containerd: PrivateContainerd) -> Iterator[str]:

@@ -169,10 +169,14 @@ class StateDir:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file so that no reader ever sees half of it."""
+    """Replace a file so that no reader ever sees half of it. An OSError names it."""
     temporary = path.with_suffix(".new")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    except OSError as failure:
+        temporary.unlink(missing_ok=True)
+        raise OSError(failure.errno, failure.strerror, str(path)) from failure
 
 
 def _folders(parent: Path) -> list[Path]:

@@ -11,8 +11,7 @@ import orjson
 
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.runtime_shim import errors
-from navarch.runtime_shim.containerd import linux
-from navarch.runtime_shim.containerd.records import SandboxRecord
+from navarch.runtime_shim.containerd import linux, records
 from navarch.services.api.quantity import Quantity
 from navarch.services.base import mounting
 
@@ -133,10 +132,14 @@ def build(folder: Path, config: criv1.PodSandboxConfig) -> None:
 def write_files(folder: Path, config: criv1.PodSandboxConfig, ips: tuple[str, ...]) -> None:
     """hosts, hostname, resolv.conf: for containers whose configuration brings none of their own."""
     name = hostname(config)
-    (folder / "hostname").write_text(f"{name}\n")
-    own = "".join(f"{ip}\t{name}\n" for ip in ips)
-    (folder / "hosts").write_text(_read("/etc/hosts") if on_host_network(config) else HOSTS + own)
-    (folder / "resolv.conf").write_text(resolv_conf(config.dns_config) or _read("/etc/resolv.conf"))
+    hosts = _read("/etc/hosts") if on_host_network(config) else HOSTS + "".join(f"{ip}\t{name}\n" for ip in ips)
+    texts = {
+        "hostname": f"{name}\n",
+        "hosts": hosts,
+        "resolv.conf": resolv_conf(config.dns_config) or _read("/etc/resolv.conf"),
+    }
+    for file, text in texts.items():
+        records.write_atomically(folder / file, text.encode())
 
 
 def resolv_conf(dns: criv1.DNSConfig) -> str:
@@ -160,7 +163,7 @@ def container_namespaces(folder: Path, config: criv1.PodSandboxConfig) -> dict[s
     return {types[kind]: str(folder / kind) for kind in pinned_kinds(config)}
 
 
-def verbose_info(record: SandboxRecord, folder: Path) -> dict[str, str]:
+def verbose_info(record: records.SandboxRecord, folder: Path) -> dict[str, str]:
     """What a person who debugs wants to see beyond the contract's fields."""
     namespaces = {kind: str(folder / kind) for kind in pinned_kinds(record.config)}
     info = {

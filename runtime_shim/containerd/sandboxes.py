@@ -177,9 +177,16 @@ class Sandboxes:
     def _end(self, sandbox: Sandbox, phase: SandboxPhase) -> None:
         was_ready = sandbox.record.phase == SandboxPhase.READY
         sandbox.record.phase, sandbox.record.pid = phase, 0
-        self._world.state.save(sandbox.record)
+        self._save_fact(sandbox.record)
         if was_ready:
             self._world.publish(sandbox, sandbox.record.id, criv1.ContainerEventType.CONTAINER_STOPPED_EVENT)
+
+    def _save_fact(self, record: SandboxRecord) -> None:
+        """What has ended has also where it can't be written: a full disk must not keep anything from going."""
+        try:
+            self._world.state.save(record)
+        except OSError as failure:
+            LOG.error("sandbox.not_saved", sandbox=record.id, error=failure)
 
     def network(self) -> cni.NetworkConfig:
         """The configuration for new sandboxes. Raises Unavailable where there is none yet."""
@@ -260,7 +267,7 @@ class Sandboxes:
             record.phase = SandboxPhase.LOST
             self._world.sandboxes[record.id] = sandbox
             self._world.publish(sandbox, record.id, criv1.ContainerEventType.CONTAINER_STOPPED_EVENT)
-            self._world.state.save(record)
+            self._save_fact(record)
 
     async def _unmake(self, sandbox: Sandbox) -> None:
         await self._detach(sandbox)

@@ -6,6 +6,7 @@ leaves up, image record, end of lease. A killed shim leaves a lease that expires
 """
 
 import asyncio
+import json
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -27,6 +28,8 @@ LEASE_S = 24 * 3600
 GC_CONTENT = "containerd.io/gc.ref.content"
 # An answer to one piece, or to a commit, which syncs the whole blob to disk.
 ANSWER_TIMEOUT_S = 300.0
+# On the lease of a pull: the image's name. Leases of earlier tries are found by it.
+PULL_LABEL = "io.navarch.pull"
 # What containerd says, in whatever status, when the disk is full.
 DISK_FULL = "no space left on device"
 
@@ -35,20 +38,21 @@ WriteCall: TypeAlias = "grpc.aio.StreamStreamCall[contentv1.WriteContentRequest,
 
 
 @asynccontextmanager
-async def lease(client: ContainerdClient, *, keep_if_resumable: bool = False) -> AsyncIterator[str]:
+async def lease(client: ContainerdClient, *, pull: str = "") -> AsyncIterator[str]:
     """The id of a lease for the duration of the block; it expires within a day should we be killed.
 
-    keep_if_resumable: let it expire when the registry or the caller gave up, so that another try finds what
-    there is. What was wrong, or filled the disk, goes at once.
+    pull: the image that is being pulled. Its lease is let expire when the registry or the caller gave up, so that
+    another try finds what there is; one that succeeds ends them all. What was wrong, or filled the disk, goes at once.
     """
     name = f"navarch-{secrets.token_hex(8)}"
     expiry = (datetime.now(UTC) + timedelta(seconds=LEASE_S)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    await client.leases.Create(leasesv1.CreateRequest(id=name, labels={"containerd.io/gc.expire": expiry}))
+    labels = {"containerd.io/gc.expire": expiry, **({PULL_LABEL: pull} if pull else {})}
+    await client.leases.Create(leasesv1.CreateRequest(id=name, labels=labels))
     keep = False
     try:
         yield name
     except (errors.Unavailable, asyncio.CancelledError):
-        keep = keep_if_resumable
+        keep = bool(pull)
         raise
     except errors.RuntimeFailure as failure:
         if DISK_FULL in str(failure):
@@ -56,7 +60,20 @@ async def lease(client: ContainerdClient, *, keep_if_resumable: bool = False) ->
         raise
     finally:
         if not keep:
-            await asyncio.shield(client.leases.Delete(leasesv1.DeleteRequest(id=name, sync=True)))
+            await asyncio.shield(_end_lease(client, name, pull))
+
+
+async def _end_lease(client: ContainerdClient, name: str, pull: str) -> None:
+    """End a lease, and those that earlier pulls of the image left."""
+    names = {name}
+    if pull:
+        filters = [f'labels."{PULL_LABEL}"=={json.dumps(pull)}']
+        names |= {found.id for found in (await client.leases.List(leasesv1.ListRequest(filters=filters))).leases}
+    for one in sorted(names):
+        try:
+            await client.leases.Delete(leasesv1.DeleteRequest(id=one, sync=True))
+        except errors.NotFound:
+            continue  # It has just expired.
 
 
 async def write(

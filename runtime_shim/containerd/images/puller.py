@@ -2,7 +2,7 @@
 
 Layers are unpacked in their order as they arrive, while those above are still under way. Everything is written
 under a lease and named last, so a pull that fails leaves nothing that counts as an image, and what it has fetched
-is there for the next try until the lease expires.
+is there for the next try until one succeeds, or the lease expires.
 """
 
 import asyncio
@@ -71,7 +71,7 @@ class Puller:
         async with self._locks.alone(str(image)), session:
             endpoints = [Endpoint(session, host, image, credentials, self._options) for host in hosts]
             try:
-                async with content.lease(self._client, keep_if_resumable=True) as lease_id:
+                async with content.lease(self._client, pull=str(image)) as lease_id:
                     image_id = await self._pull(image, Repository(image, endpoints), lease_id)
             except errors.ResourceExhausted:
                 await self._unpacker.sweep()

@@ -12,8 +12,7 @@ from navarch.runtime_shim.containerd.client import ContainerdClient
 from navarch.runtime_shim.containerd.images.options import PullOptions
 from navarch.runtime_shim.containerd.images.service import ImageService
 from navarch.services.base.clock import SystemClock
-
-from .faulty_registry import Registry, serving
+from navarch.testing.faulty_registry import Registry, serving
 
 # What a test waits for is over within a second or two.
 QUICK = PullOptions(config_dirs=(), retry_s=0.01, progress_timeout_s=0.5, dial_timeout_s=2)

@@ -21,9 +21,9 @@ from navarch.runtime_shim.containerd.daemon import Layout
 from navarch.runtime_shim.containerd.images.model import OCI_MANIFEST, Manifest, parse_json
 from navarch.runtime_shim.containerd.images.options import PullOptions
 from navarch.services.base.clock import SystemClock
+from navarch.testing.faulty_registry import Registry, an_image, an_index, answers, descriptor, digest_of, stalls
 
 from .conftest import QUICK, Images
-from .faulty_registry import Registry, an_image, an_index, answers, descriptor, digest_of, stalls
 
 Make = Callable[..., Images]
 

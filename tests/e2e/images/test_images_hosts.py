@@ -9,9 +9,9 @@ import pytest
 from aiohttp import web
 
 from navarch.runtime_shim import errors
+from navarch.testing.faulty_registry import Registry, an_image, answers, digest_of, serving
 
 from .conftest import Images
-from .faulty_registry import Registry, an_image, answers, digest_of, serving
 
 Make = Callable[..., Images]
 

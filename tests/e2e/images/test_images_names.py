@@ -12,9 +12,9 @@ import zstandard
 from navarch.protos.navarch import images_pb2
 from navarch.runtime_shim import errors
 from navarch.runtime_shim.containerd.images.model import OCI_INDEX, OCI_MANIFEST
+from navarch.testing.faulty_registry import Image, Registry, an_image, an_index, descriptor, digest_of
 
 from .conftest import Images
-from .faulty_registry import Image, Registry, an_image, an_index, descriptor, digest_of
 
 Make = Callable[..., Images]
 

@@ -7,8 +7,8 @@ import pytest
 from navarch.testing.private_containerd import PrivateContainerd, private_containerd
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def containerd() -> Iterator[PrivateContainerd]:
-    """Both run, and have the busybox image."""
+    """Both run, and have the busybox image. Who ends one starts it again."""
     with private_containerd() as running:
         yield running

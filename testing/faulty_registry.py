@@ -20,6 +20,7 @@ Fault = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 
 
 def digest_of(data: bytes) -> str:
+    """The digest of a blob."""
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
@@ -33,14 +34,17 @@ class Image:
 
     @property
     def id(self) -> str:
+        """What CRI calls the image."""
         return digest_of(self.config)
 
     @property
     def digest(self) -> str:
+        """Of the manifest."""
         return digest_of(self.manifest)
 
 
 def descriptor(media_type: str, data: bytes, **more: object) -> dict[str, object]:
+    """What points at a blob."""
     return {"mediaType": media_type, "digest": digest_of(data), "size": len(data), **more}
 
 
@@ -64,6 +68,7 @@ def an_image(size: int = 1000) -> Image:
 
 
 def an_index(*entries: dict[str, object]) -> bytes:
+    """An image index."""
     return json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}).encode()
 
 
@@ -78,6 +83,7 @@ class Registry:
     requests: list[web.Request] = field(default_factory=list)
 
     def add(self, image: Image, *tags: str) -> Image:
+        """Serve an image by digest and tags."""
         self.manifests |= dict.fromkeys((*tags, image.digest), image.manifest)
         self.blobs |= {digest_of(blob): blob for blob in (image.config, image.layer)}
         return image
@@ -87,6 +93,7 @@ class Registry:
         return [request for request in self.requests if kind in request.path]
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request."""
         self.requests.append(request)
         for fault in self.faults:
             if (answer := await fault(request)) is not None:
