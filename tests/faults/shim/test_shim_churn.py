@@ -16,7 +16,7 @@ from navarch.testing.cri_client import CriClient, until
 from navarch.testing.host_state import HostState, host_state
 from navarch.testing.private_containerd import IMAGE, PrivateContainerd
 
-SANDBOXES = 500 if os.environ.get("NAVARCH_SOAK") else 60
+SANDBOXES = 500 if os.environ.get("NAVARCH_SOAK") else 40
 AT_ONCE = 20
 # Connections that come and go.
 SPARE_FILES = 4
