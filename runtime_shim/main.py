@@ -1,6 +1,7 @@
 """The runtime shim's command line."""
 
 import argparse
+import resource
 import secrets
 from pathlib import Path
 
@@ -97,6 +98,9 @@ def make_backend(options: argparse.Namespace) -> Backend:
 def main(argv: list[str]) -> None:
     """Run a shim until it is told to stop."""
     options = parser().parse_args(argv)
+    # A container takes several descriptors; the usual limit would do for 200.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
     async def create() -> Service:
         return Service(Config(options.listen, options.streaming_listen), make_backend(options))

@@ -39,7 +39,7 @@ CODES: dict[type[errors.ShimError], grpc.StatusCode] = {
     errors.ResourceExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.RuntimeFailure: grpc.StatusCode.UNKNOWN,
 }
-# What is the matter with the host, not with us: the caller is told, and no bug is reported.
+# Of what the host has too little; all else that it refuses is told in its own words.
 HOST_TROUBLE = frozenset(
     (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 )
@@ -51,8 +51,9 @@ TOKEN_BYTES = 16
 
 def translate(failure: Exception) -> RpcStatus | None:
     """A backend's refusal, or the host's, as a gRPC status."""
-    if isinstance(failure, OSError) and failure.errno in HOST_TROUBLE:
-        return grpc.StatusCode.RESOURCE_EXHAUSTED, str(failure), ()
+    if isinstance(failure, OSError):
+        code = grpc.StatusCode.RESOURCE_EXHAUSTED if failure.errno in HOST_TROUBLE else grpc.StatusCode.UNKNOWN
+        return code, str(failure), ()
     for kind in type(failure).__mro__:
         if kind in CODES:
             return CODES[kind], str(failure), ()

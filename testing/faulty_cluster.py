@@ -5,6 +5,7 @@ tells faults of the tests from faults of the store.
 """
 
 import asyncio
+import errno
 import os
 import random
 import subprocess
@@ -98,9 +99,16 @@ class FaultyCluster(StoreCluster):
     def fill_disk(self, member: Member, leave_bytes: int = 0) -> None:
         """Leave only so much on its disk."""
         disk = member.directory.parent
-        stat = os.statvfs(disk)
         with (disk / "filler").open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, max(1, stat.f_bavail * stat.f_bsize - leave_bytes))
+            while True:
+                stat = os.statvfs(disk)
+                try:
+                    os.posix_fallocate(file.fileno(), 0, max(1, stat.f_bavail * stat.f_bsize - leave_bytes))
+                    return
+                except OSError as failure:
+                    # The member has written since the look; so there is less to fill.
+                    if failure.errno != errno.ENOSPC:
+                        raise
 
     def free_disk(self, member: Member) -> None:
         """Give it back."""

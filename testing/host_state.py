@@ -4,13 +4,16 @@ Only what belongs to one containerd and its shim is looked at, by its data direc
 things happen on the host meanwhile.
 """
 
+import contextlib
 import json
 import os
+import stat
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from navarch.runtime_shim.containerd.leftovers import keeper_processes
 from navarch.testing.private_containerd import SHIM_NAMESPACE, PrivateContainerd
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -35,10 +38,13 @@ class HostState:
 
 def host_state(containerd: PrivateContainerd) -> HostState:
     """The facts of now."""
-    own = {str(process.pid) for process in containerd.processes}
+    keepers = list(keeper_processes(containerd.layout.shim_state))
+    own = {str(process.pid) for process in containerd.processes} | set(map(str, keepers))
     return HostState(
         {
             "processes": frozenset(_processes(containerd, own)),
+            # One is there while the shim is; which one is no matter.
+            "log keepers": frozenset(map(str, range(len(keepers)))),
             "mounts": frozenset(_mounts(containerd)),
             "links": frozenset(_links(containerd)),
             "routes": frozenset(_routes(containerd)),
@@ -53,6 +59,7 @@ def host_state(containerd: PrivateContainerd) -> HostState:
             "downloads": frozenset(line.split()[0] for line in _ctr(containerd, "content", "active")[1:]),
             "state": frozenset(_files(containerd.layout.shim_state)),
             "bundles": frozenset(_files(containerd.layout.state / "io.containerd.runtime.v2.task" / SHIM_NAMESPACE)),
+            "kept pipes": frozenset(_kept_pipes(keepers)),
         }
     )
 
@@ -70,6 +77,15 @@ def _processes(containerd: PrivateContainerd, own: set[str]) -> Iterator[str]:
             continue  # It has just ended.
         if any(mark in command or mark in groups for mark in marks):
             yield f"{folder.name} {command}"
+
+
+def _kept_pipes(keepers: list[int]) -> Iterator[str]:
+    """Pipes of containers' output that a log keeper has open, also where they have been removed."""
+    for keeper in keepers:
+        with contextlib.suppress(OSError):
+            for entry in Path(f"/proc/{keeper}/fd").iterdir():
+                if stat.S_ISFIFO(entry.stat().st_mode):
+                    yield os.readlink(entry)
 
 
 def _mounts(containerd: PrivateContainerd) -> Iterator[str]:

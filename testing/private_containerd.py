@@ -230,6 +230,8 @@ def private_containerd() -> Iterator[PrivateContainerd]:
     """Both sides, running, with the busybox image; afterwards nothing."""
     token = secrets.token_hex(3)
     containerd = PrivateContainerd(Path(tempfile.mkdtemp(prefix=f"nvc-{token}-", dir="/tmp")), token)
+    # Containers in user namespaces must reach their files.
+    containerd.data_dir.chmod(0o711)
     try:
         containerd.start()
         for name, cmd in ((IMAGE, ("sh",)), (PAUSE_IMAGE, ("sleep", "2147483647"))):

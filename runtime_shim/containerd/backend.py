@@ -11,16 +11,18 @@ from google.protobuf import empty_pb2
 
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.runtime_shim import errors
-from navarch.runtime_shim.containerd import cdi, cni
+from navarch.runtime_shim.containerd import cdi, cni, lookups
 from navarch.runtime_shim.containerd.cgroup_driver import CgroupDriver
 from navarch.runtime_shim.containerd.cgroups import Cgroups
 from navarch.runtime_shim.containerd.client import ContainerdClient
 from navarch.runtime_shim.containerd.containers import Containers
+from navarch.runtime_shim.containerd.features import RuntimeFeatures
 from navarch.runtime_shim.containerd.handlers import DEFAULT as DEFAULT_HANDLER
 from navarch.runtime_shim.containerd.handlers import Handler, Handlers
 from navarch.runtime_shim.containerd.image_volumes import ImageVolumes
 from navarch.runtime_shim.containerd.images.options import PullOptions
 from navarch.runtime_shim.containerd.images.service import ImageService
+from navarch.runtime_shim.containerd.log_keeper_client import LogKeeperClient
 from navarch.runtime_shim.containerd.maker import Maker
 from navarch.runtime_shim.containerd.metrics import Metrics
 from navarch.runtime_shim.containerd.monitor import Monitor
@@ -28,6 +30,7 @@ from navarch.runtime_shim.containerd.pod_init import PodInit
 from navarch.runtime_shim.containerd.processes import Processes
 from navarch.runtime_shim.containerd.records import StateDir
 from navarch.runtime_shim.containerd.recovery import Recovery
+from navarch.runtime_shim.containerd.rootfs import RootFilesystems
 from navarch.runtime_shim.containerd.sandboxes import Sandboxes
 from navarch.runtime_shim.containerd.stats import Stats
 from navarch.runtime_shim.containerd.streaming import Streaming
@@ -41,6 +44,8 @@ CRI_VERSION = "v1"
 KUBE_API_VERSION = "0.1.0"
 # On start containerd usually comes up beside us; the socket opens when it is there, or after this time.
 FIRST_CONNECT_S = 5.0
+# Below the state folder: what is gone at the next start.
+SCRATCH = "scratch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ class ContainerdBackend:
     def __init__(self, config: Config, clock: Clock | None = None) -> None:
         self._config = config
         state = StateDir(config.state_dir)
-        scratch = config.state_dir / "scratch"
+        scratch = config.state_dir / SCRATCH
         cgroups = Cgroups(driver=config.cgroup_driver)
         systemd = config.cgroup_driver is CgroupDriver.SYSTEMD
         handlers = Handlers(config.state_dir, config.handlers, systemd_cgroup=systemd)
@@ -77,34 +82,45 @@ class ContainerdBackend:
             client, config.snapshotter, scratch, config.containerd_root, self.world.clock, config.pull
         )
         image_volumes = ImageVolumes(client, self.images, config.snapshotter)
+        roots = RootFilesystems(client, config.snapshotter, scratch, self.world.mappings)
+        features = RuntimeFeatures(handlers)
         maker = Maker(
-            self.world, client, config.snapshotter, cgroups, scratch, handlers, image_volumes, config.cdi_directories
+            self.world, client, roots, cgroups, scratch, handlers, features, image_volumes, config.cdi_directories
         )
-        self.containers = Containers(self.world, client, self.images, cgroups, maker)
+        self._keeper = LogKeeperClient(
+            config.state_dir, self.world.clock, self.world.containers.keys, self.world.open_pipes
+        )
+        self.containers = Containers(self.world, client, self.images, cgroups, maker, self._keeper)
         executor = cni.Executor(config.cni_bin_dirs)
         init = PodInit(client, cgroups, handlers, config.state_dir)
-        self.sandboxes = Sandboxes(self.world, executor, config.cni_conf_dir, cgroups, self.containers, handlers, init)
+        self.sandboxes = Sandboxes(
+            self.world, executor, config.cni_conf_dir, cgroups, self.containers, handlers, init, roots
+        )
         processes = Processes(client, self.world)
         self.streaming = Streaming(self.world, client, processes)
         stats = Stats(self.world, cgroups, client, config.snapshotter, config.containerd_root)
-        recovery = Recovery(self.world, client, self.sandboxes, self.containers, config.snapshotter, image_volumes)
+        recovery = Recovery(self.world, client, self.sandboxes, self.containers, roots, image_volumes, self._keeper)
         self.monitor = Monitor(client, self.world, self.containers, recovery.recover, self.sandboxes.init_ended)
-        node = Node(client, self.sandboxes, self.monitor, config, handlers)
+        node = Node(client, self.sandboxes, self.monitor, config, handlers, features)
         parts = (self.sandboxes, self.containers, processes, stats, Metrics(self.world, cgroups))
         self.runtime = Runtime(node, parts, self.world, self.monitor)
 
     async def start(self) -> None:
         """Return when everything is rediscovered; sooner only where containerd stays away for long."""
         await asyncio.to_thread(self._config.state_dir.mkdir, parents=True, exist_ok=True)
+        await asyncio.to_thread(lookups.clear, self._config.state_dir / SCRATCH)
+        self._keeper.start()
         self.monitor.start()
+        both = asyncio.gather(self.monitor.ready.wait(), self._keeper.connected.wait())
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.monitor.ready.wait(), FIRST_CONNECT_S)
+            await asyncio.wait_for(both, FIRST_CONNECT_S)
 
     async def stop(self) -> None:
         """Let go: partial lines of logs are written, containers run on."""
         await self.monitor.stop()
         for container in self.world.containers.values():
             self.containers.close_output(container, remove=False)
+        await self._keeper.stop()
         await self._client.close()
 
 
@@ -145,13 +161,20 @@ class Node:
     """The RPCs about the runtime as a whole; answered also without containerd."""
 
     def __init__(
-        self, client: ContainerdClient, sandboxes: Sandboxes, monitor: Monitor, config: Config, handlers: Handlers
+        self,
+        client: ContainerdClient,
+        sandboxes: Sandboxes,
+        monitor: Monitor,
+        config: Config,
+        handlers: Handlers,
+        features: RuntimeFeatures,
     ) -> None:
         self._client = client
         self._sandboxes = sandboxes
         self._monitor = monitor
         self._config = config
         self._handlers = handlers
+        self._features = features
 
     async def version(self, request: criv1.VersionRequest) -> criv1.VersionResponse:
         """Names and versions."""
@@ -178,7 +201,10 @@ class Node:
             network, condition = None, _condition("NetworkReady", "NetworkPluginNotReady", str(failure))
         answer.status.conditions.append(condition)
         for name in ("", *self._handlers.names):
-            answer.runtime_handlers.add(name=name).features.recursive_read_only_mounts = True
+            can = await self._features.of(name)
+            features = answer.runtime_handlers.add(name=name).features
+            features.recursive_read_only_mounts = can.recursive_read_only_mounts
+            features.user_namespaces = can.user_namespaces
         answer.features.supplemental_groups_policy = True
         if request.verbose:
             answer.info.update(self._verbose_info(containerd, network))

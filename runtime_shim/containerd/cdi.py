@@ -142,6 +142,10 @@ def _apply(document: Document, edits: Document) -> None:
     for hook in edits.get("hooks") or ():
         entry = {key: hook[key] for key in ("path", "args", "env", "timeout") if hook.get(key)}
         document.setdefault("hooks", {}).setdefault(_HOOKS[hook["hookName"]], []).append(entry)
+    if cache := edits.get("intelRdt"):
+        linux["intelRdt"] = dict(cache)
+    for link in edits.get("netDevices") or ():
+        linux.setdefault("netDevices", {})[link["hostInterfaceName"]] = {"name": link["name"]}
     groups = process["user"].setdefault("additionalGids", [])
     groups += [group for group in edits.get("additionalGids") or () if group and group not in groups]
 

@@ -16,6 +16,7 @@ from navarch.protos.containerd.services.content import v1_pb2_grpc as content_gr
 from navarch.protos.containerd.services.diff import v1_pb2_grpc as diff_grpc
 from navarch.protos.containerd.services.events import v1_pb2_grpc as events_grpc
 from navarch.protos.containerd.services.images import v1_pb2_grpc as images_grpc
+from navarch.protos.containerd.services.introspection import v1_pb2_grpc as introspection_grpc
 from navarch.protos.containerd.services.leases import v1_pb2_grpc as leases_grpc
 from navarch.protos.containerd.services.namespaces import v1_pb2_grpc as namespaces_grpc
 from navarch.protos.containerd.services.snapshots import v1_pb2_grpc as snapshots_grpc
@@ -100,6 +101,7 @@ class ContainerdClient:
         self.diff = self._stub(diff_grpc.DiffStub)
         self.events = self._stub(events_grpc.EventsStub)
         self.images = self._stub(images_grpc.ImagesStub)
+        self.introspection = self._stub(introspection_grpc.IntrospectionStub)
         self.leases = self._stub(leases_grpc.LeasesStub)
         self.namespaces = self._stub(namespaces_grpc.NamespacesStub)
         self.snapshots = self._stub(snapshots_grpc.SnapshotsStub)

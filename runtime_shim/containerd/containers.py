@@ -25,10 +25,11 @@ from navarch.runtime_shim.containerd import leftovers, linux, spec, statuses
 from navarch.runtime_shim.containerd.cgroups import Cgroups
 from navarch.runtime_shim.containerd.client import ContainerdClient
 from navarch.runtime_shim.containerd.images.service import ImageService
+from navarch.runtime_shim.containerd.log_keeper_client import LogKeeperClient
 from navarch.runtime_shim.containerd.maker import Maker
 from navarch.runtime_shim.containerd.output import Output
 from navarch.runtime_shim.containerd.records import ContainerPhase, ContainerRecord
-from navarch.runtime_shim.containerd.volumes import prepare_mounts
+from navarch.runtime_shim.containerd.user_namespaces import check_container
 from navarch.runtime_shim.containerd.world import Container, World
 from navarch.runtime_shim.lists import ListAnswers
 from navarch.services.base.log import get_logger
@@ -47,13 +48,20 @@ class Containers:
     """The container half of RuntimeService."""
 
     def __init__(
-        self, world: World, client: ContainerdClient, images: ImageService, cgroups: Cgroups, maker: Maker
+        self,
+        world: World,
+        client: ContainerdClient,
+        images: ImageService,
+        cgroups: Cgroups,
+        maker: Maker,
+        keeper: LogKeeperClient,
     ) -> None:
         self._world = world
         self._client = client
         self._images = images
         self._cgroups = cgroups
         self._maker = maker
+        self._keeper = keeper
         self._lists = ListAnswers(self._listed)
         # Half made, and not removed: containerd was away.
         self._abandoned: set[str] = set()
@@ -68,7 +76,8 @@ class Containers:
         if not request.config.metadata.name:
             raise errors.InvalidArgument("a container needs a name")
         _check_privileges(request.config, sandbox.record.config)
-        config = prepare_mounts(request.config)
+        check_container(request.config, sandbox.record.config)
+        config = request.config
         name = _name(config.metadata)
         exists = any(_name(other.record.config.metadata) == name for other in sandbox.containers.values())
         with self._world.making(f"container {name} of sandbox {sandbox.record.id}", exists):
@@ -140,6 +149,7 @@ class Containers:
         output = Output(folder, record.log_path, self._world.clock, stdin=config.stdin, tty=config.tty)
         output.open()
         container.output = output
+        self._keeper.hold(record.id, output.pipes.handles)
         return output
 
     async def _run(self, container: Container) -> int:
@@ -190,7 +200,10 @@ class Containers:
         if container is None or container.record.phase != ContainerPhase.RUNNING:
             return criv1.StopContainerResponse()
         if request.timeout > 0:
-            await self.signal(container, container.record.stop_signal)
+            if not container.is_stopping:
+                # Once: many programs take a second signal as an order to end at once.
+                container.is_stopping = True
+                await self.signal(container, container.record.stop_signal)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(container.exited.wait(), request.timeout)
         await self.kill(container)
@@ -241,7 +254,7 @@ class Containers:
                 return
             if container.output is not None:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(container.output.pipes.drained.wait(), DRAIN_TIMEOUT_S)
+                    await asyncio.wait_for(container.output.pipes.drain(), DRAIN_TIMEOUT_S)
             if code == SIGKILL_CODE and not container.oom_killed:
                 container.oom_killed = self._cgroups.oom_kills(record.cgroup_path) > 0
             told = "OOMKilled" if container.oom_killed else "Completed" if code == 0 else "Error"
@@ -271,10 +284,12 @@ class Containers:
             LOG.error("container.not_saved", container=record.id, error=failure)
 
     def close_output(self, container: Container, *, remove: bool) -> None:
-        """Stop reading the container's pipes."""
+        """Stop reading the container's pipes. remove: the process is over, and all that can be had is in the log."""
         output, container.output = container.output, None
         if output is not None:
             output.close(remove=remove)
+        if remove and (output is not None or container.record.phase == ContainerPhase.RUNNING):
+            self._keeper.drop(container.record.id)
 
     async def remove_container(self, request: criv1.RemoveContainerRequest) -> criv1.RemoveContainerResponse:
         """Kill it if it runs, then remove it. Absent is removed."""
@@ -366,12 +381,15 @@ class Containers:
             record = container.record
             merged = criv1.LinuxContainerResources()
             merged.CopyFrom(record.config.linux.resources)
+            if request.linux.hugepage_limits:
+                # Else the new ones would be added to the old ones.
+                merged.ClearField("hugepage_limits")
             merged.MergeFrom(request.linux)
             document = spec.linux_resources(merged, self._maker.controllers, self._cgroups.unified)
-            await self._save_resources(record.id, document)
             if record.phase == ContainerPhase.RUNNING:
                 resources = any_pb2.Any(type_url=spec.RESOURCES_TYPE, value=orjson.dumps(document))
                 await self._client.tasks.Update(tasksv1.UpdateTaskRequest(container_id=record.id, resources=resources))
+            await self._save_resources(record.id, document)
             record.config.linux.resources.CopyFrom(merged)
             self._world.state.save(record)
         return criv1.UpdateContainerResourcesResponse()

@@ -84,8 +84,14 @@ class Handlers:
         if name and name not in self._known:
             raise InvalidArgument(f"no runtime for {name!r} is configured: there is {', '.join(self._known)}")
 
-    def runtime(self, name: str) -> containersv1.Container.Runtime:
-        """What containerd is told. Raises InvalidArgument."""
+    def program(self, name: str) -> str | None:
+        """What runc's shim runs for it; None for a runtime of another kind. Raises InvalidArgument."""
+        self.check(name)
+        handler = self._known[name or DEFAULT]
+        return handler.options.get("binary_name") or DEFAULT if handler.runtime_type == RUNC_TYPE else None
+
+    def runtime(self, name: str, root_user: int = 0) -> containersv1.Container.Runtime:
+        """What containerd is told. root_user: the host's number of the container's root. Raises InvalidArgument."""
         self.check(name)
         handler = self._known[name or DEFAULT]
         runtime = containersv1.Container.Runtime(name=handler.runtime_type)
@@ -93,6 +99,9 @@ class Handlers:
             # State formats differ between the programs that this type may stand for.
             root = self._root / (DEFAULT if handler.name == DEFAULT else f"{DEFAULT}-{handler.name}")
             defaults = {"root": str(root), "systemd_cgroup": self._systemd_cgroup}
+            if root_user:
+                # Who may open the pipes of standard output anew, as /dev/stdout.
+                defaults |= {"io_uid": root_user, "io_gid": root_user}
             options = runcv1.Options(**{**defaults, **handler.options})
             value = any_pb2.Any(type_url=options.DESCRIPTOR.full_name, value=options.SerializeToString())
             runtime.options.CopyFrom(value)

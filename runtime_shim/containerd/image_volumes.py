@@ -7,6 +7,7 @@ view is named by container and number, so that whoever finds either knows what e
 import asyncio
 import contextlib
 import os
+from collections.abc import Awaitable, Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -42,9 +43,17 @@ class ImageVolumes:
         self._snapshotter = snapshotter
 
     async def mount(
-        self, container_id: str, folder: Path, config: criv1.ContainerConfig, labels: dict[str, str]
+        self,
+        container_id: str,
+        folder: Path,
+        config: criv1.ContainerConfig,
+        labels: dict[str, str],
+        snapshot_of: Callable[[str], Awaitable[str]],
     ) -> criv1.ContainerConfig:
-        """The configuration with paths of the host in place of images. Raises NotFound, InvalidArgument ..."""
+        """The configuration with paths of the host in place of images. Raises NotFound, InvalidArgument ...
+
+        snapshot_of: which snapshot to show for that of an image.
+        """
         if not any(mount.HasField("image") for mount in config.mounts):
             return config
         mounted = criv1.ContainerConfig()
@@ -53,23 +62,24 @@ class ImageVolumes:
         for mount in mounted.mounts:
             if mount.HasField("image"):
                 point = folder / FOLDER / str(number := next(numbers))
-                await self._view(view_key(container_id, number), point, mount.image.image, labels)
+                content = await self._images.resolve(mount.image.image)
+                snapshot = await snapshot_of(content.chain_id)
+                await self._view(view_key(container_id, number), point, snapshot, labels)
                 mount.host_path = str(await asyncio.to_thread(_inside, point, mount.image_sub_path, mount))
                 mount.ClearField("image")
                 mount.readonly = True
         return mounted
 
-    async def _view(self, key: str, point: Path, image: str, labels: dict[str, str]) -> None:
-        content = await self._images.resolve(image)
+    async def _view(self, key: str, point: Path, snapshot: str, labels: dict[str, str]) -> None:
         point.mkdir(parents=True)
         request = snapshotsv1.ViewSnapshotRequest(
-            snapshotter=self._snapshotter, key=key, parent=content.chain_id, labels=labels
+            snapshotter=self._snapshotter, key=key, parent=snapshot, labels=labels
         )
         mounts = (await self._client.snapshots.View(request)).mounts
         try:
             await asyncio.to_thread(mount_view, mounts, point)
         except OSError as failure:
-            raise errors.RuntimeFailure(f"mount image {image}: {failure}") from None
+            raise errors.RuntimeFailure(f"mount {point}: {failure}") from None
 
     async def remove(self, container_id: str, folder: Path) -> None:
         """Idempotent, and to be repeated after a failure. Raises ShimError, OSError."""
@@ -87,15 +97,15 @@ class ImageVolumes:
             )
 
 
-def mount_view(mounts: "list[containerd_types.Mount] | Any", point: Path) -> None:
-    """Mount a view as its snapshotter says. Raises OSError."""
+def mount_view(mounts: "list[containerd_types.Mount] | Any", point: Path, *, writable: bool = False) -> None:
+    """Mount a snapshot as its snapshotter says, but with the owners that its files have. Raises OSError."""
     flags_of = {"ro": mounting.MS_RDONLY, "rbind": mounting.MS_BIND | mounting.MS_REC, "bind": mounting.MS_BIND}
     for mount in mounts:
-        flags, data = mounting.MS_RDONLY, []
+        flags, data = 0 if writable else mounting.MS_RDONLY, []
         for option in mount.options:
             if option in flags_of:
                 flags |= flags_of[option]
-            elif option != "rw":
+            elif option != "rw" and not option.startswith(("uidmap=", "gidmap=")):
                 data.append(option)
         mounting.mount(mount.source, point, mount.type, flags, ",".join(data))
 

@@ -11,6 +11,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+from navarch.runtime_shim.containerd import log_keeper
 from navarch.services.base.clock import Clock
 from navarch.services.base.mounting import mount_points, unmount
 
@@ -24,15 +25,26 @@ POLL_S = 0.02
 def shim_processes(containerd_socket: Path, container_id: str = "") -> Iterator[int]:
     """The containerd-shims that serve this containerd, or only this container of it, by how they were started."""
     wanted = {os.fsencode(containerd_socket), *([container_id.encode()] if container_id else [])}
+    for pid, words in _commands():
+        if Path(os.fsdecode(words[0])).name.startswith(SHIM_PROGRAMS) and wanted <= set(words):
+            yield pid
+
+
+def keeper_processes(state_dir: Path) -> Iterator[int]:
+    """The log keeper of this folder; while one is starting there may be more."""
+    for pid, words in _commands():
+        if os.fsencode(log_keeper.__file__) in words and os.fsencode(state_dir) in words:
+            yield pid
+
+
+def _commands() -> Iterator[tuple[int, list[bytes]]]:
     for entry in Path("/proc").iterdir():
         if not entry.name.isdecimal():
             continue
         try:
-            words = (entry / "cmdline").read_bytes().split(b"\0")
+            yield int(entry.name), (entry / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue  # Ended just now.
-        if Path(os.fsdecode(words[0])).name.startswith(SHIM_PROGRAMS) and wanted <= set(words):
-            yield int(entry.name)
 
 
 async def clear(containerd_socket: Path, container_id: str, clock: Clock) -> None:

@@ -6,23 +6,21 @@ call it through `in_doomed_thread`, whose thread ends right after, so that nothi
 
 import asyncio
 import ctypes
-import fcntl
 import os
 import socket
-import struct
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from navarch.runtime_shim.errors import InvalidArgument, RuntimeFailure
+from navarch.runtime_shim.containerd import namespaces
+from navarch.runtime_shim.containerd.user_namespaces import Mapping as IdMapping
+from navarch.runtime_shim.errors import RuntimeFailure
 from navarch.services.base import mounting
 
 T = TypeVar("T")
 
-# Kernel constants: linux/sched.h, linux/if.h, linux/sockios.h.
-CLONE_FLAGS = {"net": 0x40000000, "ipc": 0x08000000, "uts": 0x04000000}
-SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 CAP_SYS_RESOURCE = 24
 
 CAPABILITIES = (
@@ -37,12 +35,6 @@ CAPABILITIES = (
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _check(result: int, what: str) -> None:
-    if result != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, f"{what}: {os.strerror(code)}")
-
-
 def is_pinned(path: Path) -> bool:
     """Whether a namespace is bound to this file: it then lies on another file system than its folder."""
     try:
@@ -54,23 +46,55 @@ def is_pinned(path: Path) -> bool:
 def pin_namespaces(directory: Path, kinds: tuple[str, ...], hostname: str, sysctls: Mapping[str, str]) -> None:
     """Make new namespaces and bind each to the file `directory`/kind. The calling thread stays in them.
 
-    kinds: of "net", "ipc", "uts". hostname: for the new UTS namespace. sysctls: by dotted name; must be of
-    these namespaces. The loopback interface of a new network namespace is up. Raises OSError.
+    See `namespaces.make`. Raises RuntimeFailure, OSError.
     """
-    flags = 0
+    try:
+        namespaces.make(kinds, hostname, sysctls)
+    except OSError as failure:
+        raise RuntimeFailure(str(failure.strerror)) from None
     for kind in kinds:
-        flags |= CLONE_FLAGS[kind]
-        (directory / kind).touch()
-    _check(_libc.unshare(flags), f"unshare {' '.join(kinds)}")
-    if "uts" in kinds:
-        encoded = hostname.encode()
-        _check(_libc.sethostname(encoded, len(encoded)), f"set the hostname {hostname!r}")
-    if "net" in kinds:
-        _bring_up("lo")
-    for name, value in sysctls.items():
-        _write_sysctl(name, value)
-    for kind in kinds:
-        mounting.mount(f"/proc/thread-self/ns/{kind}", directory / kind, flags=mounting.MS_BIND)
+        _bind(f"/proc/thread-self/ns/{kind}", directory / kind)
+
+
+def pin_owned_namespaces(
+    directory: Path, mapping: IdMapping, kinds: tuple[str, ...], hostname: str, sysctls: Mapping[str, str]
+) -> None:
+    """Make a user namespace and others that belong to it, and bind each to the file `directory`/kind.
+
+    Takes as long as a Python takes to start; wherever it ends, nothing but files is left. Raises RuntimeFailure,
+    OSError.
+    """
+    settings = [f"{name}={value}" for name, value in sysctls.items()]
+    command = [sys.executable, "-I", "-S", namespaces.__file__, " ".join(kinds), hostname, *settings]
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            actions = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), 0)]
+            pid = os.posix_spawn(sys.executable, command, {}, file_actions=actions, setsigmask=())
+        try:
+            _expect(ours, namespaces.OWNER_MADE)
+            for file in ("uid_map", "gid_map"):
+                Path(f"/proc/{pid}/{file}").write_text(f"0 {mapping.host_id} {mapping.length}")
+            _bind(f"/proc/{pid}/ns/user", directory / "user")
+            ours.send(namespaces.GO_ON)
+            _expect(ours, namespaces.ALL_MADE)
+            for kind in kinds:
+                _bind(f"/proc/{pid}/ns/{kind}", directory / kind)
+        finally:
+            ours.close()
+            os.waitpid(pid, 0)
+
+
+def _expect(program: socket.socket, wanted: bytes) -> None:
+    """Wait for what the program says next. Raises RuntimeFailure."""
+    answer = program.recv(4096)
+    if answer != wanted:
+        raise RuntimeFailure(answer.decode() or "the program that makes user namespaces has ended")
+
+
+def _bind(source: str, path: Path) -> None:
+    path.touch()
+    mounting.mount(source, path, flags=mounting.MS_BIND)
 
 
 def pin_pid_namespace(pid: int, path: Path) -> None:
@@ -89,7 +113,7 @@ def enter_network(netns: Path) -> None:
     """Move the calling thread into a pinned network namespace. Raises OSError."""
     handle = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        _check(_libc.setns(handle, CLONE_FLAGS["net"]), f"enter {netns}")
+        namespaces.check(_libc.setns(handle, namespaces.CLONE_FLAGS["net"]), f"enter {netns}")
     finally:
         os.close(handle)
 
@@ -148,22 +172,3 @@ def oom_score_floor() -> int:
     if f"CAP_{CAPABILITIES[CAP_SYS_RESOURCE]}" in permitted_capabilities():
         return -1000
     return max(0, int(Path("/proc/self/oom_score_adj").read_text()))
-
-
-def _bring_up(interface: str) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
-        request = struct.pack("16sh14x", interface.encode(), 0)
-        _, flags = struct.unpack("16sh14x", fcntl.ioctl(handle, SIOCGIFFLAGS, request))
-        fcntl.ioctl(handle, SIOCSIFFLAGS, struct.pack("16sh14x", interface.encode(), flags | IFF_UP))
-
-
-def _write_sysctl(name: str, value: str) -> None:
-    # With slashes, dots belong to names such as interfaces'; otherwise dots separate.
-    path = name if "/" in name else name.replace(".", "/")
-    if ".." in path.split("/"):
-        raise InvalidArgument(f"invalid sysctl {name!r}")
-    try:
-        with open(f"/proc/sys/{path}", "w") as file:
-            file.write(value)
-    except OSError as failure:
-        raise RuntimeFailure(f"set sysctl {name}={value}: {failure.strerror}") from None

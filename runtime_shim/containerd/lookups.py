@@ -1,13 +1,14 @@
 """What building a specification needs from the host: the image's accounts, and devices.
 
-All of it is quick and synchronous, also the mount of a snapshot to read two files of it, which happens once per
-image: images don't change.
+Synchronous. A snapshot is mounted to read two files of it once per image, as images don't change, and to copy what the
+image declares to be volumes.
 """
 
 import os
 import stat
+import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,12 +23,23 @@ from navarch.services.base import mounting
 # No real passwd file comes near; a hostile one shall not fill the memory.
 ACCOUNTS_BYTES = 4 << 20
 LINKS_FOLLOWED = 40
+ROOT_PREFIX = "rootfs-"
 
 
 def read_accounts(mounts: Iterable[containerd_types.Mount], scratch: Path) -> Accounts:
     """The accounts of an image, from a snapshot of it. Raises RuntimeFailure."""
-    with _mounted(mounts, scratch) as root:
+    with mounted(mounts, scratch) as root:
         return Accounts(_read_inside(root, "etc/passwd"), _read_inside(root, "etc/group"))
+
+
+def copy_folders(mounts: Iterable[containerd_types.Mount], scratch: Path, targets: Mapping[str, Path]) -> None:
+    """Folders of an image, by path, into new folders of the host; empty ones for what it has not. Raises RuntimeFailure."""
+    with mounted(mounts, scratch) as root:
+        for name, target in targets.items():
+            target.mkdir(parents=True)
+            source = _resolved(root, name)
+            if source is not None and source.is_dir():
+                subprocess.run(["cp", "-a", "--", f"{source}/.", str(target)], check=True, capture_output=True)
 
 
 def devices(config: criv1.ContainerConfig) -> tuple[Device, ...]:
@@ -46,43 +58,55 @@ def devices(config: criv1.ContainerConfig) -> tuple[Device, ...]:
 
 
 @contextmanager
-def _mounted(mounts: Iterable[containerd_types.Mount], scratch: Path) -> Iterator[Path]:
+def mounted(mounts: Iterable[containerd_types.Mount], scratch: Path, *, writable: bool = False) -> Iterator[Path]:
+    """A snapshot, mounted for as long as this takes. Raises RuntimeFailure."""
     scratch.mkdir(parents=True, exist_ok=True)
-    root = Path(tempfile.mkdtemp(prefix="rootfs-", dir=scratch))
+    root = Path(tempfile.mkdtemp(prefix=ROOT_PREFIX, dir=scratch))
     try:
-        mount_view(mounts, root)
+        mount_view(mounts, root, writable=writable)
         yield root
-    except OSError as failure:
+    except (OSError, subprocess.CalledProcessError) as failure:
         raise RuntimeFailure(f"look into the image: {failure}") from None
     finally:
         mounting.unmount(root)
         root.rmdir()
 
 
+def clear(scratch: Path) -> None:
+    """Take away mounts that a shim left which was killed meanwhile. For a start: nobody else may use them."""
+    for root in scratch.glob(f"{ROOT_PREFIX}*"):
+        mounting.unmount(root)
+        root.rmdir()
+
+
 def _read_inside(root: Path, name: str) -> str:
-    """A file of a foreign tree, its symbolic links taken relative to that tree; "" where there is none."""
-    parts = name.split("/")[::-1]
-    resolved: list[str] = []
-    for _ in range(LINKS_FOLLOWED):
-        while parts:
-            part = parts.pop()
-            if part == "..":
-                resolved = resolved[:-1]
-            elif part not in ("", "."):
-                resolved.append(part)
-            path = root.joinpath(*resolved)
-            if path.is_symlink():
-                target = os.readlink(path)
-                resolved = [] if target.startswith("/") else resolved[:-1]
-                parts += target.split("/")[::-1]
-                break
-        else:
-            break
-    else:
-        return ""
-    if not path.is_file() or path.is_symlink() or path.stat().st_size > ACCOUNTS_BYTES:
+    """A file of a foreign tree; "" where there is none, or one of no proper size."""
+    path = _resolved(root, name)
+    if path is None or not path.is_file() or path.stat().st_size > ACCOUNTS_BYTES:
         return ""
     return path.read_text(errors="replace")
+
+
+def _resolved(root: Path, name: str) -> Path | None:
+    """A path of a foreign tree, its symbolic links taken relative to that tree; None where they go round."""
+    parts = name.split("/")[::-1]
+    resolved: list[str] = []
+    links = 0
+    while parts:
+        part = parts.pop()
+        if part == "..":
+            resolved = resolved[:-1]
+        elif part not in ("", "."):
+            resolved.append(part)
+        path = root.joinpath(*resolved)
+        if path.is_symlink():
+            links += 1
+            if links > LINKS_FOLLOWED:
+                return None
+            target = os.readlink(path)
+            resolved = [] if target.startswith("/") else resolved[:-1]
+            parts += target.split("/")[::-1]
+    return root.joinpath(*resolved)
 
 
 def _devices_below(source: Path, path: str, permissions: str) -> Iterator[Device]:

@@ -5,8 +5,8 @@ containerd that holds both together.
 """
 
 import asyncio
-from collections.abc import Sequence
-from datetime import UTC, datetime
+import os
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import orjson
@@ -14,7 +14,6 @@ from google.protobuf import any_pb2
 
 from navarch.protos.containerd import types_pb2 as containerd_types
 from navarch.protos.containerd.services.containers import v1_pb2 as containersv1
-from navarch.protos.containerd.services.snapshots import v1_pb2 as snapshotsv1
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.runtime_shim import errors
 from navarch.runtime_shim.containerd import (
@@ -22,6 +21,7 @@ from navarch.runtime_shim.containerd import (
     cdi,
     linux,
     lookups,
+    ownership,
     sandbox_files,
     selinux,
     signals,
@@ -31,17 +31,19 @@ from navarch.runtime_shim.containerd import (
 )
 from navarch.runtime_shim.containerd.cgroups import Cgroups
 from navarch.runtime_shim.containerd.client import ContainerdClient
+from navarch.runtime_shim.containerd.features import RuntimeFeatures
 from navarch.runtime_shim.containerd.handlers import Handlers
 from navarch.runtime_shim.containerd.image_volumes import ImageVolumes
 from navarch.runtime_shim.containerd.images import reference
 from navarch.runtime_shim.containerd.images.catalog import ImageContent
 from navarch.runtime_shim.containerd.records import ContainerPhase
+from navarch.runtime_shim.containerd.rootfs import OWNER, OWNER_LABEL, RootFilesystems, owned
 from navarch.runtime_shim.containerd.seccomp import seccomp_of
+from navarch.runtime_shim.containerd.user_namespaces import Mapping, check_ids, sandbox_mapping
 from navarch.runtime_shim.containerd.world import Container, World
 
-# Marks what is ours in containerd, and keeps snapshots from its collector until we remove them.
-OWNER_LABEL, OWNER = "io.navarch.runtime-shim", "container"
-GC_ROOT_LABEL = "containerd.io/gc.root"
+# Of so many images.
+ACCOUNTS_KEPT = 64
 # The labels of containerd's own CRI plugin, for tools that read them.
 KIND_LABEL = "io.cri-containerd.kind"
 POD_LABELS = ("io.kubernetes.pod.name", "io.kubernetes.pod.namespace", "io.kubernetes.pod.uid")
@@ -54,14 +56,16 @@ class Maker:
         self,
         world: World,
         client: ContainerdClient,
-        snapshotter: str,
+        roots: RootFilesystems,
         cgroups: Cgroups,
         scratch: Path,
         handlers: Handlers,
+        features: RuntimeFeatures,
         image_volumes: ImageVolumes,
         cdi_directories: Sequence[Path] = cdi.DIRECTORIES,
     ) -> None:
-        self.snapshotter = snapshotter
+        self.snapshotter = roots.snapshotter
+        self._roots = roots
         self.image_volumes = image_volumes
         self._cdi_directories = cdi_directories
         self._has_apparmor, self._has_selinux = apparmor.is_enabled(), selinux.is_enabled()
@@ -70,6 +74,7 @@ class Maker:
         self._cgroups = cgroups
         self._scratch = scratch
         self._handlers = handlers
+        self._features = features
         self._accounts: dict[str, users.Accounts] = {}
         self._permitted = linux.permitted_capabilities()
         self._oom_score_floor = linux.oom_score_floor()
@@ -84,33 +89,67 @@ class Maker:
         record.stop_signal = signals.stop_signal(config.stop_signal, image.config.stop_signal)
         parent = pod.config.linux.cgroup_parent
         record.cgroup_path = self._cgroups.driver.container_group(parent, record.id)
-        if config.log_path:
-            record.log_path = str(Path(pod.config.log_directory) / config.log_path)
+        record.log_path = _log_path(pod.config.log_directory, config.log_path)
         self._world.state.container(record.id).mkdir(parents=True)
         self._world.state.save(record)
-        mounts = await self._prepare_snapshot(record.id, image.chain_id)
-        user = users.resolve(config.linux.security_context, image.config.user, self._accounts_of(image, mounts))
+        mapping = sandbox_mapping(pod.config)
+        mounts = await self._roots.prepare(record.id, image.chain_id, mapping)
+        user = users.resolve(config.linux.security_context, image.config.user, await self._accounts_of(image, mounts))
+        check_ids(mapping, user.uid, (user.gid, *user.groups))
         record.uid, record.gid, record.groups = user.uid, user.gid, user.groups
         folder = self._world.state.container(record.id)
-        config = await self.image_volumes.mount(record.id, folder, config, _labels())
-        document = await self._specification(config, self._inputs(container, image, user))
+        # In threads: a volume whose server is gone holds up whoever looks at it.
+        config = await asyncio.to_thread(volumes.prepare_mounts, config)
+        config = await self.image_volumes.mount(record.id, folder, config, owned(), self._snapshots_for(mapping))
+        await self._add_volumes_of_image(config, image, folder, mounts, mapping)
+        idmap = (await self._features.of(pod.runtime_handler)).id_mapped_mounts
+        inputs = await asyncio.to_thread(self._inputs, container, image, user, idmap)
+        document = await self._specification(config, inputs)
         await self._client.containers.Create(
             containersv1.CreateContainerRequest(container=self._containerd_container(container, image, document))
         )
         record.phase = ContainerPhase.CREATED
         self._world.state.save(record)
 
-    async def _prepare_snapshot(self, container_id: str, chain_id: str) -> list[containerd_types.Mount]:
-        request = snapshotsv1.PrepareSnapshotRequest(
-            snapshotter=self.snapshotter, key=container_id, parent=chain_id, labels=_labels()
-        )
-        return list((await self._client.snapshots.Prepare(request)).mounts)
-
-    def _accounts_of(self, image: ImageContent, mounts: list[containerd_types.Mount]) -> users.Accounts:
+    async def _accounts_of(self, image: ImageContent, mounts: list[containerd_types.Mount]) -> users.Accounts:
         """Of the image, not of the container: the snapshot is fresh."""
-        if image.chain_id not in self._accounts:
-            self._accounts[image.chain_id] = lookups.read_accounts(mounts, self._scratch)
-        return self._accounts[image.chain_id]
+        accounts = self._accounts.pop(image.chain_id, None)
+        if accounts is None:
+            accounts = await asyncio.to_thread(lookups.read_accounts, mounts, self._scratch)
+        self._accounts[image.chain_id] = accounts
+        if len(self._accounts) > ACCOUNTS_KEPT:
+            del self._accounts[next(iter(self._accounts))]
+        return accounts
+
+    def _snapshots_for(self, mapping: Mapping | None) -> Callable[[str], Awaitable[str]]:
+        """Which snapshot shows an image as its root's: of the host, or of a user namespace."""
+
+        async def shown(chain_id: str) -> str:
+            return chain_id if mapping is None else await self._roots.given_away(chain_id, mapping)
+
+        return shown
+
+    async def _add_volumes_of_image(
+        self,
+        config: criv1.ContainerConfig,
+        image: ImageContent,
+        folder: Path,
+        mounts: list[containerd_types.Mount],
+        mapping: Mapping | None,
+    ) -> None:
+        """What the image declares to be a volume and no mount covers may be written, and begins as the image has it."""
+        missing = volumes.uncovered(config, image.config.volumes)
+        if not missing:
+            return
+        sources = {path: folder / "volumes" / str(number) for number, path in enumerate(missing)}
+        await asyncio.to_thread(lookups.copy_folders, mounts, self._scratch, sources)
+        for path, source in sources.items():
+            if mapping is not None and await self._roots.remaps():
+                await asyncio.to_thread(ownership.shift, source, mapping)
+            elif mapping is not None and source.stat().st_uid == 0:
+                # The image has no such folder.
+                os.chown(source, mapping.host_id, mapping.host_id)
+            config.mounts.add(host_path=str(source), container_path=path, selinux_relabel=True)
 
     async def _specification(self, config: criv1.ContainerConfig, inputs: spec.Inputs) -> spec.Document:
         document = spec.build(config, inputs)
@@ -120,7 +159,7 @@ class Maker:
             cdi.inject(document, names, await asyncio.to_thread(cdi.load, self._cdi_directories))
         return document
 
-    def _inputs(self, container: Container, image: ImageContent, user: users.User) -> spec.Inputs:
+    def _inputs(self, container: Container, image: ImageContent, user: users.User, idmap: bool) -> spec.Inputs:
         record, pod = container.record, container.sandbox.record
         folder = self._world.state.sandbox(pod.id)
         security = record.config.linux.security_context
@@ -156,6 +195,8 @@ class Maker:
             mount_label=mount_label,
             unified_cgroups=self._cgroups.unified,
             controllers=self.controllers,
+            mapping=sandbox_mapping(pod.config),
+            idmap=idmap,
         )
 
     def _target(self, container: Container) -> str | None:
@@ -173,22 +214,27 @@ class Maker:
     def _containerd_container(
         self, container: Container, image: ImageContent, document: spec.Document
     ) -> containersv1.Container:
-        record, config = container.record, container.record.config
+        record, config, pod = container.record, container.record.config, container.sandbox.record
+        mapping = sandbox_mapping(pod.config)
         labels = {key: value for key, value in config.labels.items() if key in POD_LABELS}
         return containersv1.Container(
             id=record.id,
             labels={**labels, OWNER_LABEL: OWNER, KIND_LABEL: "container"},
             image=config.image.user_specified_image or config.image.image or image.image_id,
-            runtime=self._handlers.runtime(container.sandbox.record.runtime_handler),
+            runtime=self._handlers.runtime(pod.runtime_handler, mapping.host_id if mapping else 0),
             spec=any_pb2.Any(type_url=spec.SPEC_TYPE, value=orjson.dumps(document)),
             snapshotter=self.snapshotter,
             snapshot_key=record.id,
         )
 
 
-def _labels() -> dict[str, str]:
-    """Of a snapshot that is ours until we remove it."""
-    return {GC_ROOT_LABEL: f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", OWNER_LABEL: OWNER}
+def _log_path(folder: str, name: str) -> str:
+    """Where the output goes; "" for nowhere, as where no folder is named. Raises InvalidArgument."""
+    if not folder or not name:
+        return ""
+    if name.startswith("/") or ".." in name.split("/"):
+        raise errors.InvalidArgument(f"log path {name!r} leads out of the log directory {folder}")
+    return str(Path(folder) / name)
 
 
 def _image_reference(asked: criv1.ImageSpec, image: ImageContent) -> str:

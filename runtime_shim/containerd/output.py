@@ -5,7 +5,9 @@ records, is complained about once, and never blocks the container.
 """
 
 import asyncio
+import errno
 import os
+import stat
 from pathlib import Path
 
 from navarch.runtime_shim.containerd.journal import Journal
@@ -53,9 +55,15 @@ class Output:
         if not self._log_path:
             return
         os.makedirs(os.path.dirname(self._log_path), exist_ok=True)
-        handle = os.open(self._log_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        # Neither led elsewhere by a link nor held up by a pipe.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        handle = os.open(self._log_path, flags, 0o640)
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(handle)
+            raise OSError(errno.EINVAL, "a log must be a plain file", self._log_path)
         self._close_log()
-        self._handle, status = handle, os.fstat(handle)
+        self._handle = handle
         self._inode, self._bytes = status.st_ino, status.st_size
         self._commit()
 

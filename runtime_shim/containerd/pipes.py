@@ -55,6 +55,22 @@ class Pipes:
             # Read and write: then opening doesn't wait for the reader, and its absence is no error.
             self._writer = os.open(self.stdin, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
 
+    @property
+    def handles(self) -> tuple[int, ...]:
+        """The read ends of what has not ended."""
+        return tuple(self._readers.values())
+
+    async def drain(self) -> None:
+        """Return when all output has ended. Only for a process that is over.
+
+        An end that came before we opened a pipe wakes nobody; it is found by reading. (Before a process begins, its
+        pipes look just the same.)
+        """
+        for stream, handle in list(self._readers.items()):
+            while self._readers.get(stream) == handle and self._read(stream, handle):  # noqa: ASYNC110 - others' turn
+                await asyncio.sleep(0)
+        await self.drained.wait()
+
     def pause(self) -> None:
         """Leave output in the pipes: whoever takes it is behind. The process waits when they are full."""
         for handle in self._readers.values():
@@ -102,14 +118,16 @@ class Pipes:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path)
 
-    def _read(self, stream: str, handle: int) -> None:
+    def _read(self, stream: str, handle: int) -> bool:
+        """Whether there was anything."""
         try:
             data = self._take(stream, handle)
         except BlockingIOError:
-            return
+            return False
         if not data:
             self._end(stream, handle)
         self._on_data(stream, data)
+        return bool(data)
 
     def _end(self, stream: str, handle: int) -> None:
         asyncio.get_running_loop().remove_reader(handle)

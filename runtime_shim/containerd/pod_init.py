@@ -18,9 +18,11 @@ from navarch.runtime_shim.containerd import init_elf, linux, spec
 from navarch.runtime_shim.containerd.cgroups import Cgroups
 from navarch.runtime_shim.containerd.client import ContainerdClient
 from navarch.runtime_shim.containerd.handlers import Handlers
-from navarch.runtime_shim.containerd.maker import KIND_LABEL, OWNER, OWNER_LABEL
+from navarch.runtime_shim.containerd.maker import KIND_LABEL
 from navarch.runtime_shim.containerd.records import SandboxRecord
+from navarch.runtime_shim.containerd.rootfs import OWNER, OWNER_LABEL
 from navarch.runtime_shim.containerd.sandbox_files import container_namespaces
+from navarch.runtime_shim.containerd.user_namespaces import sandbox_mapping
 from navarch.runtime_shim.errors import RuntimeFailure
 
 # As the kubelet has it for what a Pod can't live without.
@@ -79,10 +81,12 @@ class PodInit:
     def _specification(self, record: SandboxRecord, folder: Path) -> dict[str, Any]:
         shared = {kind: path for kind, path in container_namespaces(folder, record.config).items() if kind != "pid"}
         own = [{"type": kind} for kind in ("mount", "pid")]
+        mapping = sandbox_mapping(record.config)
+        user = min(USER, mapping.length - 1) if mapping else USER
         return {
             "ociVersion": spec.OCI_VERSION,
             "process": {
-                "user": {"uid": USER, "gid": USER},
+                "user": {"uid": user, "gid": user},
                 "args": ["/init"],
                 "cwd": "/",
                 "noNewPrivileges": True,
@@ -98,6 +102,7 @@ class PodInit:
                 "cgroupsPath": self._cgroups.driver.runc_path(record.config.linux.cgroup_parent, record.id),
                 "namespaces": [*own, *({"type": kind, "path": path} for kind, path in shared.items())],
                 "resources": {"devices": [{"allow": False, "access": "rwm"}]},
+                **spec.id_mappings(mapping),
             },
         }
 

@@ -71,7 +71,7 @@ class Processes:
         self._world = world
 
     async def exec_sync(self, request: criv1.ExecSyncRequest) -> criv1.ExecSyncResponse:
-        """Run to the end. Raises DeadlineExceeded after `timeout` seconds, 0: never; the process is killed then."""
+        """Run to the end. Raises DeadlineExceeded after `timeout` seconds, if above 0; the process is killed then."""
         output: dict[str, bytearray] = {}
 
         def collect(stream: str, data: bytes) -> None:
@@ -80,7 +80,7 @@ class Processes:
 
         async with self.run(request.container_id, request.cmd, collect) as process:
             try:
-                code = await asyncio.wait_for(process.wait(), request.timeout or None)
+                code = await asyncio.wait_for(process.wait(), request.timeout if request.timeout > 0 else None)
             except TimeoutError:
                 limit = f"timed out after {request.timeout} s"
                 raise errors.DeadlineExceeded(f"command {list(request.cmd)} {limit}") from None

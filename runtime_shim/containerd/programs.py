@@ -9,12 +9,14 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 # Python ignores these; programs expect the default.
 RESET_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)
+# What is said beyond is not read.
+OUTPUT_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,24 +28,32 @@ class Outcome:
     stderr: bytes
 
 
-async def run(program: Path, environment: Mapping[str, str], stdin: bytes, timeout_s: float) -> Outcome:
-    """Run without arguments. Raises TimeoutError when it took too long and was killed; OSError when it can't run."""
+async def run(
+    program: Path, environment: Mapping[str, str], stdin: bytes, timeout_s: float, *arguments: str
+) -> Outcome:
+    """Run to the end. Raises TimeoutError when it took too long and was killed; OSError when it can't run."""
     files = [os.memfd_create(name, os.MFD_CLOEXEC) for name in ("stdin", "stdout", "stderr")]
     try:
         os.write(files[0], stdin)
         os.lseek(files[0], 0, os.SEEK_SET)
-        code = await _wait(_spawn(program, environment, files), timeout_s)
+        code = await _wait(_spawn(program, arguments, environment, files), timeout_s)
         return Outcome(code, _content(files[1]), _content(files[2]))
     finally:
         for handle in files:
             os.close(handle)
 
 
-def _spawn(program: Path, environment: Mapping[str, str], files: list[int]) -> int:
+def _spawn(program: Path, arguments: Sequence[str], environment: Mapping[str, str], files: list[int]) -> int:
     # The copies made by dup2 stay open in the program; the originals close by themselves.
     actions = [(os.POSIX_SPAWN_DUP2, handle, number) for number, handle in enumerate(files)]
     return os.posix_spawn(
-        program, [str(program)], dict(environment), file_actions=actions, setsigdef=RESET_SIGNALS, setsigmask=()
+        program,
+        [str(program), *arguments],
+        dict(environment),
+        file_actions=actions,
+        setpgroup=0,
+        setsigdef=RESET_SIGNALS,
+        setsigmask=(),
     )
 
 
@@ -54,20 +64,22 @@ async def _wait(pid: int, timeout_s: float) -> int:
     loop.add_reader(handle, ended.set)
     try:
         await asyncio.wait_for(ended.wait(), timeout_s)
-    finally:
-        loop.remove_reader(handle)
-        os.close(handle)
-        if not ended.is_set():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        code = _reap(pid)
+    except (TimeoutError, asyncio.CancelledError):
+        with contextlib.suppress(ProcessLookupError):
+            # With those that it has started.
+            os.killpg(pid, signal.SIGKILL)
+        loop.add_reader(handle, _bury, handle, pid)
+        raise
+    code = _bury(handle, pid)
     return code if code >= 0 else 128 - code
 
 
-def _reap(pid: int) -> int:
-    """Returns at once: the program has ended, or is dying of SIGKILL."""
+def _bury(handle: int, pid: int) -> int:
+    """Take leave of a process that has ended. One that was killed within a call of the kernel ends after that only."""
+    asyncio.get_running_loop().remove_reader(handle)
+    os.close(handle)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def _content(handle: int) -> bytes:
-    return os.pread(handle, os.fstat(handle).st_size, 0)
+    return os.pread(handle, min(os.fstat(handle).st_size, OUTPUT_BYTES), 0)

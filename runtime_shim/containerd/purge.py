@@ -26,7 +26,7 @@ from navarch.runtime_shim.containerd import cni, linux
 from navarch.runtime_shim.containerd.cgroup_driver import group_of
 from navarch.runtime_shim.containerd.cgroups import Cgroups
 from navarch.runtime_shim.containerd.daemon import Layout
-from navarch.runtime_shim.containerd.leftovers import shim_processes
+from navarch.runtime_shim.containerd.leftovers import keeper_processes, shim_processes
 from navarch.runtime_shim.containerd.records import SandboxPhase, SandboxRecord, StateDir
 from navarch.services.base.log import configure, get_logger
 from navarch.services.base.mounting import mount_points, unmount
@@ -73,6 +73,7 @@ class Purge:
         deadline = time.monotonic() + KILL_TIMEOUT_S
         while time.monotonic() < deadline:
             victims = set(shim_processes(self._layout.socket)).union(*map(self._cgroups.pids, groups))
+            victims |= set(keeper_processes(self._layout.shim_state))
             victims -= {os.getpid()}
             if not victims:
                 return

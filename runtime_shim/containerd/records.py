@@ -122,7 +122,8 @@ class ContainerRecord:
     @classmethod
     def read(cls, document: dict[str, Any]) -> "ContainerRecord":
         """From `document`. Raises KeyError, TypeError, ValueError, ParseError for what is none."""
-        record = cls(**document)
+        # What a later version has written is no reason to lose a container.
+        record = cls(**{name: value for name, value in document.items() if name in cls.__slots__})
         record.config = _from_json(document["config"], criv1.ContainerConfig)
         record.phase = ContainerPhase(record.phase)
         record.groups = tuple(record.groups)

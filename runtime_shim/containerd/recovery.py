@@ -18,8 +18,9 @@ from navarch.runtime_shim.containerd import linux
 from navarch.runtime_shim.containerd.client import ContainerdClient, shim_error
 from navarch.runtime_shim.containerd.containers import Containers
 from navarch.runtime_shim.containerd.image_volumes import ImageVolumes, owner
-from navarch.runtime_shim.containerd.maker import OWNER, OWNER_LABEL
+from navarch.runtime_shim.containerd.log_keeper_client import LogKeeperClient
 from navarch.runtime_shim.containerd.records import ContainerPhase, ContainerRecord, SandboxPhase, SandboxRecord
+from navarch.runtime_shim.containerd.rootfs import OWNER, OWNER_LABEL, RootFilesystems
 from navarch.runtime_shim.containerd.sandbox_files import pinned_kinds
 from navarch.runtime_shim.containerd.sandboxes import Sandboxes
 from navarch.runtime_shim.containerd.world import Container, Sandbox, World
@@ -37,15 +38,17 @@ class Recovery:
         client: ContainerdClient,
         sandboxes: Sandboxes,
         containers: Containers,
-        snapshotter: str,
+        roots: RootFilesystems,
         image_volumes: ImageVolumes,
+        keeper: LogKeeperClient,
     ) -> None:
         self._world = world
         self._client = client
         self._sandboxes = sandboxes
         self._containers = containers
-        self._snapshotter = snapshotter
+        self._roots = roots
         self._image_volumes = image_volumes
+        self._keeper = keeper
 
     async def recover(self) -> None:
         """May be repeated after a failure. Raises ShimError where containerd can't be asked."""
@@ -63,7 +66,9 @@ class Recovery:
                 LOG.info("sandbox.leftover", sandbox=sandbox_id)
                 await self._attempt(sandbox_id, self._sandboxes.discard(record or _unknown(sandbox_id)))
         await self._remove_strays()
+        await self._attempt("root file systems", self._roots.collect())
         await self._attempt("networks", self._sandboxes.collect_networks())
+        self._keeper.take_over()
         LOG.info("recovered", sandboxes=len(self._world.sandboxes), containers=len(self._world.containers))
 
     async def _attempt(self, subject: str, work: Awaitable[None]) -> None:
@@ -104,6 +109,9 @@ class Recovery:
         except errors.NotFound:
             if record.phase == ContainerPhase.CREATED:
                 await self._containers.clear(record.id)
+            else:
+                # It has ended; what it wrote before may be in its pipes.
+                self._containers.open_output(container)
             return
         if record.phase == ContainerPhase.CREATED and process.status == task_pb2.Status.CREATED:
             # Killed between the task's creation and its start: as if neither had been.
@@ -118,7 +126,7 @@ class Recovery:
         found = await self._client.containers.List(containersv1.ListContainersRequest(filters=[mine]))
         views: set[str] = set()
         strays = {container.id for container in found.containers}
-        request = snapshotsv1.ListSnapshotsRequest(snapshotter=self._snapshotter, filters=[mine])
+        request = snapshotsv1.ListSnapshotsRequest(snapshotter=self._roots.snapshotter, filters=[mine])
         try:
             async for answer in self._client.snapshots.List(request):
                 strays.update(info.name for info in answer.info if owner(info.name) == info.name)

@@ -12,16 +12,19 @@ import orjson
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.runtime_shim import errors
 from navarch.runtime_shim.containerd import linux, records
+from navarch.runtime_shim.containerd.user_namespaces import sandbox_mapping
 from navarch.services.api.quantity import Quantity
 from navarch.services.base import mounting
 
 # The namespaces that a sandbox may pin, by the names of their files.
-PINNED = ("net", "ipc", "uts", "pid")
+PINNED = ("net", "ipc", "uts", "pid", "user")
 SHM_OPTIONS = "mode=1777,size=67108864"
 SHM_FLAGS = mounting.MS_NOSUID | mounting.MS_NODEV | mounting.MS_NOEXEC
 # Bits; what the plugin's settings can hold.
 UNLIMITED_BURST = (1 << 32) - 1
 # What glibc and musl read at most; CRI hands over whatever the Pod asks for.
+# As much as Linux takes.
+HOSTNAME_BYTES = 64
 HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n"
 
 
@@ -30,12 +33,13 @@ def check_config(config: criv1.PodSandboxConfig) -> None:
     metadata = config.metadata
     if not metadata.name or not metadata.namespace or not metadata.uid:
         raise errors.InvalidArgument("a sandbox needs a name, a namespace and a uid")
+    if len(config.hostname.encode()) > HOSTNAME_BYTES:
+        raise errors.InvalidArgument(f"hostname {config.hostname!r} has more than {HOSTNAME_BYTES} bytes")
     security = config.linux.security_context
     options = security.namespace_options
     if criv1.NamespaceMode.TARGET in (options.pid, options.network, options.ipc):
         raise errors.InvalidArgument("a sandbox can't join the namespaces of a container")
-    if options.HasField("userns_options") and options.userns_options.mode == criv1.NamespaceMode.POD:
-        raise errors.Unsupported("user namespaces are not served")
+    sandbox_mapping(config)
     for name in config.linux.sysctls:
         check_sysctl(name, config)
 
@@ -49,7 +53,7 @@ def check_sysctl(name: str, config: criv1.PodSandboxConfig) -> None:
     else:
         prefixes = ("kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue.")
         owned = dotted.startswith(prefixes) and options.ipc != criv1.NamespaceMode.NODE
-    if not owned:
+    if not owned or ".." in name.split("/"):
         raise errors.InvalidArgument(f"sysctl {name} is not of a namespace of this sandbox")
 
 
@@ -67,7 +71,8 @@ def pinned_kinds(config: criv1.PodSandboxConfig) -> tuple[str, ...]:
     """Which namespaces this sandbox has of its own."""
     host_ipc = config.linux.security_context.namespace_options.ipc == criv1.NamespaceMode.NODE
     network = () if on_host_network(config) else ("net", "uts")
-    return (*network, *(() if host_ipc else ("ipc",)), *(("pid",) if shares_pid(config) else ()))
+    owner = ("user",) if sandbox_mapping(config) else ()
+    return (*owner, *network, *(() if host_ipc else ("ipc",)), *(("pid",) if shares_pid(config) else ()))
 
 
 def shares_pid(config: criv1.PodSandboxConfig) -> bool:
@@ -77,8 +82,8 @@ def shares_pid(config: criv1.PodSandboxConfig) -> bool:
 
 
 def hostname(config: criv1.PodSandboxConfig) -> str:
-    """What programs in the sandbox are told."""
-    return os.uname().nodename if on_host_network(config) else config.hostname or config.metadata.name
+    """What programs in the sandbox are told: the host's name where nobody gives another."""
+    return os.uname().nodename if on_host_network(config) else config.hostname or os.uname().nodename
 
 
 def network_capabilities(config: criv1.PodSandboxConfig) -> dict[str, object]:
@@ -119,13 +124,20 @@ def bandwidth(annotations: Mapping[str, str]) -> dict[str, int]:
 
 
 def build(folder: Path, config: criv1.PodSandboxConfig) -> None:
-    """Namespaces, but for that of processes, and /dev/shm. Raises OSError; the thread is of no further use."""
-    kinds = tuple(kind for kind in pinned_kinds(config) if kind != "pid")
+    """Namespaces, but for that of processes, and /dev/shm. The thread is of no further use.
+
+    Raises RuntimeFailure, OSError.
+    """
+    mapping = sandbox_mapping(config)
+    kinds = tuple(kind for kind in pinned_kinds(config) if kind not in ("pid", "user"))
     if "ipc" in kinds:
         shm = folder / "shm"
         shm.mkdir(exist_ok=True)
-        mounting.mount("shm", shm, "tmpfs", SHM_FLAGS, SHM_OPTIONS)
-    if kinds:
+        owner = f",uid={mapping.host_id},gid={mapping.host_id}" if mapping else ""
+        mounting.mount("shm", shm, "tmpfs", SHM_FLAGS, SHM_OPTIONS + owner)
+    if mapping is not None:
+        linux.pin_owned_namespaces(folder, mapping, kinds, hostname(config), config.linux.sysctls)
+    elif kinds:
         linux.pin_namespaces(folder, kinds, hostname(config), config.linux.sysctls)
 
 
@@ -138,8 +150,11 @@ def write_files(folder: Path, config: criv1.PodSandboxConfig, ips: tuple[str, ..
         "hosts": hosts,
         "resolv.conf": resolv_conf(config.dns_config) or _read("/etc/resolv.conf"),
     }
+    mapping = sandbox_mapping(config)
     for file, text in texts.items():
         records.write_atomically(folder / file, text.encode())
+        if mapping is not None:
+            os.chown(folder / file, mapping.host_id, mapping.host_id)
 
 
 def resolv_conf(dns: criv1.DNSConfig) -> str:
@@ -159,7 +174,7 @@ def container_files(folder: Path, config: criv1.PodSandboxConfig) -> dict[str, s
 
 def container_namespaces(folder: Path, config: criv1.PodSandboxConfig) -> dict[str, str]:
     """What containers of the sandbox join: path by OCI type."""
-    types = {"net": "network", "ipc": "ipc", "uts": "uts", "pid": "pid"}
+    types = {"net": "network", "ipc": "ipc", "uts": "uts", "pid": "pid", "user": "user"}
     return {types[kind]: str(folder / kind) for kind in pinned_kinds(config)}
 
 

@@ -20,12 +20,14 @@ from navarch.runtime_shim.containerd.cgroups import Cgroups
 from navarch.runtime_shim.containerd.handlers import Handlers
 from navarch.runtime_shim.containerd.pod_init import PodInit
 from navarch.runtime_shim.containerd.records import SandboxPhase, SandboxRecord
+from navarch.runtime_shim.containerd.rootfs import RootFilesystems
 from navarch.runtime_shim.containerd.sandbox_files import (
     PINNED,
     build,
     check_config,
     network_capabilities,
     on_host_network,
+    pinned_kinds,
     sandbox_name,
     shares_pid,
     verbose_info,
@@ -71,6 +73,7 @@ class Sandboxes:
         containers: ContainerKeeper,
         handlers: Handlers,
         init: PodInit,
+        roots: RootFilesystems,
     ) -> None:
         self._world = world
         self._cni = executor
@@ -79,6 +82,7 @@ class Sandboxes:
         self._containers = containers
         self._handlers = handlers
         self._init = init
+        self._roots = roots
         self._lists = ListAnswers(self._listed)
 
     async def run_pod_sandbox(self, request: criv1.RunPodSandboxRequest) -> criv1.RunPodSandboxResponse:
@@ -164,6 +168,9 @@ class Sandboxes:
         async with sandbox.lock:
             if sandbox.record.phase == SandboxPhase.STOPPED:
                 return
+            if sandbox.record.phase == SandboxPhase.READY:
+                # Also where its network resists.
+                self._end(sandbox, SandboxPhase.LOST)
             await self._detach(sandbox)
             self._end(sandbox, SandboxPhase.STOPPED)
 
@@ -274,6 +281,8 @@ class Sandboxes:
         group = self._cgroups.driver.pod_group(sandbox.record.config.linux.cgroup_parent)
         if sandbox.record.owns_cgroup and group:
             self._cgroups.remove(group)
+        if "user" in pinned_kinds(sandbox.record.config):
+            await self._roots.collect()
         await asyncio.to_thread(shutil.rmtree, self._world.state.sandbox(sandbox.record.id), ignore_errors=True)
 
     def _attachment(self, record: SandboxRecord) -> cni.Attachment:

@@ -4,6 +4,7 @@ Pure: everything looked up on the host (users, devices, what this process may gr
 Field by field it does what containerd's own CRI plugin does, so that Pods behave alike under either.
 """
 
+import posixpath
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.runtime_shim.containerd.images.model import ImageConfig
 from navarch.runtime_shim.containerd.linux import CAPABILITIES
+from navarch.runtime_shim.containerd.user_namespaces import Mapping as IdMapping
 from navarch.runtime_shim.containerd.users import User
 from navarch.runtime_shim.errors import InvalidArgument
 
@@ -75,8 +77,14 @@ class Inputs:
     mount_label: str = ""
     unified_cgroups: bool = False
     controllers: frozenset[str] = frozenset()
+    # Of the user namespace, where `namespaces` has one.
+    mapping: IdMapping | None = None
+    # Whether the runtime can mount a volume with other owners than its files have.
+    idmap: bool = False
 
 
+# Of terminals, in every distribution.
+TTY_GROUP = 5
 OWN_NAMESPACES = ("mount", "pid", "ipc", "uts", "network")
 
 
@@ -91,6 +99,7 @@ def build(config: criv1.ContainerConfig, inputs: Inputs) -> Document:
         "maskedPaths": [] if security.privileged else list(security.masked_paths),
         "readonlyPaths": [] if security.privileged else list(security.readonly_paths),
         "devices": [_device(device) for device in inputs.devices],
+        **id_mappings(inputs.mapping),
     }
     if propagation := _rootfs_propagation(config.mounts):
         linux["rootfsPropagation"] = propagation
@@ -111,6 +120,11 @@ def build(config: criv1.ContainerConfig, inputs: Inputs) -> Document:
         },
         "linux": linux,
     }
+
+
+def id_mappings(mapping: IdMapping | None) -> Document:
+    """What a user namespace adds to the specification besides its path; runc wants both."""
+    return {"uidMappings": mapping.document(), "gidMappings": mapping.document()} if mapping else {}
 
 
 def command_line(config: criv1.ContainerConfig, image: ImageConfig) -> list[str]:
@@ -223,7 +237,7 @@ def _names(values: Iterable[str]) -> set[str]:
 
 def _namespaces(inputs: Inputs, privileged: bool) -> list[Document]:
     namespaces: list[Document] = []
-    for kind in OWN_NAMESPACES:
+    for kind in ("user", *OWN_NAMESPACES) if inputs.mapping else OWN_NAMESPACES:
         if path := inputs.namespaces.get(kind):
             namespaces.append({"type": kind, "path": path})
         elif kind not in inputs.host_namespaces:
@@ -260,31 +274,34 @@ def _device(device: Device) -> Document:
 
 
 def _mounts(config: criv1.ContainerConfig, inputs: Inputs) -> list[Document]:
-    """The kernel's file systems, then the sandbox's files, then the container's volumes, outer before inner."""
+    """The kernel's file systems; then the sandbox's files and the container's volumes, outer before inner."""
     privileged = config.linux.security_context.privileged
     access = "rw" if privileged else "ro"
 
     def fresh(destination: str, kind: str, *options: str) -> Document:
         return {"destination": destination, "type": kind, "source": kind, "options": list(options)}
 
-    mounts = [
+    terminals = () if inputs.mapping and inputs.mapping.host(TTY_GROUP) is None else (f"gid={TTY_GROUP}",)
+    kernel = [
         fresh("/proc", "proc", "nosuid", "noexec", "nodev"),
         fresh("/dev", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
-        fresh("/dev/pts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
+        fresh("/dev/pts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", *terminals),
         fresh("/dev/mqueue", "mqueue", "nosuid", "noexec", "nodev"),
         fresh("/sys", "sysfs", "nosuid", "noexec", "nodev", access),
         fresh("/sys/fs/cgroup", "cgroup", "nosuid", "noexec", "nodev", "relatime", access),
     ]
-    taken = {mount.container_path.rstrip("/") or "/" for mount in config.mounts}
+    taken = {posixpath.normpath(mount.container_path) for mount in config.mounts}
+    binds: list[Document] = []
     for destination, source in inputs.files.items():
         if destination not in taken:
             mode = "ro" if config.linux.security_context.readonly_rootfs and destination.startswith("/etc/") else "rw"
-            mounts.append(_bind(source, destination, "rprivate", mode))
-    kernel = {mount["destination"] for mount in mounts}
-    volumes = sorted(config.mounts, key=lambda mount: mount.container_path.rstrip("/").count("/"))
-    replaced = {mount.container_path.rstrip("/") for mount in volumes} & kernel
-    mounts = [mount for mount in mounts if mount["destination"] not in replaced]
-    return mounts + [_volume(mount) for mount in volumes]
+            binds.append(_bind(source, destination, "rprivate", mode))
+    if "/dev" in taken:
+        # The host's has all that ours would have.
+        taken |= {mount["destination"] for mount in kernel if mount["destination"].startswith("/dev/")}
+    binds += (_volume(mount, inputs.idmap) for mount in config.mounts)
+    binds.sort(key=lambda mount: posixpath.normpath(mount["destination"]).count("/"))
+    return [mount for mount in kernel if mount["destination"] not in taken] + binds
 
 
 PROPAGATION = {
@@ -294,9 +311,13 @@ PROPAGATION = {
 }
 
 
-def _volume(mount: criv1.Mount) -> Document:
-    if mount.uidMappings or mount.gidMappings:
-        raise InvalidArgument(f"mount of {mount.container_path}: id-mapped mounts are not served")
+def _volume(mount: criv1.Mount, idmap: bool) -> Document:
+    is_mapped = bool(mount.uidMappings or mount.gidMappings)
+    if is_mapped and not idmap:
+        raise InvalidArgument(
+            f"mount of {mount.container_path}: to map ids needs a runtime with id-mapped mounts, as runc 1.2 or later, "
+            "and Linux 5.12 or later"
+        )
     if mount.recursive_read_only and not mount.readonly:
         raise InvalidArgument(f"mount of {mount.container_path}: recursively read-only also needs readonly")
     if mount.recursive_read_only and mount.propagation != criv1.MountPropagation.PROPAGATION_PRIVATE:
@@ -304,7 +325,15 @@ def _volume(mount: criv1.Mount) -> Document:
     if not mount.container_path.startswith("/"):
         raise InvalidArgument(f"mount of {mount.container_path!r}: the path must be absolute")
     mode = "rro" if mount.recursive_read_only else "ro" if mount.readonly else "rw"
-    return _bind(mount.host_path, mount.container_path, PROPAGATION[mount.propagation], mode)
+    bind = _bind(mount.host_path, mount.container_path, PROPAGATION[mount.propagation], mode)
+    if is_mapped:
+        bind["options"].append("idmap")
+        bind |= {"uidMappings": _id_lines(mount.uidMappings), "gidMappings": _id_lines(mount.gidMappings)}
+    return bind
+
+
+def _id_lines(lines: Iterable[criv1.IDMapping]) -> list[Document]:
+    return [{"containerID": line.container_id, "hostID": line.host_id, "size": line.length} for line in lines]
 
 
 def _bind(source: str, destination: str, *options: str) -> Document:

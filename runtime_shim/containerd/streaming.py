@@ -76,6 +76,8 @@ class Streaming:
             async with _background(_feed(requests, process, output.pipes, ends_input=once)):
                 while (piece := await queue.get()) is not None:
                     yield _response(*piece)
+            if not output.pipes.drained.is_set():
+                raise errors.ResourceExhausted("the client takes the output more slowly than it comes")
         finally:
             output.detach(queue)
         await container.exited.wait()

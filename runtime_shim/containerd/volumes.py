@@ -4,6 +4,8 @@ Synchronous.
 """
 
 import os
+import posixpath
+from collections.abc import Iterable
 from pathlib import Path
 
 from navarch.protos.cri import v1_pb2 as criv1
@@ -36,6 +38,15 @@ def prepare_mounts(config: criv1.ContainerConfig) -> criv1.ContainerConfig:
         if (needed := _NEEDED.get(mount.propagation)) is not None:
             check_propagation(mount, mount_of(Path(mount.host_path)), needed)
     return prepared
+
+
+def uncovered(config: criv1.ContainerConfig, declared: Iterable[str]) -> list[str]:
+    """Those of an image's volumes that are no mounts of the container already. Raises InvalidArgument."""
+    covered = {posixpath.normpath(mount.container_path) for mount in config.mounts}
+    for path in declared:
+        if not path.startswith("/"):
+            raise InvalidArgument(f"the image declares a volume at {path!r}: the path must be absolute")
+    return [path for path in dict.fromkeys(map(posixpath.normpath, declared)) if path not in covered and path != "/"]
 
 
 def check_propagation(mount: criv1.Mount, below: Mounted, needed: tuple[str, ...]) -> None:

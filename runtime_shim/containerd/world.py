@@ -21,6 +21,7 @@ from navarch.runtime_shim.containerd.records import (
     SandboxRecord,
     StateDir,
 )
+from navarch.runtime_shim.containerd.user_namespaces import Mapping, sandbox_mapping
 from navarch.services.base.clock import Clock
 
 # A reader of events who falls this far behind must list anew.
@@ -53,6 +54,7 @@ class Container:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     exited: asyncio.Event = field(default_factory=asyncio.Event)
     oom_killed: bool = False
+    is_stopping: bool = False
 
 
 class World:
@@ -67,6 +69,13 @@ class World:
         self.change = 0
         self._names: set[str] = set()
         self._readers: set[asyncio.Queue[criv1.ContainerEventResponse]] = set()
+
+    def open_pipes(self, container_id: str) -> tuple[int, ...] | None:
+        """The read ends of a container's output; () where they could not be opened, None where there are none."""
+        container = self.containers.get(container_id)
+        if container is None or (container.output is None and container.record.phase != ContainerPhase.RUNNING):
+            return None
+        return container.output.pipes.handles if container.output else ()
 
     def now_ns(self) -> int:
         """Unix time in nanoseconds, as CRI has it."""
@@ -91,6 +100,11 @@ class World:
         if (container := self.find_container(container_id)) is None:
             raise errors.NotFound(f"container {container_id!r} not found")
         return container
+
+    def mappings(self) -> set[Mapping]:
+        """The user namespaces of sandboxes that may get containers."""
+        ready = (sandbox.record.config for sandbox in self.sandboxes.values() if sandbox.ready)
+        return {mapping for config in ready if (mapping := sandbox_mapping(config)) is not None}
 
     def running(self, container_id: str) -> Container:
         """Raises NotFound or FailedPrecondition."""

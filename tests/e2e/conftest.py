@@ -94,6 +94,8 @@ def containerd() -> Iterator[Containerd]:
     """One containerd for the session, with a bridge network configuration beside it."""
     token = secrets.token_hex(3)
     daemon = Containerd(Path(tempfile.mkdtemp(prefix=f"nv-{token}-", dir="/tmp")), f"nvt{token}", f"/nvtest{token}")
+    # Containers in user namespaces must reach their files.
+    daemon.data_dir.chmod(0o711)
     write_network(daemon.cni_conf_dir, daemon.bridge, f"10.213.{secrets.randbelow(250)}.0/24", daemon.data_dir / "ipam")
     try:
         daemon.start()

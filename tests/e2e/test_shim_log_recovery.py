@@ -1,15 +1,17 @@
-"""The shim is killed while a container writes: every line is in its log, once.
+"""The shim is killed while a container writes, or is away when it ends: every line is in its log, once."""
 
-Only what a container writes while there is no shim, and ends before there is one again, is lost: containerd-shim, the
-last to have the pipes open, closes them.
-"""
-
+import asyncio
+import os
 import secrets
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
+import orjson
 import pytest
 
 from navarch.protos.cri import v1_pb2 as criv1
+from navarch.runtime_shim.containerd.leftovers import keeper_processes, shim_processes
 
 from .conftest import Containerd, Shim, serving, shim_process, until
 
@@ -102,4 +104,83 @@ async def test_rotated_while_the_shim_was_away(containerd: Containerd, busybox_a
         await shim.exited(container)
         assert joined(rotated) == ["one"]
         assert joined(log) == ["begun and ended"]
+        await shim.remove_all()
+
+
+# Less than a pipe takes, so that no process stays because of it.
+LAST_WORDS = [f"{number:059}" for number in range(1000)]
+SAY_LAST_WORDS = """
+i=0; while [ $i -lt 1000 ]; do printf '%059d\\n' $i; i=$((i+1)); done > /tmp/words
+touch /tmp/ready; until [ -e /tmp/go ]; do sleep 0.01; done
+cat /tmp/words; cat /tmp/words >&2; exit 7"""
+
+
+def pipes_of(pids: Iterator[int]) -> set[str]:
+    """Which named pipes below "containers" these processes have open."""
+    found = set()
+    for pid in pids:
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            try:
+                path = os.readlink(entry)
+            except FileNotFoundError:
+                continue  # Closed just now.
+            if "/containers/" in path:
+                found.add(path)
+    return found
+
+
+async def replace_keeper(containerd: Containerd) -> None:
+    """Kill the log keeper and wait until another has all that it had."""
+    (old,) = keeper_processes(containerd.layout.shim_state)
+    had = pipes_of(iter([old]))
+    assert had
+    os.kill(old, signal.SIGKILL)
+
+    async def replaced() -> bool:
+        new = set(keeper_processes(containerd.layout.shim_state)) - {old}
+        return len(new) == 1 and pipes_of(iter(new)) == had
+
+    await until(replaced)
+
+
+@pytest.mark.parametrize("case", ["killed", "stopped", "everything killed"])
+async def test_last_words_while_the_shim_is_away(containerd: Containerd, busybox_archive: Path, case: str) -> None:
+    async with shim_process(containerd) as (shim, process):
+        await shim.load_busybox(busybox_archive)
+        sandbox = await shim.run_pod(shim.pod(f"last-words-{secrets.token_hex(4)}", host_network=True))
+        container = await shim.start(sandbox, shim.container("sh", "-c", SAY_LAST_WORDS))
+        request = criv1.ContainerStatusRequest(container_id=container, verbose=True)
+        pid = orjson.loads((await shim.runtime.ContainerStatus(request)).info["info"])["pid"]
+        root = Path(f"/proc/{pid}/root/tmp")
+
+        async def ready() -> bool:
+            return (root / "ready").exists()
+
+        await until(ready)
+        if case == "everything killed":
+            await replace_keeper(containerd)
+        process.send_signal(signal.SIGTERM if case == "stopped" else signal.SIGKILL)
+        await asyncio.to_thread(process.wait)
+    if case == "everything killed":
+        containerd.kill()
+    (root / "go").touch()
+    pipes = {str(containerd.layout.shim_state / "containers" / container / name) for name in ("stdout", "stderr")}
+
+    async def let_go() -> bool:
+        return not pipes & pipes_of(shim_processes(containerd.layout.socket))
+
+    await until(let_go)
+    assert pipes_of(keeper_processes(containerd.layout.shim_state)) == pipes
+    if case == "everything killed":
+        containerd.start()
+    async with serving(containerd) as shim:
+        assert (await shim.exited(container)).exit_code == 7
+        log = await shim.log(container)
+        for stream in ("stdout", "stderr"):
+            assert [(tag, text) for name, tag, text in log if name == stream] == [("F", line) for line in LAST_WORDS]
+
+        async def released() -> bool:
+            return not pipes_of(keeper_processes(containerd.layout.shim_state))
+
+        await until(released)
         await shim.remove_all()

@@ -142,6 +142,31 @@ async def test_attach(shim: Shim) -> None:
     assert [text for _, _, text in await shim.log(container)] == ["got one", "got two"]
 
 
+async def test_who_is_attached_and_too_slow_is_told(shim: Shim) -> None:
+    """The container is not held up, and nobody waits for an end that never comes."""
+    sandbox = await shim.run_pod(shim.pod("attach", host_network=True))
+    script = "read line; echo up; head -c 100000000 /dev/zero; touch /written; sleep 1000000"
+    config = shim.container("sh", "-c", script)
+    config.stdin, config.log_path = True, ""
+    container = await shim.start(sandbox, config)
+
+    async def requests() -> AsyncIterator[ContainerAttachRequest]:
+        yield ContainerAttachRequest(start=ContainerAttachStart(container_id=container, stdin=True))
+        yield ContainerAttachRequest(stdin=b"go\n")
+        await asyncio.Event().wait()
+
+    attached = aiter(shim.streaming.Attach(requests()))
+    assert (await anext(attached)).stdout
+
+    async def written() -> bool:
+        return (await shim.exec(container, "test", "-e", "/written")).exit_code == 0
+
+    await until(written)
+    with pytest.raises(grpc.aio.AioRpcError, match="slowly") as failure:
+        await collect(attached)
+    assert failure.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
 async def test_port_forward(shim: Shim) -> None:
     sandbox = await shim.run_pod(shim.pod("forward"))
     script = "mkdir /www; echo hello > /www/index.html; exec httpd -f -p 127.0.0.1:8080 -h /www"

@@ -12,7 +12,7 @@ import pytest
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.runtime_shim.containerd.cgroups import Cgroups
 from navarch.runtime_shim.containerd.cni import Executor
-from navarch.runtime_shim.containerd.leftovers import shim_processes
+from navarch.runtime_shim.containerd.leftovers import keeper_processes, shim_processes
 from navarch.runtime_shim.containerd.purge import Purge
 
 from .conftest import CNI_BIN_DIRS, Containerd, Shim, serving, shim_process, until
@@ -135,10 +135,12 @@ async def test_purge_needs_neither_shim_nor_containerd(containerd: Containerd, b
             await shim.start(sandbox, shim.container())
         groups = f"{containerd.cgroup_root}/purged-0"
         assert Cgroups().pids(groups)
+        assert len(list(keeper_processes(containerd.layout.shim_state))) == 1
     containerd.kill()
     await Purge(containerd.layout, Executor(CNI_BIN_DIRS), Cgroups()).run()
     assert not Cgroups().exists(groups)
     assert list(shim_processes(containerd.layout.socket)) == []
+    assert list(keeper_processes(containerd.layout.shim_state)) == []
     assert not containerd.layout.shim_state.exists()
     assert str(containerd.data_dir) not in Path("/proc/self/mountinfo").read_text()
     containerd.start()

@@ -14,7 +14,7 @@ DEFAULT_HOST = "docker.io"
 DEFAULT_TAG = "latest"
 ID_PREFIX = "sha256:"
 
-_DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-f]{32,}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _TAG = re.compile(r"\w[\w.-]{0,127}")
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
@@ -46,7 +46,7 @@ def parse(text: str) -> Reference:
     """Read a reference and fill in what is left out. Raises InvalidArgument."""
     name, _, digest = text.partition("@")
     if digest and not _DIGEST.fullmatch(digest):
-        raise InvalidArgument(f"invalid image reference {text!r}: {digest!r} is not a digest")
+        raise InvalidArgument(f"invalid image reference {text!r}: {digest!r} is no digest of the form sha256:hex")
     head, slash, last = name.rpartition("/")
     last, colon, tag = last.partition(":")
     if colon and not _TAG.fullmatch(tag):

@@ -1,5 +1,6 @@
 """What sandboxes and containers are configured with arrives in the container."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,41 @@ async def test_names_and_dns(cri: Peer) -> None:
         "options ndots:5",
         "search default.svc.cluster.local cluster.local",
     ]
+
+
+async def test_without_a_hostname_the_hosts_is_kept_whatever_the_sandbox_is_called(cri: Peer) -> None:
+    config = cri.sandbox_config("a-name-longer-than-linux-takes-for-a-host-" + "x" * 40, host_network=False)
+    config.hostname = ""
+    container = await cri.container(await cri.sandbox(config))
+    assert (await cri.shell(container, "hostname; cat /etc/hostname")).split() == [os.uname().nodename] * 2
+
+
+async def test_a_hostname_that_linux_does_not_take_is_refused(cri: Peer) -> None:
+    config = cri.sandbox_config(host_network=False)
+    config.hostname = "x" * 65
+    with refused(Code.INVALID_ARGUMENT, Code.UNKNOWN):
+        await cri.sandbox(config)
+
+
+async def test_a_volume_at_etc_hides_no_files_of_the_sandbox(cri: Peer, tmp_path: Path) -> None:
+    sandbox_config = cri.sandbox_config()
+    sandbox_config.dns_config.servers.append("192.0.2.53")
+    config = cri.container_config()
+    (tmp_path / "note").write_text("of the volume")
+    config.mounts.add(host_path=str(tmp_path), container_path="/etc")
+    container = await cri.container(await cri.sandbox(sandbox_config), config)
+    assert await cri.shell(container, "cat /etc/note /etc/resolv.conf") == "of the volumenameserver 192.0.2.53\n"
+
+
+async def test_a_volume_at_dev_replaces_all_that_would_lie_there(cri: Peer) -> None:
+    config = cri.container_config()
+    config.mounts.add(host_path="/dev", container_path="/dev")
+    container = await cri.container(await cri.sandbox(), config)
+    mounted = (await cri.shell(container, "cut -d' ' -f2,3 /proc/mounts")).splitlines()
+    host = Path("/proc/mounts").read_text().splitlines()
+    (kind,) = {line.split()[2] for line in host if line.split()[1] == "/dev"}
+    assert f"/dev {kind}" in mounted
+    assert await cri.shell(container, "touch /dev/shm/writable && echo done") == "done\n"
 
 
 async def test_containers_of_a_sandbox_share_network_ipc_and_memory(cri: Peer) -> None:

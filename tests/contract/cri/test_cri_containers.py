@@ -199,6 +199,14 @@ async def test_timeout_zero_kills_at_once(cri: Peer) -> None:
     assert (await cri.status(container)).exit_code == 137
 
 
+async def test_the_stop_signal_is_sent_once(cri: Peer) -> None:
+    script = "trap 'echo told' TERM; echo up; while :; do sleep 1000000 & wait $!; done"
+    container = await cri.container(await cri.sandbox(), cri.container_config("sh", "-c", script))
+    await until_logged(cri, container)
+    await asyncio.gather(*(cri.stop_container(container, timeout_s=1) for _ in range(3)))
+    assert [text for _, _, text in await cri.log(container)] == ["up", "told"]
+
+
 async def until_logged(cri: Peer, container: str) -> None:
     while not (await cri.log(container)):
         await asyncio.sleep(0.02)

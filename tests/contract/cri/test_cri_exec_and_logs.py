@@ -56,6 +56,11 @@ async def test_exec_times_out_and_its_process_is_killed(cri: Peer) -> None:
     await until(gone)
 
 
+async def test_a_timeout_below_zero_is_none(cri: Peer) -> None:
+    container = await cri.container(await cri.sandbox())
+    assert (await cri.exec(container, "sleep", "0.1", timeout_s=-1)).exit_code == 0
+
+
 async def test_exec_has_identity_environment_and_folder_of_the_container(cri: Peer) -> None:
     config = cri.container_config()
     config.envs.add(key="GREETING", value=b"hello")

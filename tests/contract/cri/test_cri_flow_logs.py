@@ -7,7 +7,7 @@ from navarch.testing.cri_client import until
 
 from .conftest import Peer
 
-LINES = 10_000
+LINES = 2_000
 
 
 async def reopen(cri: Peer, container_id: str) -> None:

@@ -40,9 +40,9 @@ class Layer:
         self.tar = tarfile.TarFile(fileobj=self.buffer, mode="w", format=tarfile.GNU_FORMAT)
         self.file(FRESH, secrets.token_bytes(16))
 
-    def file(self, name: str, data: bytes = b"") -> "Layer":
+    def file(self, name: str, data: bytes = b"", mode: int = 0o644, uid: int = 0) -> "Layer":
         member = tarfile.TarInfo(name)
-        member.size = len(data)
+        member.size, member.mode, member.uid = len(data), mode, uid
         self.tar.addfile(member, io.BytesIO(data))
         return self
 
@@ -72,10 +72,11 @@ def digest(data: bytes) -> str:
 
 
 @asynccontextmanager
-async def offered(tars: list[bytes], blobs: list[bytes] | None = None) -> AsyncIterator[str]:
+async def offered(tars: list[bytes], blobs: list[bytes] | None = None, **settings: object) -> AsyncIterator[str]:
     """The name of an image of these layers, in a registry. blobs: what is sent, where it isn't the tars gzip'ed."""
     blobs = blobs or [gzip.compress(tar, 1) for tar in tars]
-    config = json.dumps({"rootfs": {"type": "layers", "diff_ids": [digest(tar) for tar in tars]}}).encode()
+    rootfs = {"type": "layers", "diff_ids": [digest(tar) for tar in tars]}
+    config = json.dumps({"config": settings, "rootfs": rootfs}).encode()
     manifest_type = "application/vnd.oci.image.manifest.v1+json"
     manifest = {
         "schemaVersion": 2,
@@ -257,3 +258,24 @@ async def test_a_missing_layer(cri: Peer) -> None:
         with pytest.raises(grpc.aio.AioRpcError):
             await pull(cri, name)
         assert not await known(cri, name)
+
+
+async def test_volumes_of_the_image_may_be_written_in_a_read_only_root(cri: Peer, tmp_path: Path) -> None:
+    layer = Layer().folder("bin").file("bin/busybox", Path("/bin/busybox").read_bytes(), mode=0o755)
+    layer.folder("srv").folder("srv/data").file("srv/data/seed", b"sown", uid=7).link("data", "/srv/data").folder("own")
+    config = cri.container_config("/bin/busybox", "sleep", "1000000")
+    config.linux.security_context.readonly_rootfs = True
+    config.mounts.add(host_path=str(tmp_path), container_path="/own/")
+    async with offered([layer.bytes()], Volumes={"/data": {}, "/fresh/deep": {}, "/own": {}}) as name:
+        await pull(cri, name)
+        config.image.image = name
+        container = await cri.container(await cri.sandbox(), config)
+    script = (
+        "cat /srv/data/seed; stat -c %u /srv/data/seed; touch /srv/data/a /fresh/deep/a /own/a && echo done; touch /a"
+    )
+    answer = await cri.exec(container, "/bin/busybox", "sh", "-c", script)
+    assert answer.stdout.decode() == "sown7\ndone\n"
+    assert "Read-only" in answer.stderr.decode()
+    assert (tmp_path / "a").exists()
+    (mount,) = (await cri.status(container)).mounts
+    assert mount.container_path == "/own/"

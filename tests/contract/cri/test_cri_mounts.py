@@ -72,6 +72,8 @@ async def test_sources_are_resolved_and_made(cri: Peer, tmp_path: Path) -> None:
     container = await cri.container(await cri.sandbox(), config)
     assert await cri.shell(container, "cat /volume/file; ls /made") == "here"
     assert (tmp_path / "new" / "folder").is_dir()
+    told = [mount.host_path for mount in (await cri.status(container)).mounts]
+    assert told == [str(tmp_path / "link"), str(tmp_path / "new" / "folder")]
 
 
 async def test_a_source_that_cannot_be_made(cri: Peer, tmp_path: Path) -> None:

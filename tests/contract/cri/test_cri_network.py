@@ -236,7 +236,7 @@ async def test_a_stop_fails_while_the_network_can_not_be_undone(cri: Peer, tmp_p
         assert await cri.state(container) == "EXITED"
         with refused(Code.UNKNOWN, match="refused for the test"):
             await cri.remove(sandbox)
-        assert sandbox in await listed(cri)
+        assert (await listed(cri))[sandbox] == NOT_READY
         net.order("DEL", None)
         await cri.stop(sandbox)
         assert net.reserved() == set()

@@ -276,7 +276,7 @@ async def test_a_failing_liveness_probe_restarts(space: "Space") -> None:
     first = container_id(pod)
     await space.execute("lively", "rm", "/www/alive")
     pod = await space.until_pod(
-        "lively", lambda pod: main_status(pod).restart_count == 1 and main_status(pod).ready, "restarted"
+        "lively", lambda pod: main_status(pod).restart_count >= 1 and main_status(pod).ready, "restarted"
     )
     assert container_id(pod) != first
     assert "Liveness probe failed" in await space.navarch("describe", "pod", "lively")

@@ -1,7 +1,8 @@
 """An API server on a real store, reached through its real door.
 
-By default each test runs on our store in memory and on etcd. NAVARCH_TEST_STORE names others, with commas between:
-memory, navarch1 and navarch3 (members on disk, as processes), etcd.
+By default what the store has a part in runs on ours in memory and on etcd, all else on the first of them.
+NAVARCH_TEST_STORE names others, with commas between: memory, navarch1 and navarch3 (members on disk, as processes),
+etcd.
 """
 
 import asyncio
@@ -31,6 +32,30 @@ from navarch.testing.store_cluster import StoreCluster
 # Several servers of one cluster accept each other's tokens.
 TOKEN_KEY = new_key()
 STORES = os.environ.get("NAVARCH_TEST_STORE", "memory,etcd").split(",")
+# Files whose subject is above the store.
+ON_ONE_STORE = {
+    "test_apiserver_aggregation",
+    "test_apiserver_apply",
+    "test_apiserver_auth",
+    "test_apiserver_certificates",
+    "test_apiserver_custom",
+    "test_apiserver_kinds",
+    "test_apiserver_node_rights",
+    "test_apiserver_tokens",
+    "test_rest_apply",
+    "test_rest_bad_input",
+    "test_rest_connections",
+    "test_rest_custom",
+    "test_rest_discovery",
+    "test_rest_formats",
+    "test_rest_openapi",
+}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "store" in metafunc.fixturenames:
+        is_above = Path(metafunc.module.__file__).stem in ON_ONE_STORE
+        metafunc.parametrize("store", STORES[:1] if is_above else STORES, indirect=True)
 
 
 def free_port() -> int:
@@ -182,7 +207,7 @@ def shared_navarch3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Member
     members.kill()
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[str]:
     """The address of an empty store."""
     if request.param == "memory":

@@ -9,7 +9,7 @@ import grpc
 from navarch.protos.etcd import rpc_pb2, rpc_pb2_grpc
 from testing.store_cluster import Member, StoreCluster
 
-KILLS = 4
+KILLS = 2
 TTL_S = 5
 
 

@@ -62,6 +62,19 @@ def test_edits(folder: Path) -> None:
     assert edited["hooks"] == {"createContainer": [{"path": "/bin/true", "args": ["true"]}]}
 
 
+def test_edits_of_caches_and_links(tmp_path: Path) -> None:
+    edits = {
+        "intelRdt": {"closID": "gold", "l3CacheSchema": "L3:0=f"},
+        "netDevices": [{"hostInterfaceName": "eth7", "name": "fast0"}],
+    }
+    vendor = {**VENDOR, "containerEdits": {}, "devices": [{"name": "0", "containerEdits": edits}]}
+    (tmp_path / "acme.json").write_text(json.dumps(vendor))
+    edited = document()
+    cdi.inject(edited, ["acme.com/gpu=0"], cdi.load([tmp_path]))
+    assert edited["linux"]["intelRdt"] == {"closID": "gold", "l3CacheSchema": "L3:0=f"}
+    assert edited["linux"]["netDevices"] == {"eth7": {"name": "fast0"}}
+
+
 def test_yaml_and_later_folders(folder: Path, tmp_path: Path) -> None:
     later = tmp_path / "later"
     later.mkdir()

@@ -151,3 +151,13 @@ async def drained(folder: Path, dead: asyncio.Event) -> None:
                 await asyncio.sleep(0)
             os.close(handle)
         await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
+def test_a_log_that_is_no_plain_file_is_refused(tmp_path: Path, kind: str) -> None:
+    log, elsewhere = tmp_path / "0.log", tmp_path / "elsewhere"
+    make = {"link": lambda: log.symlink_to(elsewhere), "pipe": lambda: os.mkfifo(log), "folder": log.mkdir}
+    make[kind]()
+    with pytest.raises(OSError, match="0.log"):
+        Output(tmp_path, str(log), SystemClock(), stdin=False, tty=False).reopen()
+    assert not elsewhere.exists()
