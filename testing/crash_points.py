@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from navarch.runtime_shim import main as shim
-from navarch.runtime_shim.containerd import client, cni, leftovers, linux, records
+from navarch.runtime_shim.containerd import client, cni, leftovers, linux, ownership, records
 from navarch.runtime_shim.containerd.images import content
 from navarch.runtime_shim.containerd.images.registry import Repository
 from navarch.runtime_shim.containerd.images.service import ImageService
@@ -69,6 +69,9 @@ class CrashPoints:
         self._wrap_async(cni.Executor, "_run", "CNI")
         self._wrap(records.StateDir, "save", "record")
         self._wrap(linux, "pin_namespaces", "namespaces")
+        self._wrap(linux, "pin_owned_namespaces", "owned namespaces")
+        self._wrap(linux, "_bind", "pin")
+        self._wrap(ownership, "shift", "giving away")
         self._wrap(linux, "unpin_namespace", "unpin")
         self._wrap(shutil, "rmtree", "remove folder")
         self._wrap_async(content, "send", "content")

@@ -89,16 +89,20 @@ class Containers:
                 if not sandbox.ready:
                     raise errors.FailedPrecondition(f"sandbox {sandbox.record.id} was stopped meanwhile")
             except BaseException:
-                await asyncio.shield(asyncio.ensure_future(self._abandon(record.id)))
+                await asyncio.shield(asyncio.ensure_future(self._abandon(container)))
                 raise
             self._world.add(container)
         self._world.publish(sandbox, record.id, criv1.ContainerEventType.CONTAINER_CREATED_EVENT)
         return criv1.CreateContainerResponse(container_id=record.id)
 
-    async def _abandon(self, container_id: str) -> None:
+    async def _abandon(self, container: Container) -> None:
         """Remove what was made so far; where containerd is away, when it is back."""
+        container_id = container.record.id
         try:
             await self.discard(container_id)
+            if not container.sandbox.ready:
+                # What the container was made of may have kept the sandbox from removing it.
+                await self._maker.roots.collect()
         except errors.ShimError as failure:
             LOG.warning("container.left", container=container_id, error=failure)
             self._abandoned.add(container_id)
@@ -156,7 +160,7 @@ class Containers:
         record = container.record
         pipes = self.open_output(container).pipes
         mounts = await self._client.snapshots.Mounts(
-            snapshotsv1.MountsRequest(snapshotter=self._maker.snapshotter, key=record.id)
+            snapshotsv1.MountsRequest(snapshotter=self._maker.roots.snapshotter, key=record.id)
         )
         await self._client.tasks.Create(
             tasksv1.CreateTaskRequest(
@@ -315,7 +319,7 @@ class Containers:
         with contextlib.suppress(errors.NotFound):
             await self._client.containers.Delete(containersv1.DeleteContainerRequest(id=container_id))
         with contextlib.suppress(errors.NotFound):
-            snapshotter = self._maker.snapshotter
+            snapshotter = self._maker.roots.snapshotter
             await self._client.snapshots.Remove(
                 snapshotsv1.RemoveSnapshotRequest(snapshotter=snapshotter, key=container_id)
             )

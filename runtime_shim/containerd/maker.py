@@ -64,8 +64,7 @@ class Maker:
         image_volumes: ImageVolumes,
         cdi_directories: Sequence[Path] = cdi.DIRECTORIES,
     ) -> None:
-        self.snapshotter = roots.snapshotter
-        self._roots = roots
+        self.roots = roots
         self.image_volumes = image_volumes
         self._cdi_directories = cdi_directories
         self._has_apparmor, self._has_selinux = apparmor.is_enabled(), selinux.is_enabled()
@@ -93,7 +92,7 @@ class Maker:
         self._world.state.container(record.id).mkdir(parents=True)
         self._world.state.save(record)
         mapping = sandbox_mapping(pod.config)
-        mounts = await self._roots.prepare(record.id, image.chain_id, mapping)
+        mounts = await self.roots.prepare(record.id, image.chain_id, mapping)
         user = users.resolve(config.linux.security_context, image.config.user, await self._accounts_of(image, mounts))
         check_ids(mapping, user.uid, (user.gid, *user.groups))
         record.uid, record.gid, record.groups = user.uid, user.gid, user.groups
@@ -125,7 +124,7 @@ class Maker:
         """Which snapshot shows an image as its root's: of the host, or of a user namespace."""
 
         async def shown(chain_id: str) -> str:
-            return chain_id if mapping is None else await self._roots.given_away(chain_id, mapping)
+            return chain_id if mapping is None else await self.roots.given_away(chain_id, mapping)
 
         return shown
 
@@ -144,7 +143,7 @@ class Maker:
         sources = {path: folder / "volumes" / str(number) for number, path in enumerate(missing)}
         await asyncio.to_thread(lookups.copy_folders, mounts, self._scratch, sources)
         for path, source in sources.items():
-            if mapping is not None and await self._roots.remaps():
+            if mapping is not None and await self.roots.remaps():
                 await asyncio.to_thread(ownership.shift, source, mapping)
             elif mapping is not None and source.stat().st_uid == 0:
                 # The image has no such folder.
@@ -223,7 +222,7 @@ class Maker:
             image=config.image.user_specified_image or config.image.image or image.image_id,
             runtime=self._handlers.runtime(pod.runtime_handler, mapping.host_id if mapping else 0),
             spec=any_pb2.Any(type_url=spec.SPEC_TYPE, value=orjson.dumps(document)),
-            snapshotter=self.snapshotter,
+            snapshotter=self.roots.snapshotter,
             snapshot_key=record.id,
         )
 

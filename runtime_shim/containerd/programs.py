@@ -6,7 +6,6 @@ program that leaves a child behind does not keep us waiting.
 """
 
 import asyncio
-import contextlib
 import os
 import signal
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,8 @@ from pathlib import Path
 RESET_SIGNALS = (signal.SIGPIPE, signal.SIGXFSZ)
 # What is said beyond is not read.
 OUTPUT_BYTES = 4 << 20
+# For SIGKILL to be seen.
+DYING_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,26 +60,28 @@ def _spawn(program: Path, arguments: Sequence[str], environment: Mapping[str, st
 
 async def _wait(pid: int, timeout_s: float) -> int:
     loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
+    ended: asyncio.Future[int] = loop.create_future()
     handle = os.pidfd_open(pid)
-    loop.add_reader(handle, ended.set)
+
+    def bury() -> None:
+        loop.remove_reader(handle)
+        os.close(handle)
+        ended.set_result(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+    loop.add_reader(handle, bury)
+    is_late = True
     try:
-        await asyncio.wait_for(ended.wait(), timeout_s)
-    except (TimeoutError, asyncio.CancelledError):
-        with contextlib.suppress(ProcessLookupError):
-            # With those that it has started.
+        await asyncio.wait((ended,), timeout=timeout_s)
+        is_late = not ended.done()
+    finally:
+        if not ended.done():
+            # With what it has started. In the midst of a call of the kernel it ends only when that does.
             os.killpg(pid, signal.SIGKILL)
-        loop.add_reader(handle, _bury, handle, pid)
-        raise
-    code = _bury(handle, pid)
+            await asyncio.wait((ended,), timeout=DYING_S)
+    if is_late:
+        raise TimeoutError
+    code = ended.result()
     return code if code >= 0 else 128 - code
-
-
-def _bury(handle: int, pid: int) -> int:
-    """Take leave of a process that has ended. One that was killed within a call of the kernel ends after that only."""
-    asyncio.get_running_loop().remove_reader(handle)
-    os.close(handle)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def _content(handle: int) -> bytes:

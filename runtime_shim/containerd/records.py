@@ -75,7 +75,7 @@ class SandboxRecord:
 
     @classmethod
     def read(cls, document: dict[str, Any]) -> "SandboxRecord":
-        """From `document`. Raises KeyError, ValueError, ParseError for what is none."""
+        """From `document`. Raises one of UNREADABLE for what is none."""
         return cls(
             document["id"],
             _from_json(document["config"], criv1.PodSandboxConfig),
@@ -121,7 +121,7 @@ class ContainerRecord:
 
     @classmethod
     def read(cls, document: dict[str, Any]) -> "ContainerRecord":
-        """From `document`. Raises KeyError, TypeError, ValueError, ParseError for what is none."""
+        """From `document`. Raises one of UNREADABLE for what is none."""
         # What a later version has written is no reason to lose a container.
         record = cls(**{name: value for name, value in document.items() if name in cls.__slots__})
         record.config = _from_json(document["config"], criv1.ContainerConfig)
@@ -130,7 +130,7 @@ class ContainerRecord:
         return record
 
 
-UNREADABLE = (orjson.JSONDecodeError, json_format.ParseError, KeyError, TypeError, ValueError, OSError)
+UNREADABLE = (orjson.JSONDecodeError, json_format.ParseError, AttributeError, KeyError, TypeError, ValueError, OSError)
 
 
 @dataclass(frozen=True, slots=True)

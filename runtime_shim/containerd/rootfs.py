@@ -109,11 +109,11 @@ class RootFilesystems:
             raise
 
     def _shift(self, mounts: list[containerd_types.Mount], mapping: Mapping) -> None:
-        try:
-            with lookups.mounted(mounts, self._scratch, writable=True) as root:
+        with lookups.mounted(mounts, self._scratch, writable=True) as root:
+            try:
                 ownership.shift(root, mapping)
-        except OSError as failure:
-            raise errors.RuntimeFailure(f"give the image's files to the user namespace: {failure}") from None
+            except OSError as failure:
+                raise errors.RuntimeFailure(f"give the image's files to the user namespace: {failure}") from None
 
     async def _prepare(self, key: str, parent: str, labels: dict[str, str]) -> list[containerd_types.Mount]:
         request = snapshotsv1.PrepareSnapshotRequest(

@@ -11,8 +11,9 @@ import pytest
 
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.testing.cri_client import until
+from navarch.testing.private_containerd import IMAGE, environment
 
-from .conftest import IMAGE, Code, Peer, differs, refused
+from .conftest import Code, Peer, differs, refused
 from .test_cri_image_layers import Layer, offered, pull
 
 Mode = criv1.NamespaceMode
@@ -95,13 +96,12 @@ async def test_its_network_name_and_kernel_parameters_are_its_own(cri: Peer) -> 
     admin.linux.security_context.capabilities.add_capabilities.extend(["SYS_ADMIN", "NET_ADMIN"])
     client = await cri.container(sandbox, admin)
     address = (await cri.sandbox_status(sandbox)).network.ip
-    assert (await cri.exec(client, "nc", "-z", address, "80")).exit_code == 0
+    assert (await cri.exec(client, "sh", "-c", f"nc -w 5 {address} 80 < /dev/null")).exit_code == 0
     assert address in await cri.shell(client, "ip -4 address show eth0; ip link set lo down && ip link set lo up")
     files = " ".join(f"/proc/sys/{name.replace('.', '/')}" for name in sorted(parameters))
     told = (await cri.shell(client, f"hostname; cat {files}; hostname mine && hostname")).split()
     assert told == [config.hostname, *(parameters[name] for name in sorted(parameters)), "mine"]
     assert await cri.shell(server, "hostname; cat /proc/sys/net/ipv4/ping_group_range") == "mine\n0\t1000\n"
-    assert (await cri.exec(server, "ping", "-c1", "-w5", address)).exit_code == 0
     stats = await cri.runtime.PodSandboxStats(criv1.PodSandboxStatsRequest(pod_sandbox_id=sandbox))
     assert stats.stats.linux.network.default_interface.name == "eth0"
 
@@ -125,15 +125,16 @@ async def test_containers_of_a_pod_see_each_other(cri: Peer) -> None:
     config.linux.security_context.namespace_options.pid = Mode.POD
     sandbox = await cri.sandbox(config)
     ids = []
-    for name in ("first", "second"):
-        each = container(cri, "sleep", "1000", name=name)
+    for command in (("sleep", "1000"), ("tail", "-f", "/dev/null")):
+        each = container(cri, *command, name=command[0])
         each.linux.security_context.namespace_options.pid = Mode.POD
         ids.append(await cri.container(sandbox, each))
     # To each other they are who they are; the first process is nobody's.
-    seen = await cri.shell(ids[0], "for p in 1 $(pidof sleep); do stat -c %u /proc/$p; done; kill -9 $(pidof sleep)")
-    assert sorted(seen.split()) == ["0", "0", "65535"]
-    for each in ids:
-        assert (await cri.exited(each)).exit_code == 137
+    seen = await cri.shell(
+        ids[0], "for p in 1 $(pidof sleep tail); do stat -c %u /proc/$p; done; kill -9 $(pidof tail)"
+    )
+    assert seen.split() == ["65535", "0", "0"]
+    assert (await cri.exited(ids[1])).exit_code == 137
     request = criv1.PodSandboxStatusRequest(pod_sandbox_id=sandbox, verbose=True)
     init = int(json.loads((await cri.runtime.PodSandboxStatus(request)).info["info"])["pid"])
     assert os.stat(f"/proc/{init}").st_uid == FIRST + 65535
@@ -188,7 +189,9 @@ async def test_volumes_with_mapped_ids(cri: Peer, tmp_path: Path) -> None:
         return
     status = await cri.runtime.Status(criv1.StatusRequest())
     told = {handler.name: handler.features.user_namespaces for handler in status.runtime_handlers}
-    features = json.loads(subprocess.run(["runc", "features"], check=True, capture_output=True).stdout)
+    features = json.loads(
+        subprocess.run(["runc", "features"], check=True, capture_output=True, env=environment()).stdout
+    )
     can = features["linux"].get("mountExtensions", {}).get("idmap", {}).get("enabled", False)
     assert set(told) == {"", "runc", "other"}
     assert set(told.values()) == {can}
@@ -222,7 +225,7 @@ def uids(options: criv1.NamespaceOption) -> criv1.IDMapping:
 
 
 REFUSED: dict[str, tuple[Callable[[criv1.NamespaceOption], object], str]] = {
-    "no mappings": (lambda o: (o.userns_options.ClearField("uids"), o.userns_options.ClearField("gids")), "mappings"),
+    "no mappings": (lambda o: o.userns_options.CopyFrom(criv1.UserNamespace(mode=Mode.POD)), "mappings"),
     "no GIDs": (lambda o: o.userns_options.ClearField("gids"), "mappings"),
     "two lines": (lambda o: o.userns_options.uids.add(container_id=9, host_id=1, length=1), "one line"),
     "no length": (lambda o: setattr(uids(o), "length", 0), "invalid length 0"),
@@ -264,8 +267,9 @@ async def test_a_container_can_t_have_another_than_its_sandbox(cri: Peer) -> Non
         return
     inside, outside = await cri.sandbox(pod(cri)), await cri.sandbox()
     other = container(cri)
-    for lines in (lambda o: o.uids, lambda o: o.gids):
-        lines(other.linux.security_context.namespace_options.userns_options)[0].host_id += 1
+    asked = other.linux.security_context.namespace_options.userns_options
+    for line in (asked.uids[0], asked.gids[0]):
+        line.host_id += 1
     host = cri.container_config()
     host.linux.security_context.namespace_options.userns_options.mode = Mode.NODE
     for sandbox, config in ((inside, other), (inside, host), (outside, container(cri))):

@@ -75,14 +75,17 @@ class Bench:
 
 
 async def life(cri: CriClient, attempt: int, *, is_shared: bool) -> None:
-    """A sandbox with a container, from begin to end."""
+    """A sandbox with a container, from begin to end. is_shared: with all that is made of namespaces and snapshots."""
     config = cri.sandbox_config("life")
     config.metadata.attempt = attempt
     container_config = cri.container_config()
     if is_shared:
         container_config.mounts.add(container_path="/volume", image=criv1.ImageSpec(image=IMAGE))
         for linux in (config.linux, container_config.linux):
-            linux.security_context.namespace_options.pid = criv1.NamespaceMode.POD
+            options = linux.security_context.namespace_options
+            options.pid, options.userns_options.mode = criv1.NamespaceMode.POD, criv1.NamespaceMode.POD
+            for lines in (options.userns_options.uids, options.userns_options.gids):
+                lines.add(container_id=0, host_id=3_000_000, length=65536)
     sandbox = (await cri.runtime.RunPodSandbox(criv1.RunPodSandboxRequest(config=config))).pod_sandbox_id
     request = criv1.CreateContainerRequest(pod_sandbox_id=sandbox, config=container_config, sandbox_config=config)
     container = (await cri.runtime.CreateContainer(request)).container_id
@@ -162,7 +165,7 @@ async def sweep(bench: Bench, victim: str, folder: Path) -> None:
     ("victim", "is_shared"),
     [
         pytest.param("shim", False, id="shim"),
-        pytest.param("shim", True, id="shim of a shared PID namespace"),
+        pytest.param("shim", True, id="shim of shared namespaces"),
         pytest.param("containerd", False, id="containerd"),
         pytest.param("containerd-shim", False, id="containerd-shim"),
         pytest.param("runc", False, id="runc"),
