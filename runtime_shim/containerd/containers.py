@@ -21,7 +21,7 @@ from navarch.protos.containerd.services.snapshots import v1_pb2 as snapshotsv1
 from navarch.protos.containerd.services.tasks import v1_pb2 as tasksv1
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.runtime_shim import errors
-from navarch.runtime_shim.containerd import leftovers, linux, spec, statuses
+from navarch.runtime_shim.containerd import linux, spec, statuses
 from navarch.runtime_shim.containerd.cgroups import Cgroups
 from navarch.runtime_shim.containerd.client import ContainerdClient
 from navarch.runtime_shim.containerd.images.service import ImageService
@@ -29,14 +29,13 @@ from navarch.runtime_shim.containerd.log_keeper_client import LogKeeperClient
 from navarch.runtime_shim.containerd.maker import Maker
 from navarch.runtime_shim.containerd.output import Output
 from navarch.runtime_shim.containerd.records import ContainerPhase, ContainerRecord
+from navarch.runtime_shim.containerd.tasks import KILL_TIMEOUT_S, Tasks
 from navarch.runtime_shim.containerd.user_namespaces import check_container
 from navarch.runtime_shim.containerd.world import Container, World
 from navarch.runtime_shim.lists import ListAnswers
 from navarch.services.base.log import get_logger
 
 LOG = get_logger("shim.containers")
-# How long after SIGKILL a process may take: it may be in the middle of a write to a slow disk.
-KILL_TIMEOUT_S = 60.0
 # The last output is in the pipes when an exit is known; longer than this only a stray process can hold them.
 DRAIN_TIMEOUT_S = 2.0
 START_FAILED_CODE = 128
@@ -62,6 +61,7 @@ class Containers:
         self._cgroups = cgroups
         self._maker = maker
         self._keeper = keeper
+        self.tasks = Tasks(client, world)
         self._lists = ListAnswers(self._listed)
         # Half made, and not removed: containerd was away.
         self._abandoned: set[str] = set()
@@ -162,19 +162,15 @@ class Containers:
         mounts = await self._client.snapshots.Mounts(
             snapshotsv1.MountsRequest(snapshotter=self._maker.roots.snapshotter, key=record.id)
         )
-        await self._client.tasks.Create(
-            tasksv1.CreateTaskRequest(
-                container_id=record.id,
-                rootfs=mounts.mounts,
-                stdin=pipes.stdin,
-                stdout=pipes.stdout,
-                stderr=pipes.stderr,
-                terminal=record.config.tty,
-            )
+        request = tasksv1.CreateTaskRequest(
+            container_id=record.id,
+            rootfs=mounts.mounts,
+            stdin=pipes.stdin,
+            stdout=pipes.stdout,
+            stderr=pipes.stderr,
+            terminal=record.config.tty,
         )
-        answer = await self._client.tasks.Start(tasksv1.StartRequest(container_id=record.id))
-        pid: int = answer.pid
-        return pid
+        return await self.tasks.run(container, request)
 
     async def _start_failed(self, container: Container, message: str) -> None:
         await self._undo_start(container)
@@ -191,7 +187,7 @@ class Containers:
 
     async def _undo_start(self, container: Container) -> None:
         try:
-            await self.delete_task(container.record.id)
+            await self.tasks.delete(container.record.id)
         except errors.ShimError as failure:
             LOG.warning("container.task_left", container=container.record.id, error=failure)
         self.close_output(container, remove=True)
@@ -266,7 +262,7 @@ class Containers:
             self._finish(container, code, finished_at_ns, reason or told, "")
             # Within the lock: containerd does not bear two deletions of one task at once.
             try:
-                await self.delete_task(record.id)
+                await self.tasks.delete(record.id)
             except errors.ShimError as failure:
                 # Removing the container tries again.
                 LOG.warning("container.task_left", container=record.id, error=failure)
@@ -315,7 +311,7 @@ class Containers:
 
     async def discard(self, container_id: str) -> None:
         """Remove all that containerd and the disk have of a container, wherever its making or removing stopped."""
-        await self.delete_task(container_id)
+        await self.tasks.delete(container_id)
         with contextlib.suppress(errors.NotFound):
             await self._client.containers.Delete(containersv1.DeleteContainerRequest(id=container_id))
         with contextlib.suppress(errors.NotFound):
@@ -328,22 +324,9 @@ class Containers:
         linux.unpin_namespace(folder / "pid")
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
-    async def delete_task(self, container_id: str) -> None:
-        """Remove containerd's task, killing it if need be. Absent is removed."""
-        delete = tasksv1.DeleteTaskRequest(container_id=container_id)
-        kill = tasksv1.KillRequest(container_id=container_id, signal=signal.SIGKILL, all=True)
-        with contextlib.suppress(errors.NotFound):
-            try:
-                await self._client.tasks.Delete(delete)
-            except (errors.FailedPrecondition, errors.RuntimeFailure):
-                # It runs, or its containerd-shim died, which is noticed and cleaned up with the first call.
-                await self._client.tasks.Kill(kill)
-                await self._client.tasks.Wait(tasksv1.WaitRequest(container_id=container_id), timeout=KILL_TIMEOUT_S)
-                await self._client.tasks.Delete(delete)
-
     async def clear(self, container_id: str) -> None:
         """End a task that containerd does not list but that an interrupted start may have left."""
-        await leftovers.clear(self._client.socket, container_id, self._world.clock)
+        await self.tasks.clear(container_id)
 
     # Reading.
 

@@ -64,13 +64,13 @@ class ImageVolumes:
                 point = folder / FOLDER / str(number := next(numbers))
                 content = await self._images.resolve(mount.image.image)
                 snapshot = await snapshot_of(content.chain_id)
-                await self._view(view_key(container_id, number), point, snapshot, labels)
+                await self._view(view_key(container_id, number), point, snapshot, labels, mount.image.image)
                 mount.host_path = str(await asyncio.to_thread(_inside, point, mount.image_sub_path, mount))
                 mount.ClearField("image")
                 mount.readonly = True
         return mounted
 
-    async def _view(self, key: str, point: Path, snapshot: str, labels: dict[str, str]) -> None:
+    async def _view(self, key: str, point: Path, snapshot: str, labels: dict[str, str], image: str) -> None:
         point.mkdir(parents=True)
         request = snapshotsv1.ViewSnapshotRequest(
             snapshotter=self._snapshotter, key=key, parent=snapshot, labels=labels
@@ -79,7 +79,7 @@ class ImageVolumes:
         try:
             await asyncio.to_thread(mount_view, mounts, point)
         except OSError as failure:
-            raise errors.RuntimeFailure(f"mount {point}: {failure}") from None
+            raise errors.RuntimeFailure(f"mount image {image}: {failure}") from None
 
     async def remove(self, container_id: str, folder: Path) -> None:
         """Idempotent, and to be repeated after a failure. Raises ShimError, OSError."""

@@ -30,6 +30,15 @@ def shim_processes(containerd_socket: Path, container_id: str = "") -> Iterator[
             yield pid
 
 
+def is_shim(pid: int) -> bool:
+    """Whether this process is a containerd-shim."""
+    try:
+        program = Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0]
+    except OSError:
+        return False
+    return Path(os.fsdecode(program)).name.startswith(SHIM_PROGRAMS)
+
+
 def keeper_processes(state_dir: Path) -> Iterator[int]:
     """The log keeper of this folder; while one is starting there may be more."""
     for pid, words in _commands():

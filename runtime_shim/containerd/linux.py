@@ -7,6 +7,7 @@ call it through `in_doomed_thread`, whose thread ends right after, so that nothi
 import asyncio
 import ctypes
 import os
+import signal
 import socket
 import sys
 import threading
@@ -22,6 +23,8 @@ from navarch.services.base import mounting
 T = TypeVar("T")
 
 CAP_SYS_RESOURCE = 24
+# It makes a few calls of the kernel; the host may be busy.
+PROGRAM_TIMEOUT_S = 30.0
 
 CAPABILITIES = (
     "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
@@ -68,6 +71,7 @@ def pin_owned_namespaces(
     command = [sys.executable, "-I", "-S", namespaces.__file__, " ".join(kinds), hostname, *settings]
     ours, theirs = socket.socketpair()
     with ours:
+        ours.settimeout(PROGRAM_TIMEOUT_S)
         with theirs:
             actions = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), 0)]
             pid = os.posix_spawn(sys.executable, command, {}, file_actions=actions, setsigmask=())
@@ -81,7 +85,7 @@ def pin_owned_namespaces(
             for kind in kinds:
                 _bind(f"/proc/{pid}/ns/{kind}", directory / kind)
         finally:
-            ours.close()
+            os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
 
 

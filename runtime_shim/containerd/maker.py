@@ -101,7 +101,8 @@ class Maker:
         config = await asyncio.to_thread(volumes.prepare_mounts, config)
         config = await self.image_volumes.mount(record.id, folder, config, owned(), self._snapshots_for(mapping))
         await self._add_volumes_of_image(config, image, folder, mounts, mapping)
-        idmap = (await self._features.of(pod.runtime_handler)).id_mapped_mounts
+        is_asked = any(mount.uidMappings or mount.gidMappings for mount in config.mounts)
+        idmap = is_asked and (await self._features.of(pod.runtime_handler)).id_mapped_mounts
         inputs = await asyncio.to_thread(self._inputs, container, image, user, idmap)
         document = await self._specification(config, inputs)
         await self._client.containers.Create(
@@ -152,6 +153,8 @@ class Maker:
 
     async def _specification(self, config: criv1.ContainerConfig, inputs: spec.Inputs) -> spec.Document:
         document = spec.build(config, inputs)
+        if inputs.mapping is not None:
+            await asyncio.to_thread(volumes.keep_flags, document["mounts"])
         if inputs.mount_label:
             await asyncio.to_thread(volumes.relabel, config, inputs.mount_label)
         if names := cdi.names_of(config):

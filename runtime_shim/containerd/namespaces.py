@@ -3,8 +3,8 @@
 A process of several threads can't make a user namespace, so this file is also a program, run in a process of its own
 that is gone once its namespaces are bound to files. It imports no more than it needs, to be quick. Parent and program
 talk over a socket, which is the program's standard input: it says "u" when it is in its user namespace, goes on when
-that has got its ids, says "n" when the other namespaces are ready, and ends when it is told to, or nobody is there.
-An error is said in words instead.
+that has got its ids, says "n" when the other namespaces are ready, and waits to be killed; it ends by itself when the
+parent is gone. An error is said in words instead.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 # Kernel constants: linux/sched.h, linux/if.h, linux/sockios.h.
 CLONE_FLAGS = {"net": 0x40000000, "ipc": 0x08000000, "uts": 0x04000000, "user": 0x10000000}
@@ -23,7 +23,7 @@ OWNER_MADE, ALL_MADE, GO_ON = b"u", b"n", b"g"
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def make(kinds: Iterable[str], hostname: str, sysctls: Mapping[str, str]) -> None:
+def make(kinds: Collection[str], hostname: str, sysctls: Mapping[str, str]) -> None:
     """Put the calling thread into new namespaces, for good.
 
     kinds: of "net", "ipc", "uts". hostname: for the new UTS namespace. sysctls: by dotted name; must be of these
@@ -39,7 +39,7 @@ def make(kinds: Iterable[str], hostname: str, sysctls: Mapping[str, str]) -> Non
         _write_sysctl(name, value)
 
 
-def unshare(kinds: Iterable[str]) -> None:
+def unshare(kinds: Collection[str]) -> None:
     """Raises OSError."""
     check(_libc.unshare(sum(CLONE_FLAGS[kind] for kind in kinds)), f"unshare {' '.join(kinds)}")
 

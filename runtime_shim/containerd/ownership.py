@@ -10,6 +10,7 @@ import os
 import stat
 import struct
 from pathlib import Path
+from typing import NoReturn
 
 from navarch.runtime_shim.containerd.user_namespaces import Mapping
 from navarch.runtime_shim.errors import RuntimeFailure
@@ -25,7 +26,7 @@ VERSION_2, VERSION_3, VERSION_MASK = 0x02000000, 0x03000000, 0xFF000000
 def shift(root: Path, mapping: Mapping) -> None:
     """Raises RuntimeFailure for a file of somebody whom the namespace doesn't have; OSError."""
     first_names: dict[tuple[int, int], str] = {}
-    for folder, folders, files, handle in os.fwalk(root, topdown=False):
+    for folder, folders, files, handle in os.fwalk(root, topdown=False, onerror=_fail):
         before, linked = os.stat(handle), False
         for name in (*folders, *files):
             status = os.lstat(name, dir_fd=handle)
@@ -37,12 +38,12 @@ def shift(root: Path, mapping: Mapping) -> None:
                 continue
             if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
                 first_names[inode] = path
-            _give(name, handle, status, mapping, path)
+            _give(name, handle, status, mapping, path.removeprefix(str(root)))
         if linked:
             os.utime(handle, ns=(before.st_atime_ns, before.st_mtime_ns))
     handle = os.open(root.parent, os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        _give(root.name, handle, root.lstat(), mapping, str(root))
+        _give(root.name, handle, root.lstat(), mapping, "/")
     finally:
         os.close(handle)
 
@@ -55,6 +56,11 @@ def shifted_capability(value: bytes, mapping: Mapping) -> bytes:
     if magic & VERSION_MASK not in (VERSION_2, VERSION_3) or host is None:
         return value
     return SETS.pack(magic & ~VERSION_MASK | VERSION_3, *sets) + ROOT.pack(host)
+
+
+def _fail(failure: OSError) -> NoReturn:
+    """A folder that can't be read must not be passed over."""
+    raise failure
 
 
 def _give(name: str, handle: int, status: os.stat_result, mapping: Mapping, path: str) -> None:

@@ -23,6 +23,7 @@ from navarch.runtime_shim.containerd.records import ContainerPhase, ContainerRec
 from navarch.runtime_shim.containerd.rootfs import OWNER, OWNER_LABEL, RootFilesystems
 from navarch.runtime_shim.containerd.sandbox_files import pinned_kinds
 from navarch.runtime_shim.containerd.sandboxes import Sandboxes
+from navarch.runtime_shim.containerd.tasks import parent_of
 from navarch.runtime_shim.containerd.world import Container, Sandbox, World
 from navarch.services.base.log import get_logger
 
@@ -106,6 +107,7 @@ class Recovery:
         record = container.record
         try:
             process = (await self._client.tasks.Get(tasksv1.GetRequest(container_id=record.id))).process
+            container.shim_pid = parent_of(process.pid)
         except errors.NotFound:
             if record.phase == ContainerPhase.CREATED:
                 await self._containers.clear(record.id)
@@ -115,7 +117,7 @@ class Recovery:
             return
         if record.phase == ContainerPhase.CREATED and process.status == task_pb2.Status.CREATED:
             # Killed between the task's creation and its start: as if neither had been.
-            await self._containers.delete_task(record.id)
+            await self._containers.tasks.delete(record.id)
             return
         if record.phase == ContainerPhase.CREATED:
             self._containers.started(container, process.pid)

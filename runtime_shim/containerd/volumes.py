@@ -7,6 +7,7 @@ import os
 import posixpath
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.runtime_shim.containerd import selinux
@@ -16,6 +17,14 @@ from navarch.services.base.mounting import Mounted, mount_of
 _NEEDED = {
     criv1.MountPropagation.PROPAGATION_BIDIRECTIONAL: ("shared",),
     criv1.MountPropagation.PROPAGATION_HOST_TO_CONTAINER: ("shared", "master"),
+}
+# Of statvfs(2), with the options of mount(8).
+_FLAGS = {
+    os.ST_NOSUID: "nosuid",
+    os.ST_NODEV: "nodev",
+    os.ST_NOEXEC: "noexec",
+    os.ST_NOATIME: "noatime",
+    os.ST_NODIRATIME: "nodiratime",
 }
 
 
@@ -59,6 +68,17 @@ def check_propagation(mount: criv1.Mount, below: Mounted, needed: tuple[str, ...
         raise InvalidArgument(
             f"mount of {mount.container_path}: {mount.host_path} is on {below.point}, which is not a {kind} mount"
         )
+
+
+def keep_flags(mounts: Iterable[dict[str, Any]]) -> None:
+    """Let bind mounts of a specification keep what their sources' mounts forbid.
+
+    In a user namespace nobody may take that away, and runtimes do so, unasked, with a mount that they make read-only.
+    """
+    for mount in mounts:
+        if mount["type"] == "bind":
+            flags = os.statvfs(mount["source"]).f_flag
+            mount["options"] += [name for flag, name in _FLAGS.items() if flags & flag]
 
 
 def relabel(config: criv1.ContainerConfig, label: str) -> None:

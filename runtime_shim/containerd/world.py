@@ -37,6 +37,9 @@ class Sandbox:
     containers: "dict[str, Container]" = field(default_factory=dict)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     closing: bool = False
+    # Held while a task of it is made or removed, and the containerd-shim that has none any more.
+    tasks: asyncio.Lock = field(default_factory=asyncio.Lock)
+    ending_shim: int = 0
 
     @property
     def ready(self) -> bool:
@@ -46,7 +49,10 @@ class Sandbox:
 
 @dataclass(eq=False, slots=True)
 class Container:
-    """A container. output: while its process lives. exited: set when the record says so."""
+    """A container. output: while its process lives. exited: set when the record says so.
+
+    shim_pid: the containerd-shim of its task, 0 without one.
+    """
 
     record: ContainerRecord
     sandbox: Sandbox
@@ -55,6 +61,7 @@ class Container:
     exited: asyncio.Event = field(default_factory=asyncio.Event)
     oom_killed: bool = False
     is_stopping: bool = False
+    shim_pid: int = 0
 
 
 class World:

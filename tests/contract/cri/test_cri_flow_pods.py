@@ -37,6 +37,14 @@ async def test_containers_of_one_pod_talk_over_its_loopback(cri: Peer) -> None:
     assert await texts(cri, server) == []
 
 
+async def test_a_container_that_ends_at_once_is_started_again_at_once(cri: Peer) -> None:
+    """As one ends, and with it perhaps what served all of its sandbox, the next one begins."""
+    sandbox = await cri.sandbox()
+    for attempt in range(12):
+        container = await cri.container(sandbox, cri.container_config("true", attempt=attempt))
+        assert (await cri.exited(container)).exit_code == 0
+
+
 async def test_a_sandbox_outlives_its_containers(cri: Peer) -> None:
     """First what prepares, then what works, then it anew: one network all the time, and a log for each."""
     sandbox = await cri.sandbox(host_network=False)

@@ -79,6 +79,26 @@ async def test_what_it_writes_into_a_folder_of_the_host(cri: Peer, tmp_path: Pat
         assert (tmp_path / str(uid)).stat().st_uid == FIRST + uid
 
 
+async def test_what_is_read_only(cri: Peer, tmp_path: Path) -> None:
+    """Flags of a mount can't be taken away in a user namespace, also not by making it read-only."""
+    config = container(cri)
+    config.linux.security_context.readonly_rootfs = True
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "nosuid,nodev,noexec,noatime", "tmpfs", tmp_path], check=True)
+    try:
+        (tmp_path / "file").write_text("here")
+        for name, recursive in (("/plain", False), ("/recursive", True)):
+            config.mounts.add(
+                host_path=str(tmp_path), container_path=name, readonly=True, recursive_read_only=recursive
+            )
+        main = await cri.container(await cri.sandbox(pod(cri)), config)
+        folders = "/plain /recursive /etc /sys /sys/fs/cgroup/memory"
+        seen = await cri.shell(main, f"cat /plain/file; for f in {folders}; do touch $f/a && echo $f; done")
+        assert seen == "here"
+        assert await cri.shell(main, "cat /sys/fs/cgroup/memory/memory.limit_in_bytes || cat /sys/fs/cgroup/memory.max")
+    finally:
+        subprocess.run(["umount", "--lazy", tmp_path], check=True)
+
+
 async def test_its_network_name_and_kernel_parameters_are_its_own(cri: Peer) -> None:
     config = pod(cri)
     parameters = {"net.ipv4.ip_unprivileged_port_start": "80", "kernel.msgmax": "16384", "fs.mqueue.msg_max": "20"}
@@ -171,16 +191,13 @@ async def test_an_image_s_files_keep_their_owners_and_modes(cri: Peer) -> None:
 
 
 async def test_an_image_as_a_volume(cri: Peer) -> None:
-    sandbox = await cri.sandbox(pod(cri))
+    if cri.where(shim=False, plugin=True, because="the plugin of 1.6 has no image volumes"):
+        return
     config = container(cri)
     config.mounts.add(container_path="/image").image.image = IMAGE
-    if cri.where(shim=True, plugin=False, because="the plugin of 1.6 has no image volumes"):
-        main = await cri.container(sandbox, config)
-        assert (await cri.shell(main, "stat -c %u /image /image/bin; touch /image/a || echo no")).split() == [
-            "0",
-            "0",
-            "no",
-        ]
+    main = await cri.container(await cri.sandbox(pod(cri)), config)
+    seen = await cri.shell(main, "stat -c %u /image /image/bin; touch /image/a || echo no")
+    assert seen.split() == ["0", "0", "no"]
 
 
 async def test_volumes_with_mapped_ids(cri: Peer, tmp_path: Path) -> None:
@@ -253,7 +270,7 @@ async def test_refusals(cri: Peer, case: str) -> None:
 
 
 async def test_the_host_s_by_name(cri: Peer) -> None:
-    config = cri.sandbox_config()
+    config = cri.sandbox_config(host_network=True)
     config.linux.security_context.namespace_options.userns_options.mode = Mode.NODE
     main = cri.container_config()
     main.linux.security_context.namespace_options.userns_options.mode = Mode.NODE
