@@ -17,7 +17,7 @@ ROOT = Path("/sys/fs/cgroup")
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Counters of a group. memory figures in bytes; limit 0: none."""
+    """Counters of a group. memory figures in bytes; limits 0: none."""
 
     cpu_ns: int = 0
     memory_bytes: int = 0
@@ -27,6 +27,8 @@ class Usage:
     page_faults: int = 0
     major_page_faults: int = 0
     processes: int = 0
+    swap_bytes: int = 0
+    swap_limit_bytes: int = 0
 
 
 class Cgroups:
@@ -71,6 +73,19 @@ class Cgroups:
         folder = self.folder("memory", group)
         return fields_of(folder / ("memory.events" if self.unified else "memory.oom_control")).get("oom_kill", 0)
 
+    def pressure(self, group: str, resource: str) -> dict[str, dict[str, float]]:
+        """How long tasks of the group waited for "cpu", "memory" or "io": avg10, avg60, avg300 and total of "some" and
+        "full". Version 1 has no such figures; nor have kernels that don't count them.
+
+        Source: the kernel's documentation of pressure stall information.
+        """
+        lines = text_of(self.folder("", group) / f"{resource}.pressure").splitlines() if self.unified else ()
+        found = {}
+        for line in lines:
+            kind, *pairs = line.split()
+            found[kind] = {key: float(value) for key, _, value in (pair.partition("=") for pair in pairs)}
+        return found
+
     def pids(self, group: str) -> set[int]:
         """All processes in the group and below it."""
         found: set[int] = set()
@@ -108,6 +123,7 @@ class Cgroups:
         memory = self.folder("memory", group)
         statistics = fields_of(memory / "memory.stat")
         used, limit = number_in(memory / "memory.usage_in_bytes"), number_in(memory / "memory.limit_in_bytes")
+        together = statistics.get("hierarchical_memsw_limit", 0)
         return Usage(
             cpu_ns=number_in(self.folder("cpuacct", group) / "cpuacct.usage"),
             memory_bytes=used,
@@ -118,6 +134,9 @@ class Cgroups:
             page_faults=statistics.get("total_pgfault", 0),
             major_page_faults=statistics.get("total_pgmajfault", 0),
             processes=number_in(self.folder("pids", group) / "pids.current"),
+            swap_bytes=statistics.get("total_swap", 0),
+            # Version 1 limits memory and swap together.
+            swap_limit_bytes=max(0, together - limit) if together < 1 << 62 else 0,
         )
 
     def _usage_v2(self, group: str) -> Usage:
@@ -133,6 +152,8 @@ class Cgroups:
             page_faults=statistics.get("pgfault", 0),
             major_page_faults=statistics.get("pgmajfault", 0),
             processes=number_in(folder / "pids.current"),
+            swap_bytes=number_in(folder / "memory.swap.current"),
+            swap_limit_bytes=number_in(folder / "memory.swap.max"),
         )
 
 

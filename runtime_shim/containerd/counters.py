@@ -46,6 +46,7 @@ class Counters:
     memory_bytes: int = 0
     memory_peak_bytes: int = 0
     memory_limit_hits: int = 0
+    oom_kills: int = 0
     kernel_bytes: int = 0
     swap_bytes: int = 0
     memory: Mapping[str, int] = field(default_factory=dict)
@@ -79,6 +80,7 @@ def _divided(cgroups: Cgroups, group: str) -> Counters:
         memory_bytes=number_in(memory / "memory.usage_in_bytes"),
         memory_peak_bytes=number_in(memory / "memory.max_usage_in_bytes"),
         memory_limit_hits=number_in(memory / "memory.failcnt"),
+        oom_kills=fields_of(memory / "memory.oom_control").get("oom_kill", 0),
         kernel_bytes=number_in(memory / "memory.kmem.usage_in_bytes"),
         swap_bytes=statistics.get("total_swap", 0),
         memory={name: statistics.get(theirs, 0) for name, (theirs, _) in _MEMORY.items()},
@@ -90,6 +92,7 @@ def _divided(cgroups: Cgroups, group: str) -> Counters:
 
 def _unified(folder: Path) -> Counters:
     cpu, statistics = fields_of(folder / "cpu.stat"), fields_of(folder / "memory.stat")
+    events = fields_of(folder / "memory.events")
     return Counters(
         cpu_ns=cpu.get("usage_usec", 0) * 1000,
         cpu_user_ns=cpu.get("user_usec", 0) * 1000,
@@ -99,7 +102,8 @@ def _unified(folder: Path) -> Counters:
         throttled_ns=cpu.get("throttled_usec", 0) * 1000,
         memory_bytes=number_in(folder / "memory.current"),
         memory_peak_bytes=number_in(folder / "memory.peak"),
-        memory_limit_hits=fields_of(folder / "memory.events").get("max", 0),
+        memory_limit_hits=events.get("max", 0),
+        oom_kills=events.get("oom_kill", 0),
         kernel_bytes=statistics.get("kernel", 0),
         swap_bytes=number_in(folder / "memory.swap.current"),
         memory={name: statistics.get(theirs, 0) for name, (_, theirs) in _MEMORY.items()},

@@ -6,7 +6,6 @@ view is named by container and number, so that whoever finds either knows what e
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Awaitable, Callable
 from itertools import count
 from pathlib import Path
@@ -18,6 +17,7 @@ from navarch.protos.cri import v1_pb2 as criv1
 from navarch.runtime_shim import errors
 from navarch.runtime_shim.containerd.client import ContainerdClient
 from navarch.runtime_shim.containerd.images.service import ImageService
+from navarch.runtime_shim.containerd.rootpath import resolved
 from navarch.services.base import mounting
 
 FOLDER = "images"
@@ -52,22 +52,24 @@ class ImageVolumes:
     ) -> criv1.ContainerConfig:
         """The configuration with paths of the host in place of images. Raises NotFound, InvalidArgument ...
 
-        snapshot_of: which snapshot to show for that of an image.
+        snapshot_of: which snapshot to show for that of an image. In `config` the images' ids are told.
         """
         if not any(mount.HasField("image") for mount in config.mounts):
             return config
         mounted = criv1.ContainerConfig()
         mounted.CopyFrom(config)
         numbers = count()
-        for mount in mounted.mounts:
+        for mount, told in zip(mounted.mounts, config.mounts, strict=True):
             if mount.HasField("image"):
+                if not mount.readonly:
+                    raise errors.InvalidArgument(f"mount of {mount.container_path}: an image needs readonly")
                 point = folder / FOLDER / str(number := next(numbers))
                 content = await self._images.resolve(mount.image.image)
+                told.image.image_ref = content.image_id
                 snapshot = await snapshot_of(content.chain_id)
                 await self._view(view_key(container_id, number), point, snapshot, labels, mount.image.image)
                 mount.host_path = str(await asyncio.to_thread(_inside, point, mount.image_sub_path, mount))
                 mount.ClearField("image")
-                mount.readonly = True
         return mounted
 
     async def _view(self, key: str, point: Path, snapshot: str, labels: dict[str, str], image: str) -> None:
@@ -115,9 +117,7 @@ def _inside(root: Path, sub_path: str, mount: criv1.Mount) -> Path:
     what = f"mount of {mount.container_path}: path {sub_path!r} of image {mount.image.image}"
     if sub_path.startswith("/") or ".." in sub_path.split("/"):
         raise errors.InvalidArgument(f"{what}: it must be relative, without '..'")
-    found = Path(os.path.realpath(root / sub_path))
-    if not found.is_relative_to(os.path.realpath(root)):
-        raise errors.InvalidArgument(f"{what}: it leads out of the image")
-    if not found.exists():
+    found = resolved(root, sub_path)
+    if found is None or not found.exists():
         raise errors.InvalidArgument(f"{what}: there is no such path")
     return found

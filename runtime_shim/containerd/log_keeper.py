@@ -112,8 +112,11 @@ class Server:
     def serve(self, socket_inode: int, path: str) -> None:
         """Return when nobody needs us any more."""
         while True:
-            ready = self._poll.poll(LOOK_S)
-            ended = [handle for handle, _ in ready if not self._take(handle)]
+            ready = {handle for handle, _ in self._poll.poll(LOOK_S)}
+            if self._listener.fileno() in ready:
+                self._accept()
+            # The eldest first and to the end: a shim's last words come before its successor's first.
+            ended = [handle for handle in self._connections if handle in ready and not self._hear(handle)]
             for handle in ended:
                 self._poll.unregister(handle)
                 self._connections.pop(handle).close()
@@ -125,15 +128,17 @@ class Server:
         if is_there:
             os.unlink(path)
 
-    def _take(self, handle: int) -> bool:
-        """Whether what became ready has not ended."""
-        if handle == self._listener.fileno():
-            self._accept()
-            return True
+    def _hear(self, handle: int) -> bool:
+        """Carry out all that a connection has said. Whether it has not ended."""
         connection = self._connections[handle]
-        try:
-            space = _socket.CMSG_SPACE(PACKET_HANDLES * HANDLE_BYTES)
-            orders, ancillary, flags, _ = connection.recvmsg(PACKET_BYTES, space)
+        space = _socket.CMSG_SPACE(PACKET_HANDLES * HANDLE_BYTES)
+        while True:
+            try:
+                orders, ancillary, flags, _ = connection.recvmsg(PACKET_BYTES, space)
+            except BlockingIOError:
+                return True
+            except OSError:
+                return False
             handles = _handles(ancillary)
             if not orders:
                 _close(handles)
@@ -143,13 +148,12 @@ class Server:
                 answer = b"refused: more than fits"
             else:
                 answer = self._keeper.obey(orders, handles)
-            connection.send(answer)
-        except BlockingIOError:
-            # Who doesn't read answers isn't waiting for any.
-            return True
-        except OSError:
-            return False
-        return True
+            try:
+                connection.send(answer)
+            except BlockingIOError:
+                continue  # Who doesn't read answers isn't waiting for any.
+            except OSError:
+                return False
 
     def _accept(self) -> bool:
         """Whether there was somebody."""
@@ -212,8 +216,6 @@ def _detach() -> None:
     for standard in range(3):
         os.dup2(null, standard)
     os.close(null)
-    with open("/proc/self/comm", "w") as comm:
-        comm.write(COMM)
 
 
 def main(state_dir: str) -> None:
@@ -235,6 +237,8 @@ def main(state_dir: str) -> None:
     inode = _inode(SOCKET)
     path = f"{os.getcwd()}/{SOCKET}"
     os.chdir("/")
+    with open("/proc/self/comm", "w") as comm:
+        comm.write(COMM)
     if os.fork():
         os._exit(0)
     _detach()

@@ -15,6 +15,7 @@ from pathlib import Path
 from navarch.protos.containerd import types_pb2 as containerd_types
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.runtime_shim.containerd.image_volumes import mount_view
+from navarch.runtime_shim.containerd.rootpath import resolved
 from navarch.runtime_shim.containerd.spec import Device
 from navarch.runtime_shim.containerd.users import Accounts
 from navarch.runtime_shim.errors import InvalidArgument, RuntimeFailure
@@ -22,7 +23,6 @@ from navarch.services.base import mounting
 
 # No real passwd file comes near; a hostile one shall not fill the memory.
 ACCOUNTS_BYTES = 4 << 20
-LINKS_FOLLOWED = 40
 ROOT_PREFIX = "rootfs-"
 
 
@@ -33,11 +33,11 @@ def read_accounts(mounts: Iterable[containerd_types.Mount], scratch: Path) -> Ac
 
 
 def copy_folders(mounts: Iterable[containerd_types.Mount], scratch: Path, targets: Mapping[str, Path]) -> None:
-    """Folders of an image, by path, into new folders of the host; empty ones for what it has not. Raises RuntimeFailure."""
+    """Folders of an image, by path, into new folders of the host, empty where there is none. Raises RuntimeFailure."""
     with mounted(mounts, scratch) as root:
         for name, target in targets.items():
             target.mkdir(parents=True)
-            source = _resolved(root, name)
+            source = resolved(root, name)
             if source is not None and source.is_dir():
                 subprocess.run(["cp", "-a", "--", f"{source}/.", str(target)], check=True, capture_output=True)
 
@@ -81,32 +81,10 @@ def clear(scratch: Path) -> None:
 
 def _read_inside(root: Path, name: str) -> str:
     """A file of a foreign tree; "" where there is none, or one of no proper size."""
-    path = _resolved(root, name)
+    path = resolved(root, name)
     if path is None or not path.is_file() or path.stat().st_size > ACCOUNTS_BYTES:
         return ""
     return path.read_text(errors="replace")
-
-
-def _resolved(root: Path, name: str) -> Path | None:
-    """A path of a foreign tree, its symbolic links taken relative to that tree; None where they go round."""
-    parts = name.split("/")[::-1]
-    resolved: list[str] = []
-    links = 0
-    while parts:
-        part = parts.pop()
-        if part == "..":
-            resolved = resolved[:-1]
-        elif part not in ("", "."):
-            resolved.append(part)
-        path = root.joinpath(*resolved)
-        if path.is_symlink():
-            links += 1
-            if links > LINKS_FOLLOWED:
-                return None
-            target = os.readlink(path)
-            resolved = [] if target.startswith("/") else resolved[:-1]
-            parts += target.split("/")[::-1]
-    return root.joinpath(*resolved)
 
 
 def _devices_below(source: Path, path: str, permissions: str) -> Iterator[Device]:

@@ -98,8 +98,11 @@ class Maker:
         record.uid, record.gid, record.groups = user.uid, user.gid, user.groups
         folder = self._world.state.container(record.id)
         # In threads: a volume whose server is gone holds up whoever looks at it.
-        config = await asyncio.to_thread(volumes.prepare_mounts, config)
-        config = await self.image_volumes.mount(record.id, folder, config, owned(), self._snapshots_for(mapping))
+        prepared = await asyncio.to_thread(volumes.prepare_mounts, config)
+        config = await self.image_volumes.mount(record.id, folder, prepared, owned(), self._snapshots_for(mapping))
+        for mine, mount in zip(record.config.mounts, prepared.mounts, strict=True):
+            if mount.HasField("image"):
+                mine.image.CopyFrom(mount.image)
         await self._add_volumes_of_image(config, image, folder, mounts, mapping)
         is_asked = any(mount.uidMappings or mount.gidMappings for mount in config.mounts)
         idmap = is_asked and (await self._features.of(pod.runtime_handler)).id_mapped_mounts

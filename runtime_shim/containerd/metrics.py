@@ -13,7 +13,7 @@ from navarch.protos.cri import v1_pb2 as criv1
 from navarch.runtime_shim.containerd import counters
 from navarch.runtime_shim.containerd.cgroups import Cgroups, text_of
 from navarch.runtime_shim.containerd.counters import Counters, DeviceIo
-from navarch.runtime_shim.containerd.interfaces import Interface, interfaces_of
+from navarch.runtime_shim.containerd.interfaces import Interface, interfaces
 from navarch.runtime_shim.containerd.records import ContainerPhase, ContainerRecord
 from navarch.runtime_shim.containerd.world import Container, Sandbox, World
 
@@ -83,6 +83,7 @@ OF_CONTAINERS = (
     _plain("container_memory_kernel_usage", "Memory of the kernel, in bytes.", lambda read: read.kernel_bytes, _GAUGE),
     _plain("container_memory_swap", "Swap used, in bytes.", lambda read: read.swap_bytes, _GAUGE),
     _plain("container_memory_failcnt", "How often the memory limit was hit.", lambda read: read.memory_limit_hits),
+    _plain("container_oom_events_total", "Processes killed for memory.", lambda read: read.oom_kills),
     _memory("container_memory_cache", "Page cache, in bytes.", "cache"),
     _memory("container_memory_rss", "Anonymous memory, in bytes.", "rss"),
     _memory("container_memory_mapped_file", "Mapped files, in bytes.", "mapped_file"),
@@ -95,6 +96,24 @@ OF_CONTAINERS = (
     _by_device("container_fs_writes_total", "Writes.", lambda io: io.writes),
     _plain("container_processes", "Processes and threads.", lambda read: read.processes, _GAUGE),
     _plain("container_threads_max", "Their limit; 0: none.", lambda read: read.processes_limit, _GAUGE),
+)
+# Of a container's record, at a time.
+OF_RECORDS: tuple[tuple[str, str, Callable[[ContainerRecord, int], int]], ...] = (
+    ("container_last_seen", "When it was last seen, in Unix time.", lambda _, now: now // _SECOND),
+    ("container_start_time_seconds", "When it began, in Unix time.", lambda own, _: own.started_at_ns // _SECOND),
+    ("container_spec_cpu_period", "Period of the CPU limit.", lambda own, _: _resources(own).cpu_period),
+    ("container_spec_cpu_quota", "CPU limit in a period.", lambda own, _: _resources(own).cpu_quota),
+    ("container_spec_cpu_shares", "Share of the CPU.", lambda own, _: _resources(own).cpu_shares),
+    (
+        "container_spec_memory_limit_bytes",
+        "Limit of memory; 0: none.",
+        lambda own, _: _resources(own).memory_limit_in_bytes,
+    ),
+    (
+        "container_spec_memory_swap_limit_bytes",
+        "Limit of memory and swap; 0: none.",
+        lambda own, _: _resources(own).memory_swap_limit_in_bytes,
+    ),
 )
 OF_PODS: tuple[tuple[str, str, Callable[[Interface], int]], ...] = (
     ("container_network_receive_bytes_total", "Bytes received.", lambda one: one.received.bytes),
@@ -130,17 +149,22 @@ class Metrics:
             for sandbox in self._world.sandboxes.values()
             if sandbox.ready
         ]
+        links = [await interfaces(sandbox, self._world.state) for sandbox, _ in ready]
         # A dozen files a container.
-        found = await asyncio.to_thread(lambda: [self._of_sandbox(*one) for one in ready])
+        found = await asyncio.to_thread(
+            lambda: [self._of_sandbox(*one, seen) for one, seen in zip(ready, links, strict=True)]
+        )
         return criv1.ListPodSandboxMetricsResponse(pod_metrics=found)
 
-    def _of_sandbox(self, sandbox: Sandbox, running: list[Container]) -> criv1.PodSandboxMetrics:
+    def _of_sandbox(
+        self, sandbox: Sandbox, running: list[Container], links: Iterable[Interface]
+    ) -> criv1.PodSandboxMetrics:
         metrics = criv1.PodSandboxMetrics(
             pod_sandbox_id=sandbox.record.id, container_metrics=map(self._of_container, running)
         )
         now = self._world.now_ns()
         labels = _labels(sandbox)
-        for interface in interfaces_of(running[0].record.pid) if running else ():
+        for interface in links:
             for name, _, value in OF_PODS:
                 metrics.metrics.append(_metric(name, now, _COUNTER, (*labels, interface.name), value(interface)))
         return metrics
@@ -153,6 +177,8 @@ class Metrics:
         for family in OF_CONTAINERS:
             for more, value in family.samples(read):
                 found.metrics.append(_metric(family.name, now, family.kind, (*labels, *more), value))
+        for name, _, of_record in OF_RECORDS:
+            found.metrics.append(_metric(name, now, _GAUGE, labels, max(0, of_record(record, now))))
         return found
 
 
@@ -160,8 +186,14 @@ def descriptors() -> Iterator[criv1.MetricDescriptor]:
     """What `list_pod_sandbox_metrics` speaks of."""
     for family in OF_CONTAINERS:
         yield criv1.MetricDescriptor(name=family.name, help=family.help, label_keys=(*LABELS, *family.labels))
+    for name, text, _ in OF_RECORDS:
+        yield criv1.MetricDescriptor(name=name, help=text, label_keys=LABELS)
     for name, text, _ in OF_PODS:
         yield criv1.MetricDescriptor(name=name, help=text, label_keys=(*LABELS, "interface"))
+
+
+def _resources(record: ContainerRecord) -> criv1.LinuxContainerResources:
+    return record.config.linux.resources
 
 
 def _labels(sandbox: Sandbox, container: ContainerRecord | None = None) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ A rate needs two readings; the earlier one is that of the previous question abou
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +15,8 @@ from navarch.runtime_shim.containerd import statuses
 from navarch.runtime_shim.containerd.cgroups import Cgroups, Usage
 from navarch.runtime_shim.containerd.client import ContainerdClient
 from navarch.runtime_shim.containerd.cni import INTERFACE
-from navarch.runtime_shim.containerd.interfaces import Interface, interfaces_in, interfaces_of
-from navarch.runtime_shim.containerd.linux import in_doomed_thread
+from navarch.runtime_shim.containerd.interfaces import Interface, interfaces
 from navarch.runtime_shim.containerd.records import ContainerPhase
-from navarch.runtime_shim.containerd.sandbox_files import on_host_network
 from navarch.runtime_shim.containerd.world import Container, Sandbox, World
 
 # Below this the difference of two readings says more about their timing than about the load.
@@ -93,6 +91,8 @@ class Stats:
             usage = self._cgroups.usage(record.cgroup_path)
             stats.cpu.CopyFrom(self._cpu(record.id, usage, now))
             stats.memory.CopyFrom(_memory(usage, now))
+            stats.swap.CopyFrom(_swap(usage, now))
+            self._add_pressure(stats, record.cgroup_path, now)
         stats.writable_layer.timestamp = now
         stats.writable_layer.fs_id.mountpoint = str(self._root)
         request = snapshotsv1.UsageRequest(snapshotter=self._snapshotter, key=record.id)
@@ -116,23 +116,11 @@ class Stats:
         usage = self._pod_usage(sandbox, running)
         linux.cpu.CopyFrom(self._cpu(record.id, usage, now))
         linux.memory.CopyFrom(_memory(usage, now))
+        self._add_pressure(linux, self._cgroups.driver.pod_group(config.linux.cgroup_parent), now)
         linux.process.timestamp = now
         linux.process.process_count.value = usage.processes
-        linux.network.CopyFrom(_network(await self._interfaces(sandbox, running), now))
+        linux.network.CopyFrom(_network(await interfaces(sandbox, self._world.state), now))
         return criv1.PodSandboxStats(attributes=attributes, linux=linux)
-
-    async def _interfaces(self, sandbox: Sandbox, running: list[Container]) -> Iterable[Interface]:
-        """Seen from a process, which costs least; else from the namespace. None of the host's."""
-        if running:
-            return interfaces_of(running[0].record.pid)
-        if on_host_network(sandbox.record.config):
-            return ()
-        netns = self._world.state.sandbox(sandbox.record.id) / "net"
-        try:
-            return await in_doomed_thread(lambda: interfaces_in(netns))
-        except OSError:
-            # It has been stopped meanwhile.
-            return ()
 
     def _pod_usage(self, sandbox: Sandbox, running: list[Container]) -> Usage:
         """The Pod's own group where it has one, else the sum over its containers."""
@@ -142,6 +130,15 @@ class Stats:
         usages = [self._cgroups.usage(container.record.cgroup_path) for container in running]
         fields = Usage.__dataclass_fields__
         return Usage(**{name: sum(getattr(usage, name) for usage in usages) for name in fields})
+
+    def _add_pressure(self, stats: criv1.ContainerStats | criv1.LinuxPodSandboxStats, group: str, now: int) -> None:
+        """What waiting there was, where the kernel counts it."""
+        for name in ("cpu", "memory", "io") if group else ():
+            found = self._cgroups.pressure(group, name)
+            if found:
+                usage = getattr(stats, name)
+                usage.timestamp = now
+                usage.psi.CopyFrom(criv1.PsiStats(Some=_waited(found, "some"), Full=_waited(found, "full")))
 
     def _cpu(self, key: str, usage: Usage, now: int) -> criv1.CpuUsage:
         cpu = criv1.CpuUsage(timestamp=now, usage_core_nano_seconds=criv1.UInt64Value(value=usage.cpu_ns))
@@ -169,6 +166,20 @@ def _memory(usage: Usage, now: int) -> criv1.MemoryUsage:
     if usage.memory_limit_bytes:
         memory.available_bytes.value = max(0, usage.memory_limit_bytes - usage.working_set_bytes)
     return memory
+
+
+def _swap(usage: Usage, now: int) -> criv1.SwapUsage:
+    swap = criv1.SwapUsage(timestamp=now, swap_usage_bytes=criv1.UInt64Value(value=usage.swap_bytes))
+    if usage.swap_limit_bytes:
+        swap.swap_available_bytes.value = max(0, usage.swap_limit_bytes - usage.swap_bytes)
+    return swap
+
+
+def _waited(pressure: Mapping[str, Mapping[str, float]], kind: str) -> criv1.PsiData:
+    found = pressure.get(kind, {})
+    averages = {f"Avg{seconds}": found.get(f"avg{seconds}", 0.0) for seconds in (10, 60, 300)}
+    # The kernel counts microseconds, CRI nanoseconds.
+    return criv1.PsiData(Total=int(found.get("total", 0)) * 1000, **averages)
 
 
 def _network(interfaces: Iterable[Interface], now: int) -> criv1.NetworkUsage:

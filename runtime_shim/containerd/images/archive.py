@@ -9,10 +9,10 @@ import asyncio
 import hashlib
 import posixpath
 import tarfile
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import orjson
 
@@ -23,6 +23,8 @@ from navarch.runtime_shim.errors import InvalidArgument
 CHUNK_BYTES = 1 << 20
 # What a compressed archive may grow to: beyond it is a mistake, or a trap.
 EXPANDED_BYTES = 256 << 30
+# Images have some hundred layers.
+MOST_MEMBERS = 100_000
 # Links to links; `docker save` makes one step.
 LINKS_IN_A_ROW = 8
 NAME_ANNOTATIONS = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
@@ -49,8 +51,8 @@ class Archive:
         self._by_digest: dict[str, tarfile.TarInfo] = {}
         self._file = _seekable(path)
         try:
-            self._tar = tarfile.TarFile(fileobj=self._file)
-            members = {_clean(member.name): member for member in self._tar}
+            self._tar = tarfile.TarFile(fileobj=cast(IO[bytes], _Wary(self._file)))
+            members = {_clean(member.name): member for member in self._listed()}
             self._members = {name: file for name in members if (file := _file(members, name)) is not None}
             if "index.json" in self._members:
                 self._read_layout()
@@ -64,6 +66,12 @@ class Archive:
         except InvalidArgument:
             self._file.close()
             raise
+
+    def _listed(self) -> Iterator[tarfile.TarInfo]:
+        for number, member in enumerate(self._tar):
+            if number == MOST_MEMBERS:
+                raise InvalidArgument(f"not an image archive: it has more than {MOST_MEMBERS} members")
+            yield member
 
     def size(self, digest: str) -> int:
         """Bytes of a blob. Raises InvalidArgument where the archive lacks it."""
@@ -180,6 +188,19 @@ def _file(members: Mapping[str, tarfile.TarInfo], name: str) -> tarfile.TarInfo 
             return None
         name = _clean(posixpath.join(posixpath.dirname(name) if member.issym() else "", member.linkname))
     return None
+
+
+class _Wary:
+    """A file that is read in such pieces only as fit into memory, whatever sizes the archive speaks of."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.seek, self.tell, self.seekable, self.close = file.seek, file.tell, file.seekable, file.close
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= model.DOCUMENT_BYTES:
+            raise InvalidArgument(f"not an image archive: one of its headers has {size} bytes")
+        return self._file.read(size)
 
 
 def _seekable(path: Path) -> IO[bytes]:

@@ -57,19 +57,27 @@ class Catalog:
     def __init__(self, client: ContainerdClient) -> None:
         self._client = client
         self._contents: dict[str, ImageContent] = {}
+        # Digests that lead to no image.
+        self._refused: set[str] = set()
 
     async def list(self) -> list[ImageRecord]:
         """All images whose content is complete enough to be named, sorted by id."""
         records = (await self._client.images.List(imagesv1.ListImagesRequest())).images
         found: dict[str, tuple[ImageContent, list[imagesv1.Image]]] = {}
         for record in records:
+            if record.target.digest in self._refused:
+                continue
             try:
                 resolved = await self.content(record.target.digest)
-            except (errors.NotFound, errors.InvalidArgument):
-                continue  # Half removed, for another platform, or not an image at all.
+            except errors.InvalidArgument:
+                self._refused.add(record.target.digest)
+                continue
+            except errors.NotFound:
+                continue  # Half removed, or for another platform; the rest may come.
             found.setdefault(resolved.image_id, (resolved, []))[1].append(record)
         named = {record.target.digest for record in records}
         self._contents = {digest: known for digest, known in self._contents.items() if digest in named}
+        self._refused &= named
         return [_record(*found[image_id]) for image_id in sorted(found)]
 
     async def find(self, name: str) -> ImageRecord | None:

@@ -210,7 +210,7 @@ async def read_all(response: "aiohttp.ClientResponse", limit_bytes: int) -> byte
     async for piece in response.content.iter_any():
         data += piece
         if len(data) > limit_bytes:
-            raise errors.InvalidArgument(f"{response.url} sends more than {limit_bytes} bytes")
+            raise errors.InvalidArgument(f"{response.url.with_query(None)} sends more than {limit_bytes} bytes")
     return bytes(data)
 
 

@@ -41,8 +41,8 @@ class Host:
 
     @property
     def authority(self) -> str:
-        """host[:port]"""
-        return urlsplit(self.url).netloc
+        """host[:port]; a user's name and password are not for the eyes of those who read it."""
+        return urlsplit(self.url).netloc.rpartition("@")[2]
 
 
 def hosts_of(registry: str, config_dirs: Iterable[Path]) -> list[Host]:

@@ -1,10 +1,9 @@
 """What a manifest and an image configuration say, read from their JSON. OCI and Docker schema 2 alike."""
 
 import hashlib
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -21,8 +20,7 @@ INDEX_DEPTH = 4
 INDEX_TYPES = frozenset((OCI_INDEX, "application/vnd.docker.distribution.manifest.list.v2+json"))
 MANIFEST_TYPES = frozenset((OCI_MANIFEST, "application/vnd.docker.distribution.manifest.v2+json"))
 
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
-ARCHITECTURE = _ARCHITECTURES.get(platform.machine(), platform.machine())
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +38,14 @@ class Descriptor:
     def read(cls, entry: dict[str, Any]) -> "Descriptor":
         """From its JSON object. Raises InvalidArgument."""
         try:
-            size = int(entry["size"])
+            size, more = int(entry["size"]), [entry.get(name) or {} for name in ("annotations", "platform")]
             if size < 0:
                 raise ValueError(f"a size of {size} bytes")
-            return cls(
-                str(entry.get("mediaType", "")),
-                checked_digest(entry["digest"]),
-                size,
-                entry.get("annotations") or {},
-                entry.get("platform") or {},
-            )
-        except (KeyError, TypeError, ValueError) as failure:
-            raise InvalidArgument(f"broken descriptor {entry!r}: {failure!r}") from None
+            if not all(isinstance(one, dict) for one in more):
+                raise TypeError("annotations and platform are objects")
+            return cls(str(entry.get("mediaType", "")), checked_digest(entry["digest"]), size, *more)
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as failure:
+            raise InvalidArgument(f"broken descriptor {entry!r:.300}: {failure!r}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +64,10 @@ class Manifest:
             )
         if document.get("schemaVersion") != 2 or "config" not in document:
             raise InvalidArgument("unsupported manifest: only OCI and Docker schema 2 are served")
-        layers = tuple(Descriptor.read(layer) for layer in document.get("layers") or ())
+        listed = document.get("layers") or ()
+        if not isinstance(listed, list | tuple):
+            raise InvalidArgument(f"broken manifest: layers is {listed!r:.100}, not a list")
+        layers = tuple(map(Descriptor.read, listed))
         return cls(Descriptor.read(document["config"]), layers)
 
 
@@ -85,29 +82,48 @@ class ImageConfig:
     working_dir: str = ""
     user: str = ""
     stop_signal: str = ""
+    # Folders that containers are to write to.
     volumes: tuple[str, ...] = ()
-    labels: dict[str, str] = field(default_factory=dict)
-    architecture: str = ""
 
     @classmethod
     def read(cls, document: dict[str, Any]) -> "ImageConfig":
         """From the configuration's JSON. Raises InvalidArgument."""
-        inner = document.get("config") or {}
-        diff_ids = (document.get("rootfs") or {}).get("diff_ids")
-        if not isinstance(diff_ids, list):
+        rootfs, inner = _object(document, "rootfs"), _object(document, "config")
+        if not isinstance(rootfs.get("diff_ids"), list):
             raise InvalidArgument("broken image configuration: it lists no rootfs.diff_ids")
         return cls(
-            diff_ids=tuple(map(checked_digest, diff_ids)),
-            entrypoint=tuple(inner.get("Entrypoint") or ()),
-            cmd=tuple(inner.get("Cmd") or ()),
-            env=tuple(inner.get("Env") or ()),
-            working_dir=inner.get("WorkingDir") or "",
-            user=inner.get("User") or "",
-            stop_signal=inner.get("StopSignal") or "",
-            volumes=tuple(inner.get("Volumes") or ()),
-            labels=inner.get("Labels") or {},
-            architecture=document.get("architecture") or "",
+            diff_ids=tuple(map(checked_digest, _strings(rootfs, "diff_ids"))),
+            entrypoint=_strings(inner, "Entrypoint"),
+            cmd=_strings(inner, "Cmd"),
+            env=_strings(inner, "Env"),
+            working_dir=_string(inner, "WorkingDir"),
+            user=_string(inner, "User"),
+            stop_signal=_string(inner, "StopSignal"),
+            volumes=tuple(_object(inner, "Volumes")),
         )
+
+
+def _object(document: dict[str, Any], name: str) -> dict[str, Any]:
+    """A member of a configuration; {} where it is absent or null, as for all of these. Raises InvalidArgument."""
+    return _member(document, name, dict) or {}
+
+
+def _string(document: dict[str, Any], name: str) -> str:
+    return _member(document, name, str) or ""
+
+
+def _strings(document: dict[str, Any], name: str) -> tuple[str, ...]:
+    values = _member(document, name, list) or []
+    if not all(isinstance(value, str) for value in values):
+        raise InvalidArgument(f"broken image configuration: {name} is {values!r:.100}, not a list of strings")
+    return tuple(values)
+
+
+def _member(document: dict[str, Any], name: str, kind: type[T]) -> T | None:
+    value = document.get(name)
+    if value is not None and not isinstance(value, kind):
+        raise InvalidArgument(f"broken image configuration: {name} is {value!r:.100}, not of type {kind.__name__}")
+    return value
 
 
 def digest_of(data: bytes) -> str:
@@ -117,7 +133,7 @@ def digest_of(data: bytes) -> str:
 
 def checked_digest(text: str) -> str:
     """The digest itself. Raises InvalidArgument: digests become parts of paths and keys."""
-    algorithm, _, value = text.partition(":")
+    algorithm, _, value = text.partition(":") if isinstance(text, str) else ("", "", "")
     if algorithm != "sha256" or len(value) != 64 or not set(value) <= set("0123456789abcdef"):
         raise InvalidArgument(f"unsupported digest {text!r}: expected sha256:<64 hexadecimal digits>")
     return text

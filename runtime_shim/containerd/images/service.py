@@ -19,7 +19,7 @@ from navarch.runtime_shim.containerd.images.ingest import Ingester
 from navarch.runtime_shim.containerd.images.options import PullOptions
 from navarch.runtime_shim.containerd.images.puller import Puller
 from navarch.runtime_shim.containerd.images.unpack import Unpacker
-from navarch.runtime_shim.containerd.images.usage import filesystem_usage
+from navarch.runtime_shim.containerd.images.usage import DiskUsage
 from navarch.services.base.clock import Clock
 
 # Above this an archive is a mistake: a disk image, an endless stream.
@@ -46,9 +46,9 @@ class ImageService:
         ingester = Ingester(client, root)
         self._importer = Importer(client, self.catalog, ingester, self.unpacker, options.pinned)
         self._puller = Puller(client, self.catalog, ingester, self.unpacker, options)
+        self._usage = DiskUsage(client, snapshotter, root)
         self._client = client
         self._scratch = scratch
-        self._root = root
         self._clock = clock
         # Of a predecessor that was killed; one shim owns the folder.
         for leftover in scratch.glob(f"{ARCHIVE_PREFIX}*"):
@@ -99,7 +99,7 @@ class ImageService:
     async def image_fs_info(self, request: criv1.ImageFsInfoRequest) -> criv1.ImageFsInfoResponse:
         """What images take, and what containers wrote."""
         now_ns = int(self._clock.now() * 1e9)
-        return await filesystem_usage(self._client, self.unpacker.snapshotter, self._root, now_ns)
+        return await self._usage.read(now_ns)
 
     async def import_(self, requests: AsyncIterator[images_pb2.ImportRequest]) -> images_pb2.ImportResponse:
         """Receive an archive into a scratch file, then import it."""

@@ -121,6 +121,8 @@ async def test_an_image_as_a_volume(cri: Peer) -> None:
     assert "Read-only" in (await cri.exec(container, "touch", "/volume/new")).stderr.decode()
     (mount,) = (await cri.status(container)).mounts
     assert mount.image.image == IMAGE
+    wanted = criv1.ImageStatusRequest(image=criv1.ImageSpec(image=IMAGE))
+    assert mount.image.image_ref == (await cri.images.ImageStatus(wanted)).image.id
     point = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if container in line]
     assert any("/images/0" in line for line in point)
     await cri.stop_container(container, timeout_s=1)
@@ -162,6 +164,15 @@ async def test_parts_that_are_none(cri: Peer, sub_path: str) -> None:
     with refused(Code.INVALID_ARGUMENT):
         await cri.create(sandbox, image_mount(cri.container_config(), sub_path))
     await cri.create(sandbox)
+
+
+async def test_an_image_is_nothing_to_write_to(cri: Peer) -> None:
+    if cri.where(shim=False, plugin=True, because="image volumes came to CRI after containerd 1.6"):
+        return
+    config = image_mount(cri.container_config())
+    config.mounts[0].readonly = False
+    with refused(Code.INVALID_ARGUMENT, match="readonly"):
+        await cri.create(await cri.sandbox(), config)
 
 
 async def test_an_image_that_is_not_there(cri: Peer) -> None:

@@ -194,7 +194,7 @@ async def test_an_image_as_a_volume(cri: Peer) -> None:
     if cri.where(shim=False, plugin=True, because="the plugin of 1.6 has no image volumes"):
         return
     config = container(cri)
-    config.mounts.add(container_path="/image").image.image = IMAGE
+    config.mounts.add(container_path="/image", readonly=True).image.image = IMAGE
     main = await cri.container(await cri.sandbox(pod(cri)), config)
     seen = await cri.shell(main, "stat -c %u /image /image/bin; touch /image/a || echo no")
     assert seen.split() == ["0", "0", "no"]

@@ -80,7 +80,7 @@ async def life(cri: CriClient, attempt: int, *, is_shared: bool) -> None:
     config.metadata.attempt = attempt
     container_config = cri.container_config()
     if is_shared:
-        container_config.mounts.add(container_path="/volume", image=criv1.ImageSpec(image=IMAGE))
+        container_config.mounts.add(container_path="/volume", readonly=True, image=criv1.ImageSpec(image=IMAGE))
         for linux in (config.linux, container_config.linux):
             options = linux.security_context.namespace_options
             options.pid, options.userns_options.mode = criv1.NamespaceMode.POD, criv1.NamespaceMode.POD

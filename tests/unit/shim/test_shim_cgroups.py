@@ -14,6 +14,7 @@ DIVIDED = {
     "memory/pod/c/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n",
     "memory/pod/c/memory.stat": (
         "cache 1\ninactive_file 1\ntotal_rss 4000\ntotal_inactive_file 3000\ntotal_pgfault 50\ntotal_pgmajfault 5\n"
+        "total_swap 700\nhierarchical_memsw_limit 11000\n"
     ),
     "memory/pod/c/cgroup.procs": "",
     "memory/pod/other/memory.limit_in_bytes": f"{NO_LIMIT}\n",
@@ -32,6 +33,11 @@ UNIFIED = {
     "pod/c/pids.current": "3\n",
     "pod/c/cgroup.procs": "101\n102\n",
     "pod/c/below/cgroup.procs": "103\n",
+    "pod/c/memory.swap.current": "700\n",
+    "pod/c/memory.swap.max": "1000\n",
+    "pod/c/cpu.pressure": (
+        "some avg10=1.50 avg60=0.25 avg300=0.00 total=77\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=5\n"
+    ),
 }
 
 
@@ -53,9 +59,21 @@ def test_usage(cgroups: Cgroups) -> None:
         page_faults=50,
         major_page_faults=5,
         processes=3,
+        swap_bytes=700,
+        swap_limit_bytes=1000,
     )
     assert cgroups.usage("/pod/other").memory_limit_bytes == 0
     assert cgroups.usage("/gone") == Usage()
+
+
+def test_pressure(cgroups: Cgroups) -> None:
+    found = cgroups.pressure("/pod/c", "cpu")
+    if cgroups.unified:
+        assert found["some"] == {"avg10": 1.5, "avg60": 0.25, "avg300": 0.0, "total": 77}
+        assert found["full"]["total"] == 5
+    else:
+        assert found == {}
+    assert cgroups.pressure("/gone", "io") == {}
 
 
 def test_processes_killed_for_memory(cgroups: Cgroups) -> None:

@@ -15,6 +15,7 @@ DIVIDED = {
     "memory/pod/a/memory.usage_in_bytes": "8192\n",
     "memory/pod/a/memory.max_usage_in_bytes": "16384\n",
     "memory/pod/a/memory.failcnt": "2\n",
+    "memory/pod/a/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n",
     "memory/pod/a/memory.kmem.usage_in_bytes": "512\n",
     "memory/pod/a/memory.stat": (
         "cache 1\ntotal_cache 4096\ntotal_rss 2048\ntotal_mapped_file 1024\ntotal_swap 77\n"
@@ -53,6 +54,7 @@ READ = Counters(
     memory_bytes=8192,
     memory_peak_bytes=16384,
     memory_limit_hits=2,
+    oom_kills=1,
     kernel_bytes=512,
     swap_bytes=77,
     memory={

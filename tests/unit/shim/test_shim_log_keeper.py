@@ -106,6 +106,7 @@ async def test_what_nobody_reads_stays_until_it_is_dropped(folder: Path, tmp_pat
         successor.take_over()
         assert heard(path) == SAID
         say(path, SAID)
+        await until(lambda: kept(folder))
         successor.drop("a")
         await until(lambda: not kept(folder))
         assert heard(path) == b""
