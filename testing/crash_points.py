@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from navarch.runtime_shim import main as shim
-from navarch.runtime_shim.containerd import client, cni, leftovers, linux, ownership, records
+from navarch.runtime_shim import records
+from navarch.runtime_shim.containerd import client, cni, leftovers, linux, ownership
 from navarch.runtime_shim.containerd.images import content
 from navarch.runtime_shim.containerd.images.registry import Repository
 from navarch.runtime_shim.containerd.images.service import ImageService

@@ -58,6 +58,8 @@ class PrivateContainerd:
     data_dir: Path
     token: str
     processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    # Of tests that ask for it.
+    simulated: "subprocess.Popen[bytes] | None" = None
 
     @property
     def layout(self) -> Layout:
@@ -78,6 +80,11 @@ class PrivateContainerd:
     def shim_socket(self) -> Path:
         """Our CRI."""
         return self.data_dir / "cri.sock"
+
+    @property
+    def simulated_socket(self) -> Path:
+        """The CRI of the simulated backend."""
+        return self.data_dir / "simulated.sock"
 
     def cni_conf_dir(self, side: str) -> Path:
         """The network configuration of "shim" or "plugin"."""
@@ -143,6 +150,16 @@ class PrivateContainerd:
         wait_for_cri(self.shim_socket)
         return process
 
+    def start_simulated(self) -> None:
+        """Start a shim whose containers are simulated, with the busybox image."""
+        command = [*SHIM, "--backend=simulated", f"--listen={self.simulated_socket}", "--pod-cidr=10.214.0.0/16"]
+        self.simulated = self._spawn(command, "simulated.log")
+        self.processes.remove(self.simulated)
+        wait_for_cri(self.simulated_socket)
+        with grpc.insecure_channel(f"unix:{self.simulated_socket}") as channel:
+            request = criv1.PullImageRequest(image=criv1.ImageSpec(image=IMAGE))
+            v1_pb2_grpc.ImageServiceStub(channel).PullImage(request, timeout=CALL_TIMEOUT_S)
+
     def load(self, archive: Path) -> None:
         """Import an OCI archive for both sides, unpacked."""
         for namespace in (PLUGIN_NAMESPACE, SHIM_NAMESPACE):
@@ -155,7 +172,7 @@ class PrivateContainerd:
         for socket in (self.shim_socket, self.plugin_socket):
             with contextlib.suppress(grpc.RpcError):
                 remove_sandboxes(socket)
-        for process in reversed(self.processes):
+        for process in (*reversed(self.processes), *([self.simulated] if self.simulated else [])):
             process.kill()
             process.wait()
         asyncio.run(Purge(self.layout, Executor((self.cni_bin_dir,)), Cgroups(), self.cgroup_root).run())

@@ -28,13 +28,13 @@ from navarch.runtime_shim.containerd.metrics import Metrics
 from navarch.runtime_shim.containerd.monitor import Monitor
 from navarch.runtime_shim.containerd.pod_init import PodInit
 from navarch.runtime_shim.containerd.processes import Processes
-from navarch.runtime_shim.containerd.records import StateDir
 from navarch.runtime_shim.containerd.recovery import Recovery
 from navarch.runtime_shim.containerd.rootfs import RootFilesystems
 from navarch.runtime_shim.containerd.sandboxes import Sandboxes
 from navarch.runtime_shim.containerd.stats import Stats
 from navarch.runtime_shim.containerd.streaming import Streaming
 from navarch.runtime_shim.containerd.world import World
+from navarch.runtime_shim.records import StateDir
 from navarch.services.base.clock import Clock, SystemClock
 
 RUNTIME_NAME = "navarch"
@@ -98,7 +98,7 @@ class ContainerdBackend:
         )
         processes = Processes(client, self.world)
         self.streaming = Streaming(self.world, client, processes)
-        stats = Stats(self.world, cgroups, client, config.snapshotter, config.containerd_root)
+        stats = Stats(self.world, cgroups, self.images.usages, config.containerd_root)
         recovery = Recovery(self.world, client, self.sandboxes, self.containers, roots, image_volumes, self._keeper)
         self.monitor = Monitor(client, self.world, self.containers, recovery.recover, self.sandboxes.init_ended)
         node = Node(client, self.sandboxes, self.monitor, config, handlers, features)

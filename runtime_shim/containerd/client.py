@@ -18,7 +18,6 @@ from navarch.protos.containerd.services.events import v1_pb2_grpc as events_grpc
 from navarch.protos.containerd.services.images import v1_pb2_grpc as images_grpc
 from navarch.protos.containerd.services.introspection import v1_pb2_grpc as introspection_grpc
 from navarch.protos.containerd.services.leases import v1_pb2_grpc as leases_grpc
-from navarch.protos.containerd.services.namespaces import v1_pb2_grpc as namespaces_grpc
 from navarch.protos.containerd.services.snapshots import v1_pb2_grpc as snapshots_grpc
 from navarch.protos.containerd.services.tasks import v1_pb2_grpc as tasks_grpc
 from navarch.protos.containerd.services.version import v1_pb2_grpc as version_grpc
@@ -103,7 +102,6 @@ class ContainerdClient:
         self.images = self._stub(images_grpc.ImagesStub)
         self.introspection = self._stub(introspection_grpc.IntrospectionStub)
         self.leases = self._stub(leases_grpc.LeasesStub)
-        self.namespaces = self._stub(namespaces_grpc.NamespacesStub)
         self.snapshots = self._stub(snapshots_grpc.SnapshotsStub)
         self.tasks = self._stub(tasks_grpc.TasksStub)
         self.version = self._stub(version_grpc.VersionStub)

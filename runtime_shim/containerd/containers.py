@@ -20,19 +20,20 @@ from navarch.protos.containerd.services.containers import v1_pb2 as containersv1
 from navarch.protos.containerd.services.snapshots import v1_pb2 as snapshotsv1
 from navarch.protos.containerd.services.tasks import v1_pb2 as tasksv1
 from navarch.protos.cri import v1_pb2 as criv1
-from navarch.runtime_shim import errors
-from navarch.runtime_shim.containerd import linux, spec, statuses
+from navarch.runtime_shim import errors, resources, statuses
+from navarch.runtime_shim.containerd import linux, spec
 from navarch.runtime_shim.containerd.cgroups import Cgroups
 from navarch.runtime_shim.containerd.client import ContainerdClient
 from navarch.runtime_shim.containerd.images.service import ImageService
 from navarch.runtime_shim.containerd.log_keeper_client import LogKeeperClient
 from navarch.runtime_shim.containerd.maker import Maker
 from navarch.runtime_shim.containerd.output import Output
-from navarch.runtime_shim.containerd.records import ContainerPhase, ContainerRecord
 from navarch.runtime_shim.containerd.tasks import KILL_TIMEOUT_S, Tasks
 from navarch.runtime_shim.containerd.user_namespaces import check_container
 from navarch.runtime_shim.containerd.world import Container, World
 from navarch.runtime_shim.lists import ListAnswers
+from navarch.runtime_shim.names import container_name
+from navarch.runtime_shim.records import ContainerPhase, ContainerRecord
 from navarch.services.base.log import get_logger
 
 LOG = get_logger("shim.containers")
@@ -73,13 +74,11 @@ class Containers:
         sandbox = self._world.sandbox(request.pod_sandbox_id)
         if not sandbox.ready:
             raise errors.FailedPrecondition(f"sandbox {sandbox.record.id} is not ready")
-        if not request.config.metadata.name:
-            raise errors.InvalidArgument("a container needs a name")
         _check_privileges(request.config, sandbox.record.config)
         check_container(request.config, sandbox.record.config)
         config = request.config
-        name = _name(config.metadata)
-        exists = any(_name(other.record.config.metadata) == name for other in sandbox.containers.values())
+        name = container_name(config.metadata)
+        exists = any(container_name(other.record.config.metadata) == name for other in sandbox.containers.values())
         with self._world.making(f"container {name} of sandbox {sandbox.record.id}", exists):
             image = await self._images.resolve(config.image.image)
             record = ContainerRecord(secrets.token_hex(32), sandbox.record.id, config, self._world.now_ns())
@@ -368,23 +367,20 @@ class Containers:
             record = container.record
             merged = criv1.LinuxContainerResources()
             merged.CopyFrom(record.config.linux.resources)
-            if request.linux.hugepage_limits:
-                # Else the new ones would be added to the old ones.
-                merged.ClearField("hugepage_limits")
-            merged.MergeFrom(request.linux)
+            resources.merge(merged, request.linux)
             document = spec.linux_resources(merged, self._maker.controllers, self._cgroups.unified)
             if record.phase == ContainerPhase.RUNNING:
-                resources = any_pb2.Any(type_url=spec.RESOURCES_TYPE, value=orjson.dumps(document))
-                await self._client.tasks.Update(tasksv1.UpdateTaskRequest(container_id=record.id, resources=resources))
+                limits = any_pb2.Any(type_url=spec.RESOURCES_TYPE, value=orjson.dumps(document))
+                await self._client.tasks.Update(tasksv1.UpdateTaskRequest(container_id=record.id, resources=limits))
             await self._save_resources(record.id, document)
             record.config.linux.resources.CopyFrom(merged)
             self._world.state.save(record)
         return criv1.UpdateContainerResourcesResponse()
 
-    async def _save_resources(self, container_id: str, resources: spec.Document) -> None:
+    async def _save_resources(self, container_id: str, limits: spec.Document) -> None:
         found = (await self._client.containers.Get(containersv1.GetContainerRequest(id=container_id))).container
         document = orjson.loads(found.spec.value)
-        document["linux"]["resources"].update(resources)
+        document["linux"]["resources"].update(limits)
         found.spec.value = orjson.dumps(document)
         request = containersv1.UpdateContainerRequest(container=found)
         request.update_mask.paths.append("spec")
@@ -401,7 +397,3 @@ class Containers:
 def _check_privileges(container: criv1.ContainerConfig, sandbox: criv1.PodSandboxConfig) -> None:
     if container.linux.security_context.privileged and not sandbox.linux.security_context.privileged:
         raise errors.InvalidArgument("no privileged container is allowed in a sandbox that is not")
-
-
-def _name(metadata: criv1.ContainerMetadata) -> str:
-    return f"{metadata.name}_{metadata.attempt}"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from navarch.runtime_shim.containerd import linux
 from navarch.runtime_shim.containerd.cgroups import text_of
-from navarch.runtime_shim.containerd.records import ContainerPhase, StateDir
 from navarch.runtime_shim.containerd.sandbox_files import on_host_network
 from navarch.runtime_shim.containerd.world import Sandbox
+from navarch.runtime_shim.records import ContainerPhase, StateDir
 
 
 @dataclass(frozen=True, slots=True)

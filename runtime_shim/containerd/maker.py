@@ -15,7 +15,7 @@ from google.protobuf import any_pb2
 from navarch.protos.containerd import types_pb2 as containerd_types
 from navarch.protos.containerd.services.containers import v1_pb2 as containersv1
 from navarch.protos.cri import v1_pb2 as criv1
-from navarch.runtime_shim import errors
+from navarch.runtime_shim import errors, reference, signals
 from navarch.runtime_shim.containerd import (
     apparmor,
     cdi,
@@ -24,7 +24,6 @@ from navarch.runtime_shim.containerd import (
     ownership,
     sandbox_files,
     selinux,
-    signals,
     spec,
     users,
     volumes,
@@ -34,13 +33,12 @@ from navarch.runtime_shim.containerd.client import ContainerdClient
 from navarch.runtime_shim.containerd.features import RuntimeFeatures
 from navarch.runtime_shim.containerd.handlers import Handlers
 from navarch.runtime_shim.containerd.image_volumes import ImageVolumes
-from navarch.runtime_shim.containerd.images import reference
 from navarch.runtime_shim.containerd.images.catalog import ImageContent
-from navarch.runtime_shim.containerd.records import ContainerPhase
 from navarch.runtime_shim.containerd.rootfs import OWNER, OWNER_LABEL, RootFilesystems, owned
 from navarch.runtime_shim.containerd.seccomp import seccomp_of
 from navarch.runtime_shim.containerd.user_namespaces import Mapping, check_ids, sandbox_mapping
 from navarch.runtime_shim.containerd.world import Container, World
+from navarch.runtime_shim.records import ContainerPhase
 
 # Of so many images.
 ACCOUNTS_KEPT = 64

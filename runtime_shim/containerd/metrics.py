@@ -14,8 +14,8 @@ from navarch.runtime_shim.containerd import counters
 from navarch.runtime_shim.containerd.cgroups import Cgroups, text_of
 from navarch.runtime_shim.containerd.counters import Counters, DeviceIo
 from navarch.runtime_shim.containerd.interfaces import Interface, interfaces
-from navarch.runtime_shim.containerd.records import ContainerPhase, ContainerRecord
 from navarch.runtime_shim.containerd.world import Container, Sandbox, World
+from navarch.runtime_shim.records import ContainerPhase, ContainerRecord
 
 LABELS = ("id", "name", "image", "container", "namespace", "pod")
 # In nanoseconds.

@@ -19,8 +19,8 @@ from navarch.protos.containerd.services.tasks import v1_pb2 as tasksv1
 from navarch.runtime_shim import errors
 from navarch.runtime_shim.containerd.client import ContainerdClient
 from navarch.runtime_shim.containerd.containers import Containers
-from navarch.runtime_shim.containerd.records import ContainerPhase
 from navarch.runtime_shim.containerd.world import Sandbox, World
+from navarch.runtime_shim.records import ContainerPhase
 from navarch.services.base.log import get_logger
 from navarch.services.base.tasks import TaskOwner
 

@@ -19,11 +19,11 @@ from navarch.runtime_shim.containerd.cgroups import Cgroups
 from navarch.runtime_shim.containerd.client import ContainerdClient
 from navarch.runtime_shim.containerd.handlers import Handlers
 from navarch.runtime_shim.containerd.maker import KIND_LABEL
-from navarch.runtime_shim.containerd.records import SandboxRecord
 from navarch.runtime_shim.containerd.rootfs import OWNER, OWNER_LABEL
 from navarch.runtime_shim.containerd.sandbox_files import container_namespaces
 from navarch.runtime_shim.containerd.user_namespaces import sandbox_mapping
 from navarch.runtime_shim.errors import RuntimeFailure
+from navarch.runtime_shim.records import SandboxRecord
 
 # As the kubelet has it for what a Pod can't live without.
 OOM_SCORE = -998

@@ -27,7 +27,7 @@ from navarch.runtime_shim.containerd.cgroup_driver import group_of
 from navarch.runtime_shim.containerd.cgroups import Cgroups
 from navarch.runtime_shim.containerd.daemon import Layout
 from navarch.runtime_shim.containerd.leftovers import keeper_processes, shim_processes
-from navarch.runtime_shim.containerd.records import SandboxPhase, SandboxRecord, StateDir
+from navarch.runtime_shim.records import SandboxPhase, SandboxRecord, StateDir
 from navarch.services.base.log import configure, get_logger
 from navarch.services.base.mounting import mount_points, unmount
 

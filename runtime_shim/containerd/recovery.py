@@ -19,12 +19,12 @@ from navarch.runtime_shim.containerd.client import ContainerdClient, shim_error
 from navarch.runtime_shim.containerd.containers import Containers
 from navarch.runtime_shim.containerd.image_volumes import ImageVolumes, owner
 from navarch.runtime_shim.containerd.log_keeper_client import LogKeeperClient
-from navarch.runtime_shim.containerd.records import ContainerPhase, ContainerRecord, SandboxPhase, SandboxRecord
 from navarch.runtime_shim.containerd.rootfs import OWNER, OWNER_LABEL, RootFilesystems
 from navarch.runtime_shim.containerd.sandbox_files import pinned_kinds
 from navarch.runtime_shim.containerd.sandboxes import Sandboxes
 from navarch.runtime_shim.containerd.tasks import parent_of
 from navarch.runtime_shim.containerd.world import Container, Sandbox, World
+from navarch.runtime_shim.records import ContainerPhase, ContainerRecord, SandboxPhase, SandboxRecord
 from navarch.services.base.log import get_logger
 
 LOG = get_logger("shim.recovery")

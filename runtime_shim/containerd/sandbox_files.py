@@ -10,8 +10,8 @@ from pathlib import Path
 import orjson
 
 from navarch.protos.cri import v1_pb2 as criv1
-from navarch.runtime_shim import errors
-from navarch.runtime_shim.containerd import linux, records
+from navarch.runtime_shim import errors, records
+from navarch.runtime_shim.containerd import linux
 from navarch.runtime_shim.containerd.user_namespaces import sandbox_mapping
 from navarch.services.api.quantity import Quantity
 from navarch.services.base import mounting
@@ -22,7 +22,6 @@ SHM_OPTIONS = "mode=1777,size=67108864"
 SHM_FLAGS = mounting.MS_NOSUID | mounting.MS_NODEV | mounting.MS_NOEXEC
 # Bits; what the plugin's settings can hold.
 UNLIMITED_BURST = (1 << 32) - 1
-# What glibc and musl read at most; CRI hands over whatever the Pod asks for.
 # As much as Linux takes.
 HOSTNAME_BYTES = 64
 HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n"
@@ -30,9 +29,6 @@ HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::
 
 def check_config(config: criv1.PodSandboxConfig) -> None:
     """Refuse what can't be served. Raises InvalidArgument or Unsupported."""
-    metadata = config.metadata
-    if not metadata.name or not metadata.namespace or not metadata.uid:
-        raise errors.InvalidArgument("a sandbox needs a name, a namespace and a uid")
     if len(config.hostname.encode()) > HOSTNAME_BYTES:
         raise errors.InvalidArgument(f"hostname {config.hostname!r} has more than {HOSTNAME_BYTES} bytes")
     security = config.linux.security_context
@@ -55,11 +51,6 @@ def check_sysctl(name: str, config: criv1.PodSandboxConfig) -> None:
         owned = dotted.startswith(prefixes) and options.ipc != criv1.NamespaceMode.NODE
     if not owned or ".." in name.split("/"):
         raise errors.InvalidArgument(f"sysctl {name} is not of a namespace of this sandbox")
-
-
-def sandbox_name(metadata: criv1.PodSandboxMetadata) -> str:
-    """What may exist once."""
-    return f"{metadata.name}_{metadata.namespace}_{metadata.uid}_{metadata.attempt}"
 
 
 def on_host_network(config: criv1.PodSandboxConfig) -> bool:

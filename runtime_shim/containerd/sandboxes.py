@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Protocol
 
 from navarch.protos.cri import v1_pb2 as criv1
-from navarch.runtime_shim import errors
-from navarch.runtime_shim.containerd import cni, linux, statuses
+from navarch.runtime_shim import errors, statuses
+from navarch.runtime_shim.containerd import cni, linux
 from navarch.runtime_shim.containerd.cgroups import Cgroups
 from navarch.runtime_shim.containerd.handlers import Handlers
 from navarch.runtime_shim.containerd.pod_init import PodInit
-from navarch.runtime_shim.containerd.records import SandboxPhase, SandboxRecord
 from navarch.runtime_shim.containerd.rootfs import RootFilesystems
 from navarch.runtime_shim.containerd.sandbox_files import (
     PINNED,
@@ -28,13 +27,14 @@ from navarch.runtime_shim.containerd.sandbox_files import (
     network_capabilities,
     on_host_network,
     pinned_kinds,
-    sandbox_name,
     shares_pid,
     verbose_info,
     write_files,
 )
 from navarch.runtime_shim.containerd.world import Container, Sandbox, World
 from navarch.runtime_shim.lists import ListAnswers
+from navarch.runtime_shim.names import sandbox_name
+from navarch.runtime_shim.records import SandboxPhase, SandboxRecord
 from navarch.services.base import mounting
 from navarch.services.base.log import get_logger
 
@@ -88,10 +88,10 @@ class Sandboxes:
     async def run_pod_sandbox(self, request: criv1.RunPodSandboxRequest) -> criv1.RunPodSandboxResponse:
         """Make a sandbox; a failed or abandoned call leaves nothing, or something not ready that can be stopped."""
         config = request.config
+        name = sandbox_name(config.metadata)
         check_config(config)
         self._handlers.check(request.runtime_handler)
         self._cgroups.driver.check_parent(config.linux.cgroup_parent)
-        name = sandbox_name(config.metadata)
         exists = any(sandbox_name(s.record.config.metadata) == name for s in self._world.sandboxes.values())
         with self._world.making(f"sandbox {name}", exists):
             record = SandboxRecord(secrets.token_hex(32), config, self._world.now_ns(), request.runtime_handler)

@@ -112,10 +112,7 @@ _ARM: Final = "arm_fadvise64_64 arm_sync_file_range breakpoint cacheflush set_tl
 _MACHINES: Final = {
     "x86_64": (("SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"), "modify_ldt"),
     "i686": (("SCMP_ARCH_X86",), "modify_ldt"),
-    "aarch64": (
-        ("SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"),
-        "arm_fadvise64_64 arm_sync_file_range breakpoint cacheflush set_tls",
-    ),
+    "aarch64": (("SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"), _ARM),
     "armv7l": (("SCMP_ARCH_ARM",), _ARM),
     "ppc64le": (("SCMP_ARCH_PPC64LE",), "sync_file_range2 swapcontext"),
     "s390x": (("SCMP_ARCH_S390X", "SCMP_ARCH_S390"), "s390_pci_mmio_read s390_pci_mmio_write s390_runtime_instr"),

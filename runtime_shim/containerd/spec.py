@@ -29,7 +29,7 @@ DEFAULT_CAPABILITIES = frozenset(
         "NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE",
     )
 )  # fmt: skip
-# The kernel's own names of the annotations that CRI runtimes share.
+# Annotations that all CRI runtimes write, for the OCI runtimes that read them.
 ANNOTATION_SANDBOX = "io.kubernetes.cri.sandbox-id"
 ANNOTATION_KIND = "io.kubernetes.cri.container-type"
 

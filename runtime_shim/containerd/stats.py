@@ -8,21 +8,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from navarch.protos.containerd.services.snapshots import v1_pb2 as snapshotsv1
 from navarch.protos.cri import v1_pb2 as criv1
-from navarch.runtime_shim import errors
-from navarch.runtime_shim.containerd import statuses
+from navarch.runtime_shim import statuses
 from navarch.runtime_shim.containerd.cgroups import Cgroups, Usage
-from navarch.runtime_shim.containerd.client import ContainerdClient
 from navarch.runtime_shim.containerd.cni import INTERFACE
+from navarch.runtime_shim.containerd.images.usage import KEPT_NS, SnapshotUsages
 from navarch.runtime_shim.containerd.interfaces import Interface, interfaces
-from navarch.runtime_shim.containerd.records import ContainerPhase
 from navarch.runtime_shim.containerd.world import Container, Sandbox, World
+from navarch.runtime_shim.records import ContainerPhase
 
 # Below this the difference of two readings says more about their timing than about the load.
 RATE_INTERVAL_NS = 100_000_000
-# Of the snapshotter: each walks a directory tree.
-PARALLEL_USAGES = 8
 
 
 @dataclass(slots=True)
@@ -35,20 +31,18 @@ class _Reading:
 class Stats:
     """The statistics half of RuntimeService."""
 
-    def __init__(self, world: World, cgroups: Cgroups, client: ContainerdClient, snapshotter: str, root: Path) -> None:
+    def __init__(self, world: World, cgroups: Cgroups, usages: SnapshotUsages, root: Path) -> None:
         """root: the file system of writable layers."""
         self._world = world
         self._cgroups = cgroups
-        self._client = client
-        self._snapshotter = snapshotter
+        self._usages = usages
         self._root = root
         self._readings: dict[str, _Reading] = {}
-        self._usages = asyncio.Semaphore(PARALLEL_USAGES)
 
     async def container_stats(self, request: criv1.ContainerStatsRequest) -> criv1.ContainerStatsResponse:
-        """One container's."""
+        """One container's. Its layer is measured for each question about it alone."""
         container = self._world.container(request.container_id)
-        return criv1.ContainerStatsResponse(stats=await self._of_container(container))
+        return criv1.ContainerStatsResponse(stats=await self._of_container(container, kept_ns=0))
 
     async def list_container_stats(self, request: criv1.ListContainerStatsRequest) -> criv1.ListContainerStatsResponse:
         """Of all running containers that the filter leaves."""
@@ -83,7 +77,7 @@ class Stats:
             if container.record.phase == ContainerPhase.RUNNING and statuses.container_matches(container.record, wanted)
         ]
 
-    async def _of_container(self, container: Container) -> criv1.ContainerStats:
+    async def _of_container(self, container: Container, kept_ns: int = KEPT_NS) -> criv1.ContainerStats:
         record = container.record
         now = self._world.now_ns()
         stats = criv1.ContainerStats(attributes=statuses.container_attributes(record))
@@ -95,14 +89,9 @@ class Stats:
             self._add_pressure(stats, record.cgroup_path, now)
         stats.writable_layer.timestamp = now
         stats.writable_layer.fs_id.mountpoint = str(self._root)
-        request = snapshotsv1.UsageRequest(snapshotter=self._snapshotter, key=record.id)
-        try:
-            async with self._usages:
-                used = await self._client.snapshots.Usage(request)
-        except errors.NotFound:
-            return stats
-        stats.writable_layer.used_bytes.value = used.size
-        stats.writable_layer.inodes_used.value = used.inodes
+        if used := await self._usages.of(record.id, now, kept_ns=kept_ns):
+            stats.writable_layer.used_bytes.value = used.size
+            stats.writable_layer.inodes_used.value = used.inodes
         return stats
 
     async def _of_sandbox(self, sandbox: Sandbox) -> criv1.PodSandboxStats:

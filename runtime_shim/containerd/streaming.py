@@ -13,9 +13,9 @@ from navarch.runtime_shim.containerd import linux
 from navarch.runtime_shim.containerd.client import ContainerdClient
 from navarch.runtime_shim.containerd.pipes import READ_BYTES, STDOUT, Pipes
 from navarch.runtime_shim.containerd.processes import Process, Processes
-from navarch.runtime_shim.containerd.records import ContainerPhase
 from navarch.runtime_shim.containerd.sandbox_files import on_host_network
 from navarch.runtime_shim.containerd.world import Sandbox, World
+from navarch.runtime_shim.records import ContainerPhase
 
 CONNECT_TIMEOUT_S = 10.0
 LOOPBACKS = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))

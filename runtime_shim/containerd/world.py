@@ -5,28 +5,24 @@ record, saves it, and publishes the event, in that order.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.runtime_shim import errors
-from navarch.runtime_shim.containerd import statuses
 from navarch.runtime_shim.containerd.output import Output
-from navarch.runtime_shim.containerd.records import (
+from navarch.runtime_shim.containerd.user_namespaces import Mapping, sandbox_mapping
+from navarch.runtime_shim.events import Events
+from navarch.runtime_shim.names import Names, find
+from navarch.runtime_shim.records import (
     ContainerPhase,
     ContainerRecord,
     SandboxPhase,
     SandboxRecord,
     StateDir,
 )
-from navarch.runtime_shim.containerd.user_namespaces import Mapping, sandbox_mapping
 from navarch.services.base.clock import Clock
-
-# A reader of events who falls this far behind must list anew.
-EVENT_QUEUE = 4096
-T = TypeVar("T")
 
 
 @dataclass(eq=False, slots=True)
@@ -74,8 +70,8 @@ class World:
         self.containers: dict[str, Container] = {}
         # The number of the last change.
         self.change = 0
-        self._names: set[str] = set()
-        self._readers: set[asyncio.Queue[criv1.ContainerEventResponse]] = set()
+        self._names = Names()
+        self._events = Events()
 
     def open_pipes(self, container_id: str) -> tuple[int, ...] | None:
         """The read ends of a container's output; () where they could not be opened, None where there are none."""
@@ -90,11 +86,11 @@ class World:
 
     def find_sandbox(self, sandbox_id: str) -> Sandbox | None:
         """By id or by an unambiguous beginning of it."""
-        return _find(self.sandboxes, sandbox_id, "sandbox")
+        return find(self.sandboxes, sandbox_id, "sandbox")
 
     def find_container(self, container_id: str) -> Container | None:
         """By id or by an unambiguous beginning of it."""
-        return _find(self.containers, container_id, "container")
+        return find(self.containers, container_id, "container")
 
     def sandbox(self, sandbox_id: str) -> Sandbox:
         """Raises NotFound."""
@@ -130,56 +126,16 @@ class World:
         self.containers.pop(container.record.id, None)
         container.sandbox.containers.pop(container.record.id, None)
 
-    @contextmanager
-    def making(self, name: str, exists: bool) -> Iterator[None]:
-        """While something of that name is being made, and `exists` when it was: nobody else makes it.
-
-        Raises AlreadyExists. The name is free again when the block ends, however it ends: from then on
-        what was made speaks for itself.
-        """
-        if exists or name in self._names:
-            state = "exists" if exists else "is being made by another call"
-            raise errors.AlreadyExists(f"{name} {state} already")
-        self._names.add(name)
-        try:
-            yield
-        finally:
-            self._names.discard(name)
+    def making(self, name: str, exists: bool) -> AbstractContextManager[None]:
+        """See `Names`."""
+        return self._names.making(name, exists)
 
     def publish(self, sandbox: Sandbox, changed_id: str, kind: "criv1.ContainerEventType") -> None:
         """Tell all readers what happened to the sandbox itself or to a container of it."""
         self.change += 1
-        if not self._readers:
-            return
-        event = criv1.ContainerEventResponse(
-            container_id=changed_id,
-            container_event_type=kind,
-            created_at=self.now_ns(),
-            pod_sandbox_status=statuses.sandbox_status(sandbox.record),
-            containers_statuses=[statuses.container_status(c.record) for c in sandbox.containers.values()],
-        )
-        for queue in self._readers:
-            if not queue.full():
-                queue.put_nowait(event)
+        records = [container.record for container in sandbox.containers.values()]
+        self._events.publish(kind, changed_id, self.now_ns(), sandbox.record, records)
 
-    async def events(self) -> AsyncIterator[criv1.ContainerEventResponse]:
-        """All events from now on. Raises ResourceExhausted for a reader who is too slow, once it has read on."""
-        queue: asyncio.Queue[criv1.ContainerEventResponse] = asyncio.Queue(EVENT_QUEUE)
-        self._readers.add(queue)
-        try:
-            while True:
-                full = queue.full()
-                yield await queue.get()
-                if full:
-                    raise errors.ResourceExhausted(f"more than {EVENT_QUEUE} events behind: list, then subscribe again")
-        finally:
-            self._readers.discard(queue)
-
-
-def _find(known: dict[str, T], wanted: str, what: str) -> T | None:
-    if wanted in known or not wanted:
-        return known.get(wanted)
-    matches = [key for key in known if key.startswith(wanted)]
-    if len(matches) > 1:
-        raise errors.InvalidArgument(f"{what} id {wanted!r} is ambiguous")
-    return known[matches[0]] if matches else None
+    def events(self) -> AsyncIterator[criv1.ContainerEventResponse]:
+        """All events from now on. Raises ResourceExhausted for a reader who is too slow."""
+        return self._events.follow()

@@ -8,11 +8,14 @@ from collections.abc import AsyncIterator
 
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.protos.navarch import images_pb2
+from navarch.runtime_shim import reference
 from navarch.runtime_shim.errors import InvalidArgument, NotFound, RuntimeFailure
 from navarch.runtime_shim.simulated.behavior import Behavior
 from navarch.services.base.clock import Clock
 
 OCI_NAME = "io.containerd.image.name"
+# It is held in memory.
+ARCHIVE_BYTES = 1 << 30
 OCI_TAG = "org.opencontainers.image.ref.name"
 
 
@@ -26,18 +29,26 @@ class SimulatedImages:
     async def list_images(self, request: criv1.ListImagesRequest) -> criv1.ListImagesResponse:
         """All, or the one asked for."""
         wanted = request.filter.image.image
-        names = [name for name in self._sizes if not wanted or name == normalized(wanted)]
-        return criv1.ListImagesResponse(images=[self._image(name) for name in names])
+        found = self._find(wanted) if wanted else None
+        names = list(self._sizes) if not wanted else [found] if found else []
+        return criv1.ListImagesResponse(images=map(self._image, names))
 
     async def image_status(self, request: criv1.ImageStatusRequest) -> criv1.ImageStatusResponse:
         """Empty when the image is not here, as the contract has it."""
+        if not request.image.image:
+            raise InvalidArgument("the request names no image")
         name = self._find(request.image.image)
-        return criv1.ImageStatusResponse(image=self._image(name) if name else None)
+        answer = criv1.ImageStatusResponse(image=self._image(name) if name else None)
+        if name and request.verbose:
+            answer.info["info"] = json.dumps({"name": name})
+        return answer
 
     async def pull_image(self, request: criv1.PullImageRequest) -> criv1.PullImageResponse:
         """Take the image in after the time that the Pod's annotations ask for."""
+        if not request.image.image:
+            raise InvalidArgument("the request names no image")
         behavior = Behavior.of(request.sandbox_config.annotations, "")
-        await self._clock.sleep(behavior.pull_delay_s)
+        await self._clock.sleep(behavior.pull_delay_seconds)
         if behavior.pull_error:
             raise RuntimeFailure(behavior.pull_error)
         name = normalized(request.image.image)
@@ -52,17 +63,24 @@ class SimulatedImages:
 
     async def image_fs_info(self, request: criv1.ImageFsInfoRequest) -> criv1.ImageFsInfoResponse:
         """The sizes add up."""
-        usage = criv1.FilesystemUsage(
-            timestamp=int(self._clock.now() * 1e9),
-            fs_id=criv1.FilesystemIdentifier(mountpoint="/"),
-            used_bytes=criv1.UInt64Value(value=sum(self._sizes.values())),
-            inodes_used=criv1.UInt64Value(value=len(self._sizes)),
+        images, containers = (
+            criv1.FilesystemUsage(
+                timestamp=int(self._clock.now() * 1e9),
+                fs_id=criv1.FilesystemIdentifier(mountpoint="/"),
+                used_bytes=criv1.UInt64Value(value=size),
+                inodes_used=criv1.UInt64Value(value=count),
+            )
+            for size, count in ((sum(self._sizes.values()), len(self._sizes)), (0, 0))
         )
-        return criv1.ImageFsInfoResponse(image_filesystems=[usage])
+        return criv1.ImageFsInfoResponse(image_filesystems=[images], container_filesystems=[containers])
 
     async def import_(self, requests: AsyncIterator[images_pb2.ImportRequest]) -> images_pb2.ImportResponse:
         """Read the names of an OCI archive; its layers are not needed."""
-        archive = b"".join([request.data async for request in requests])
+        archive = bytearray()
+        async for request in requests:
+            archive += request.data
+            if len(archive) > ARCHIVE_BYTES:
+                raise InvalidArgument(f"the archive exceeds {ARCHIVE_BYTES} bytes")
         names = archive_names(archive)
         for name in names:
             self._sizes[name] = len(archive)
@@ -76,9 +94,10 @@ class SimulatedImages:
         return image_id(name)
 
     def _find(self, image: str) -> str | None:
-        if normalized(image) in self._sizes:
-            return normalized(image)
-        return next((name for name in self._sizes if image_id(name) == image), None)
+        if wanted := reference.image_id(image):
+            return next((name for name in self._sizes if image_id(name) == wanted), None)
+        name = normalized(image)
+        return name if name in self._sizes else None
 
     def _image(self, name: str) -> criv1.Image:
         return criv1.Image(
@@ -86,7 +105,8 @@ class SimulatedImages:
             repo_tags=[name],
             repo_digests=[f"{name.rsplit(':', 1)[0]}@{image_id(name)}"],
             size=self._sizes[name],
-            spec=criv1.ImageSpec(image=name),
+            spec=criv1.ImageSpec(image=image_id(name)),
+            uid=criv1.Int64Value(value=0),
         )
 
 
@@ -96,19 +116,11 @@ def image_id(name: str) -> str:
 
 
 def normalized(image: str) -> str:
-    """Docker's short names in full: registry, "library/" and tag."""
-    name, separator, digest = image.partition("@")
-    first, slash, _ = name.partition("/")
-    if not slash:
-        name = f"docker.io/library/{name}"
-    elif "." not in first and ":" not in first and first != "localhost":
-        name = f"docker.io/{name}"
-    if separator:
-        return f"{name}@{digest}"
-    return name if ":" in name.rsplit("/", 1)[-1] else f"{name}:latest"
+    """The full name. Raises InvalidArgument for what can't be one."""
+    return str(reference.parse(image))
 
 
-def archive_names(archive: bytes) -> list[str]:
+def archive_names(archive: bytes | bytearray) -> list[str]:
     """The image names in the index of an OCI archive. Raises InvalidArgument for anything else."""
     try:
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:

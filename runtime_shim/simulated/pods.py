@@ -1,235 +1,211 @@
 """The sandboxes and containers of a simulated host: state and its legal changes, no waiting, no I/O.
 
-Times are unix nanoseconds, as CRI has them. Every change of a container is reported to ``on_change``.
+Times are unix nanoseconds, as CRI has them. Every change is counted and told.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import posixpath
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
-from typing import TypeVar
 
 from navarch.protos.cri import v1_pb2 as criv1
-from navarch.runtime_shim.errors import FailedPrecondition, NotFound, ResourceExhausted
+from navarch.runtime_shim import names, signals
+from navarch.runtime_shim.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
+from navarch.runtime_shim.events import Events
+from navarch.runtime_shim.records import ContainerPhase, ContainerRecord, SandboxPhase, SandboxRecord
 from navarch.runtime_shim.simulated.behavior import Behavior
 
 SIGKILL_CODE = 128 + 9
-SIGTERM_CODE = 128 + 15
+START_FAILED_CODE = 128
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True)
 class Sandbox:
-    """One Pod's place on the host."""
+    """One Pod's place on the host. containers: by id."""
 
-    id: str
-    config: criv1.PodSandboxConfig
-    created_at: int
-    ip: str
-    ready: bool = True
-    containers: dict[str, "Container"] = field(default_factory=dict)
-
-    def status(self) -> criv1.PodSandboxStatus:
-        """As PodSandboxStatus and events show it."""
-        return criv1.PodSandboxStatus(
-            id=self.id,
-            metadata=self.config.metadata,
-            state=criv1.SANDBOX_READY if self.ready else criv1.SANDBOX_NOTREADY,
-            created_at=self.created_at,
-            network=criv1.PodSandboxNetworkStatus(ip=self.ip if self.ready else ""),
-            linux=criv1.LinuxPodSandboxStatus(
-                namespaces=criv1.Namespace(options=self.config.linux.security_context.namespace_options)
-            ),
-            labels=self.config.labels,
-            annotations=self.config.annotations,
-        )
-
-    def item(self) -> criv1.PodSandbox:
-        """As ListPodSandbox shows it."""
-        status = self.status()
-        return criv1.PodSandbox(
-            id=self.id,
-            metadata=status.metadata,
-            state=status.state,
-            created_at=self.created_at,
-            labels=status.labels,
-            annotations=status.annotations,
-        )
-
-
-@dataclass(slots=True)
-class Container:
-    """One container; ``run`` counts its starts so that a late timer of an earlier one does nothing."""
-
-    id: str
-    sandbox: Sandbox
-    config: criv1.ContainerConfig
-    behavior: Behavior
-    image_id: str
-    created_at: int
-    state: int = criv1.CONTAINER_CREATED
-    started_at: int = 0
-    finished_at: int = 0
-    exit_code: int = 0
+    record: SandboxRecord
+    containers: "dict[str, Container]" = field(default_factory=dict)
+    # What exists once in it.
+    names: set[str] = field(default_factory=set)
 
     @property
-    def log_path(self) -> str:
-        """Where the kubelet wants the log; empty when it wants none."""
-        directory, path = self.sandbox.config.log_directory, self.config.log_path
-        return f"{directory}/{path}" if directory and path else ""
-
-    def status(self) -> criv1.ContainerStatus:
-        """As ContainerStatus and events show it."""
-        exited = self.state == criv1.CONTAINER_EXITED
-        reason = "" if not exited else "Completed" if self.exit_code == 0 else "Error"
-        return criv1.ContainerStatus(
-            id=self.id,
-            metadata=self.config.metadata,
-            state=criv1.ContainerState.Name(self.state),
-            created_at=self.created_at,
-            started_at=self.started_at,
-            finished_at=self.finished_at,
-            exit_code=self.exit_code,
-            image=self.config.image,
-            image_ref=self.image_id,
-            image_id=self.image_id,
-            reason=reason,
-            labels=self.config.labels,
-            annotations=self.config.annotations,
-            mounts=self.config.mounts,
-            log_path=self.log_path,
-        )
-
-    def item(self) -> criv1.Container:
-        """As ListContainers shows it."""
-        return criv1.Container(
-            id=self.id,
-            pod_sandbox_id=self.sandbox.id,
-            metadata=self.config.metadata,
-            image=self.config.image,
-            image_ref=self.image_id,
-            image_id=self.image_id,
-            state=criv1.ContainerState.Name(self.state),
-            created_at=self.created_at,
-            labels=self.config.labels,
-            annotations=self.config.annotations,
-        )
+    def ready(self) -> bool:
+        """Whether containers may be made and started in it."""
+        return self.record.phase == SandboxPhase.READY
 
 
-T = TypeVar("T")
-OnChange = Callable[[Container, int], None]
+@dataclass(eq=False, slots=True)
+class Container:
+    """One container. is_starting: somebody waits for its start. on_exit: called once, when it runs no more."""
+
+    record: ContainerRecord
+    sandbox: Sandbox
+    behavior: Behavior
+    is_starting: bool = False
+    on_exit: list[Callable[[], object]] = field(default_factory=list)
+
+    @property
+    def runs(self) -> bool:
+        """Whether its process, had it one, would run."""
+        return self.record.phase == ContainerPhase.RUNNING
 
 
 class Pods:
     """All sandboxes and containers of one host."""
 
-    def __init__(self, pod_cidr: str, new_id: Callable[[], str], on_change: OnChange) -> None:
-        """``on_change`` gets the container and a ContainerEventType."""
+    def __init__(self, pod_cidr: str, new_id: Callable[[], str], now: Callable[[], int]) -> None:
         self._addresses = IPv4Network(pod_cidr)
         self._next_address = 1
         self._released: list[str] = []
         self._new_id = new_id
-        self._on_change = on_change
+        self.now = now
+        self.events = Events()
         self.sandboxes: dict[str, Sandbox] = {}
         self.containers: dict[str, Container] = {}
-        # By name, while they are ready.
-        self._ready: dict[bytes, Sandbox] = {}
+        self._names: set[str] = set()
         # The number of the last change.
         self.change = 0
 
-    def run_sandbox(self, config: criv1.PodSandboxConfig, now: int) -> Sandbox:
-        """Make a ready sandbox, or return the ready one of the same Pod and attempt."""
-        name = config.metadata.SerializeToString(deterministic=True)
-        if (known := self._ready.get(name)) is not None:
-            return known
-        network = config.linux.security_context.namespace_options.network
-        ip = "" if network == criv1.NODE else self._take_address()
-        sandbox = Sandbox(self._new_id(), config, now, ip)
-        self.sandboxes[sandbox.id] = self._ready[name] = sandbox
-        self.change += 1
+    # Sandboxes.
+
+    def run_sandbox(self, config: criv1.PodSandboxConfig, handler: str) -> Sandbox:
+        """Make a ready sandbox. Raises InvalidArgument, AlreadyExists, ResourceExhausted."""
+        name = names.sandbox_name(config.metadata)
+        Behavior.of(config.annotations, "")
+        if name in self._names:
+            raise AlreadyExists(f"sandbox {name} exists already")
+        is_on_host = config.linux.security_context.namespace_options.network == criv1.NamespaceMode.NODE
+        ips = () if is_on_host else (self._take_address(),)
+        record = SandboxRecord(self._new_id(), config, self.now(), handler, SandboxPhase.READY, ips)
+        sandbox = self.sandboxes[record.id] = Sandbox(record)
+        self._names.add(name)
+        for kind in (criv1.CONTAINER_CREATED_EVENT, criv1.CONTAINER_STARTED_EVENT):
+            self._changed(sandbox, record.id, kind)
         return sandbox
 
-    def stop_sandbox(self, sandbox: Sandbox, now: int) -> None:
+    def stop_sandbox(self, sandbox: Sandbox) -> None:
         """Kill what runs in it and give its address back. Idempotent."""
         for container in sandbox.containers.values():
-            self.exit(container, SIGKILL_CODE, now)
-        if sandbox.ready and sandbox.ip:
-            self._released.append(sandbox.ip)
-        self._ready.pop(sandbox.config.metadata.SerializeToString(deterministic=True), None)
-        sandbox.ready = False
-        self.change += 1
+            self.exit(container, SIGKILL_CODE)
+        if sandbox.ready:
+            self._released += sandbox.record.ips
+            sandbox.record.phase = SandboxPhase.STOPPED
+            self._changed(sandbox, sandbox.record.id, criv1.CONTAINER_STOPPED_EVENT)
 
-    def remove_sandbox(self, sandbox: Sandbox, now: int) -> None:
-        """Stop it and forget it with its containers."""
-        self.stop_sandbox(sandbox, now)
+    def remove_sandbox(self, sandbox: Sandbox) -> None:
+        """Stop it and forget it with its containers. Idempotent."""
+        self.stop_sandbox(sandbox)
         for container in list(sandbox.containers.values()):
-            self.remove(container, now)
-        self.sandboxes.pop(sandbox.id, None)
-        self.change += 1
+            self.remove(container)
+        if self.sandboxes.pop(sandbox.record.id, None):
+            self._names.discard(names.sandbox_name(sandbox.record.config.metadata))
+            self._changed(sandbox, sandbox.record.id, criv1.CONTAINER_DELETED_EVENT)
 
-    def create(
-        self, sandbox: Sandbox, config: criv1.ContainerConfig, behavior: Behavior, image_id: str, now: int
-    ) -> Container:
-        """Make a container that does not run yet. Raises FailedPrecondition when the sandbox is stopped."""
+    # Containers.
+
+    def create(self, sandbox: Sandbox, config: criv1.ContainerConfig, image_id: str) -> Container:
+        """Make a container that does not run yet. Raises FailedPrecondition, InvalidArgument, AlreadyExists."""
         if not sandbox.ready:
-            raise FailedPrecondition(f"sandbox {sandbox.id} is not ready")
-        container = Container(self._new_id(), sandbox, config, behavior, image_id, now)
-        sandbox.containers[container.id] = self.containers[container.id] = container
-        self._changed(container, criv1.CONTAINER_CREATED_EVENT)
+            raise FailedPrecondition(f"sandbox {sandbox.record.id} is not ready")
+        name, pod = names.container_name(config.metadata), sandbox.record.config
+        if config.linux.security_context.privileged and not pod.linux.security_context.privileged:
+            raise InvalidArgument("no privileged container is allowed in a sandbox that is not")
+        behavior = Behavior.of(pod.annotations, config.metadata.name)
+        if name in sandbox.names:
+            raise AlreadyExists(f"container {name} of sandbox {sandbox.record.id} exists already")
+        record = ContainerRecord(self._new_id(), sandbox.record.id, config, self.now(), image_id, image_id)
+        record.stop_signal = signals.stop_signal(config.stop_signal, "")
+        record.phase = ContainerPhase.CREATED
+        if pod.log_directory and config.log_path:
+            record.log_path = posixpath.join(pod.log_directory, config.log_path)
+        container = Container(record, sandbox, behavior)
+        sandbox.containers[record.id] = self.containers[record.id] = container
+        sandbox.names.add(name)
+        self._changed(sandbox, record.id, criv1.CONTAINER_CREATED_EVENT)
         return container
 
-    def start(self, container: Container, now: int) -> None:
-        """Created -> running. Raises FailedPrecondition in any other state."""
-        if container.state != criv1.CONTAINER_CREATED:
-            state = criv1.ContainerState.Name(container.state)
-            raise FailedPrecondition(f"container {container.id} is in {state}, only a created one can start")
-        container.state, container.started_at = criv1.CONTAINER_RUNNING, now
-        self._changed(container, criv1.CONTAINER_STARTED_EVENT)
+    def begin(self, container: Container) -> None:
+        """Before a start. Raises FailedPrecondition for what is not just created."""
+        if container.record.phase != ContainerPhase.CREATED or container.is_starting:
+            phase = "starting" if container.is_starting else container.record.phase.value
+            raise FailedPrecondition(f"container {container.record.id} is {phase}, not created")
+        self.check(container)
+        container.is_starting = True
 
-    def exit(self, container: Container, code: int, now: int) -> None:
+    def check(self, container: Container) -> None:
+        """Raises NotFound, FailedPrecondition where it was removed, or its sandbox stopped, while it started."""
+        if container.record.id not in self.containers:
+            raise NotFound(f"container {container.record.id} was removed while it started")
+        if not container.sandbox.ready:
+            raise FailedPrecondition(f"sandbox {container.record.sandbox_id} is not ready")
+
+    def start(self, container: Container) -> None:
+        """The process runs."""
+        container.record.phase, container.record.started_at_ns = ContainerPhase.RUNNING, self.now()
+        self._changed(container.sandbox, container.record.id, criv1.CONTAINER_STARTED_EVENT)
+
+    def fail(self, container: Container, message: str) -> None:
+        """The process could not be run."""
+        container.record.started_at_ns = self.now()
+        self._finish(container, START_FAILED_CODE, "StartError", message)
+
+    def exit(self, container: Container, code: int, reason: str = "") -> None:
         """The process ends; nothing happens where none runs."""
-        if container.state == criv1.CONTAINER_RUNNING:
-            container.state, container.exit_code, container.finished_at = criv1.CONTAINER_EXITED, code, now
-            self._changed(container, criv1.CONTAINER_STOPPED_EVENT)
+        if container.runs:
+            self._finish(container, code, reason or ("Error" if code else "Completed"), "")
 
-    def remove(self, container: Container, now: int) -> None:
+    def remove(self, container: Container) -> None:
         """Kill and forget. Idempotent."""
-        self.exit(container, SIGKILL_CODE, now)
-        if self.containers.pop(container.id, None):
-            container.sandbox.containers.pop(container.id, None)
-            self._changed(container, criv1.CONTAINER_DELETED_EVENT)
+        self.exit(container, SIGKILL_CODE)
+        if self.containers.pop(container.record.id, None):
+            del container.sandbox.containers[container.record.id]
+            container.sandbox.names.discard(names.container_name(container.record.config.metadata))
+            self._changed(container.sandbox, container.record.id, criv1.CONTAINER_DELETED_EVENT)
 
-    def _changed(self, container: Container, event: int) -> None:
-        self.change += 1
-        self._on_change(container, event)
+    # Reading.
+
+    def find_sandbox(self, sandbox_id: str) -> Sandbox | None:
+        """By id or by an unambiguous beginning of it."""
+        return names.find(self.sandboxes, sandbox_id, "sandbox")
+
+    def find_container(self, container_id: str) -> Container | None:
+        """By id or by an unambiguous beginning of it."""
+        return names.find(self.containers, container_id, "container")
 
     def sandbox(self, sandbox_id: str) -> Sandbox:
-        """By id or unambiguous beginning of it. Raises NotFound."""
-        return _lookup(self.sandboxes, sandbox_id, "sandbox")
+        """Raises NotFound."""
+        if (sandbox := self.find_sandbox(sandbox_id)) is None:
+            raise NotFound(f"sandbox {sandbox_id!r} not found")
+        return sandbox
 
     def container(self, container_id: str) -> Container:
-        """By id or unambiguous beginning of it. Raises NotFound."""
-        return _lookup(self.containers, container_id, "container")
+        """Raises NotFound."""
+        if (container := self.find_container(container_id)) is None:
+            raise NotFound(f"container {container_id!r} not found")
+        return container
 
-    def list_sandboxes(self, wanted: criv1.PodSandboxFilter) -> Iterator[Sandbox]:
-        """Those that pass the filter."""
-        for sandbox in self.sandboxes.values():
-            state = criv1.SANDBOX_READY if sandbox.ready else criv1.SANDBOX_NOTREADY
-            if (
-                sandbox.id.startswith(wanted.id)
-                and (not wanted.HasField("state") or wanted.state.state == state)
-                and wanted.label_selector.items() <= dict(sandbox.config.labels).items()
-            ):
-                yield sandbox
+    def running(self, container_id: str) -> Container:
+        """Raises NotFound, FailedPrecondition."""
+        container = self.container(container_id)
+        if not container.runs:
+            raise FailedPrecondition(f"container {container.record.id} is not running")
+        return container
 
-    def list_containers(self, wanted: criv1.ContainerFilter) -> Iterator[Container]:
-        """Those that pass the filter."""
-        for container in self.containers.values():
-            if (
-                container.id.startswith(wanted.id)
-                and container.sandbox.id.startswith(wanted.pod_sandbox_id)
-                and (not wanted.HasField("state") or wanted.state.state == container.state)
-                and wanted.label_selector.items() <= dict(container.config.labels).items()
-            ):
-                yield container
+    # Inside.
+
+    def _finish(self, container: Container, code: int, reason: str, message: str) -> None:
+        record = container.record
+        record.phase, record.exit_code, record.finished_at_ns = ContainerPhase.EXITED, code, self.now()
+        record.reason, record.message = reason, message
+        self._changed(container.sandbox, record.id, criv1.CONTAINER_STOPPED_EVENT)
+        called, container.on_exit = container.on_exit, []
+        for call in called:
+            call()
+
+    def _changed(self, sandbox: Sandbox, changed_id: str, kind: "criv1.ContainerEventType") -> None:
+        self.change += 1
+        records = (container.record for container in sandbox.containers.values())
+        self.events.publish(kind, changed_id, self.now(), sandbox.record, records)
 
     def _take_address(self) -> str:
         if self._next_address < self._addresses.num_addresses - 2:
@@ -239,12 +215,3 @@ class Pods:
         if not self._released:
             raise ResourceExhausted(f"no address is left in {self._addresses}")
         return self._released.pop(0)
-
-
-def _lookup(found: dict[str, T], wanted: str, what: str) -> T:
-    if wanted in found:
-        return found[wanted]
-    matches: Iterable[T] = [value for key, value in found.items() if wanted and key.startswith(wanted)]
-    if len(list(matches)) != 1:
-        raise NotFound(f"{what} {wanted!r} not found")
-    return next(iter(matches))

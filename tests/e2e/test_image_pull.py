@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import json
+import platform
 import secrets
 import socket
 import subprocess
@@ -27,7 +28,8 @@ from navarch.protos.containerd.services.snapshots import v1_pb2 as snapshotsv1
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.runtime_shim import errors
 from navarch.runtime_shim.containerd.client import ContainerdClient
-from navarch.runtime_shim.containerd.images.model import ARCHITECTURE, OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST
+from navarch.runtime_shim.containerd.images.model import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST
+from navarch.runtime_shim.containerd.images.platforms import runnable
 from navarch.runtime_shim.containerd.images.service import ImageService
 from navarch.services.base.clock import SystemClock
 
@@ -37,6 +39,7 @@ COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     "+zstd": lambda data: zstandard.ZstdCompressor().compress(data),
 }
 SNAPSHOTTER = "overlayfs"
+((ARCHITECTURE, _), *_) = runnable(platform.machine())
 
 
 def digest_of(data: bytes) -> str:

@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from navarch.protos.cri import v1_pb2 as criv1
-from navarch.runtime_shim.containerd import records
+from navarch.runtime_shim import records
 
 from .conftest import Shim
 

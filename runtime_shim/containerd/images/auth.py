@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.runtime_shim import errors
-from navarch.runtime_shim.containerd.images.reference import normal_host
+from navarch.runtime_shim.reference import normal_host
 
 # A scheme, or one of its parameters.
 _WORD = re.compile(r'([\w!#$%&\'*+.^`|~-]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+)))?')

@@ -11,11 +11,11 @@ from typing import Any
 
 from navarch.protos.containerd import types_pb2 as containerd_types
 from navarch.protos.containerd.services.images import v1_pb2 as imagesv1
-from navarch.runtime_shim import errors
+from navarch.runtime_shim import errors, reference
 from navarch.runtime_shim.containerd.client import ContainerdClient
-from navarch.runtime_shim.containerd.images import content, model, platforms, reference
+from navarch.runtime_shim.containerd.images import content, model, platforms
 from navarch.runtime_shim.containerd.images.model import Descriptor, ImageConfig, Manifest
-from navarch.runtime_shim.containerd.images.reference import Reference
+from navarch.runtime_shim.reference import Reference
 
 # What marks a record as one that CRI manages, for us and for containerd's own CRI plugin.
 MANAGED = {"io.cri-containerd.image": "managed"}
@@ -29,6 +29,7 @@ class ImageContent:
     target_digest: str
     # sha256:..., the digest of the configuration.
     image_id: str
+    manifest: Manifest
     # The top layer's snapshot; "" for an image without layers.
     chain_id: str
     size_bytes: int
@@ -176,7 +177,8 @@ class Catalog:
         config = ImageConfig.read(model.parse_json(config_json, f"image configuration {manifest.config.digest}"))
         chains = model.chain_ids(config.diff_ids)
         size = manifest_size + manifest.config.size + sum(layer.size for layer in manifest.layers)
-        return ImageContent(digest, manifest.config.digest, chains[-1] if chains else "", size, config, config_json)
+        top = chains[-1] if chains else ""
+        return ImageContent(digest, manifest.config.digest, manifest, top, size, config, config_json)
 
 
 def _record(resolved: ImageContent, records: list[imagesv1.Image]) -> ImageRecord:

@@ -21,7 +21,7 @@ from navarch.runtime_shim.containerd.images import model
 from navarch.runtime_shim.containerd.images.auth import Authorizer, Credentials, TokenRequest
 from navarch.runtime_shim.containerd.images.hosts import Host, default_url, is_loopback
 from navarch.runtime_shim.containerd.images.options import PullOptions
-from navarch.runtime_shim.containerd.images.reference import Reference
+from navarch.runtime_shim.reference import Reference
 
 if TYPE_CHECKING:
     import aiohttp
@@ -155,10 +155,10 @@ class Endpoint:
         async with request as response:
             if response.status >= 300:
                 raise await self._refusal(response)
-            answer = model.parse_json(await read_all(response, ANSWER_BYTES), f"the answer of {wanted.realm}")
+            answer = model.parse_json(await read_all(response, ANSWER_BYTES), f"the answer of {shown(url)}")
         token = answer.get("token") or answer.get("access_token")
         if not token:
-            raise self._denied(f"the token server {wanted.realm} sent no token")
+            raise self._denied(f"the token server {shown(url)} sent no token")
         return str(token)
 
     async def _refusal(self, response: "aiohttp.ClientResponse") -> errors.ShimError:
@@ -199,9 +199,28 @@ class _Reached:
         if isinstance(failure, TimeoutError):
             raise errors.Unavailable(f"{self._authority} does not answer") from failure
         if isinstance(failure, aiohttp.ClientError | ValueError):
+            # Without the cause, whose words hold the address.
+            raise errors.Unavailable(f"failed to reach {self._authority}: {_reason(failure)}") from None
+
+
+def _reason(failure: Exception) -> object:
+    """What went wrong, without addresses: those of redirects are signed, others hold passwords."""
+    import aiohttp
+
+    match failure:
+        case aiohttp.ClientConnectorError():
             # Which of https and http was tried last says nothing of the trouble.
-            reason = failure.os_error if isinstance(failure, aiohttp.ClientConnectorError) else failure
-            raise errors.Unavailable(f"failed to reach {self._authority}: {reason}") from failure
+            return failure.os_error
+        case aiohttp.ClientResponseError():
+            return failure.message or f"HTTP {failure.status}"
+        case aiohttp.InvalidURL() | ValueError():
+            return "its address can not be used"
+    return failure
+
+
+def shown(url: "URL") -> str:
+    """An address for people: a query may be a signature, and the user's name stands beside a password."""
+    return f"{url.origin()}{url.path}"
 
 
 async def read_all(response: "aiohttp.ClientResponse", limit_bytes: int) -> bytes:
@@ -210,7 +229,7 @@ async def read_all(response: "aiohttp.ClientResponse", limit_bytes: int) -> byte
     async for piece in response.content.iter_any():
         data += piece
         if len(data) > limit_bytes:
-            raise errors.InvalidArgument(f"{response.url.with_query(None)} sends more than {limit_bytes} bytes")
+            raise errors.InvalidArgument(f"{shown(response.url)} sends more than {limit_bytes} bytes")
     return bytes(data)
 
 

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from navarch.runtime_shim.containerd.images import reference
+from navarch.runtime_shim import reference
 from navarch.runtime_shim.containerd.images.options import PullOptions
 from navarch.runtime_shim.errors import InvalidArgument
 

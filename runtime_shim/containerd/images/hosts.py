@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from navarch.runtime_shim.containerd.images.reference import DEFAULT_HOST
 from navarch.runtime_shim.errors import FailedPrecondition
+from navarch.runtime_shim.reference import DEFAULT_HOST
 
 PULL, RESOLVE, PUSH = "pull", "resolve", "push"
 CAPABILITIES = frozenset((PULL, RESOLVE, PUSH))
@@ -123,7 +123,7 @@ def _base_url(url: str, override_path: bool) -> str:
         url = f"https://{url}"
     parts = urlsplit(url)
     if not parts.hostname or parts.query or parts.fragment:
-        raise ValueError(f"{url!r} is not the address of a host")
+        raise ValueError(f"{url.rpartition('@')[2].partition('?')[0]!r} is not the address of a host")
     path = parts.path.rstrip("/")
     if not override_path and not path.endswith("/v2"):
         path += "/v2"

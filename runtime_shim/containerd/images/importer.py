@@ -5,9 +5,9 @@ import secrets
 from collections.abc import Collection
 from pathlib import Path
 
-from navarch.runtime_shim import errors
+from navarch.runtime_shim import errors, reference
 from navarch.runtime_shim.containerd.client import ContainerdClient
-from navarch.runtime_shim.containerd.images import content, model, platforms, reference
+from navarch.runtime_shim.containerd.images import content, model, platforms
 from navarch.runtime_shim.containerd.images.archive import Archive, ArchivedImage
 from navarch.runtime_shim.containerd.images.catalog import Catalog
 from navarch.runtime_shim.containerd.images.ingest import Ingester

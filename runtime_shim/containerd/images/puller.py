@@ -10,9 +10,9 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from functools import partial
 
-from navarch.runtime_shim import errors
+from navarch.runtime_shim import errors, reference
 from navarch.runtime_shim.containerd.client import ContainerdClient
-from navarch.runtime_shim.containerd.images import content, model, platforms, reference
+from navarch.runtime_shim.containerd.images import content, model, platforms
 from navarch.runtime_shim.containerd.images.auth import Credentials
 from navarch.runtime_shim.containerd.images.catalog import Catalog
 from navarch.runtime_shim.containerd.images.endpoint import Endpoint

@@ -12,7 +12,7 @@ from navarch.runtime_shim import errors
 from navarch.runtime_shim.containerd.images import hosts, model
 from navarch.runtime_shim.containerd.images.endpoint import Endpoint, read_all
 from navarch.runtime_shim.containerd.images.model import Descriptor
-from navarch.runtime_shim.containerd.images.reference import Reference
+from navarch.runtime_shim.reference import Reference
 
 # Schema 1 is asked for last, to be refused by name.
 SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+prettyjws"

@@ -12,6 +12,7 @@ from navarch.protos.cri import v1_pb2 as criv1
 from navarch.protos.navarch import images_pb2
 from navarch.runtime_shim import errors
 from navarch.runtime_shim.containerd.client import ContainerdClient
+from navarch.runtime_shim.containerd.images import content
 from navarch.runtime_shim.containerd.images.auth import Credentials
 from navarch.runtime_shim.containerd.images.catalog import Catalog, ImageContent, ImageRecord
 from navarch.runtime_shim.containerd.images.importer import Importer
@@ -19,7 +20,7 @@ from navarch.runtime_shim.containerd.images.ingest import Ingester
 from navarch.runtime_shim.containerd.images.options import PullOptions
 from navarch.runtime_shim.containerd.images.puller import Puller
 from navarch.runtime_shim.containerd.images.unpack import Unpacker
-from navarch.runtime_shim.containerd.images.usage import DiskUsage
+from navarch.runtime_shim.containerd.images.usage import DiskUsage, SnapshotUsages
 from navarch.services.base.clock import Clock
 
 # Above this an archive is a mistake: a disk image, an endless stream.
@@ -42,11 +43,12 @@ class ImageService:
         """scratch: ours, for archives being received. root: containerd's, with images and snapshots."""
         options = options or PullOptions()
         self.catalog = Catalog(client)
-        self.unpacker = Unpacker(client, snapshotter)
+        self.unpacker = Unpacker(client, snapshotter, root)
         ingester = Ingester(client, root)
         self._importer = Importer(client, self.catalog, ingester, self.unpacker, options.pinned)
         self._puller = Puller(client, self.catalog, ingester, self.unpacker, options)
-        self._usage = DiskUsage(client, snapshotter, root)
+        self.usages = SnapshotUsages(client, snapshotter)
+        self._usage = DiskUsage(client, self.usages, root)
         self._client = client
         self._scratch = scratch
         self._clock = clock
@@ -55,8 +57,15 @@ class ImageService:
             leftover.unlink(missing_ok=True)
 
     async def resolve(self, name: str) -> ImageContent:
-        """What a container of this image needs. Raises NotFound."""
-        return await self.catalog.resolve(name)
+        """What a container of this image needs, unpacked if another client of containerd left that out.
+
+        Raises NotFound, and what unpacking raises.
+        """
+        image = await self.catalog.resolve(name)
+        if image.chain_id and not await self.unpacker.has(image.chain_id):
+            async with content.lease(self._client) as lease_id:
+                await self.unpacker.unpack(image.manifest, image.config, lease_id)
+        return image
 
     async def list_images(self, request: criv1.ListImagesRequest) -> criv1.ListImagesResponse:
         """All images, or the one that the filter names."""

@@ -4,11 +4,15 @@ The snapshot of a layer is named by its chain id, so images share what they have
 finds its work done. A layer is applied to a snapshot under a name of its own and committed when its content
 hashed to the diff id that the image configuration promises; a half-applied one is never seen, and goes with the
 lease it was made under.
+
+What a layer unpacks to may be a thousand times its size, so unpacking stops before it takes the node's last space.
 """
 
 import asyncio
+import os
 import secrets
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from navarch.protos.containerd import types_pb2 as containerd_types
 from navarch.protos.containerd.services.diff import v1_pb2 as diffv1
@@ -21,7 +25,11 @@ from navarch.runtime_shim.containerd.images.model import Descriptor, ImageConfig
 
 # A layer of gigabytes on a slow disk.
 APPLY_TIMEOUT_S = 1200.0
-
+# What unpacking leaves of a disk, for all else that writes to it: this share, at most so many bytes.
+RESERVE_SHARE = 0.02
+RESERVE_BYTES = 512 << 20
+# A fast disk takes some 200 MB meanwhile.
+LOOK_S = 0.1
 
 Arrival = Callable[[Descriptor], Awaitable[None]]
 
@@ -33,9 +41,11 @@ async def _arrived(layer: Descriptor) -> None:
 class Unpacker:
     """Unpacks images into one snapshotter. Two unpacks of the same layer at once do the work once."""
 
-    def __init__(self, client: ContainerdClient, snapshotter: str) -> None:
+    def __init__(self, client: ContainerdClient, snapshotter: str, root: Path) -> None:
+        """root: containerd's, on the disk that fills."""
         self._client = client
         self.snapshotter = snapshotter
+        self._root = root
         self._locks = NamedLocks()
 
     async def unpack(self, manifest: Manifest, config: ImageConfig, lease_id: str, arrival: Arrival = _arrived) -> str:
@@ -84,7 +94,7 @@ class Unpacker:
         try:
             blob = containerd_types.Descriptor(media_type=layer.media_type, digest=layer.digest, size=layer.size)
             request = diffv1.ApplyRequest(diff=blob, mounts=mounts)
-            applied = (await self._client.diff.Apply(request, timeout=APPLY_TIMEOUT_S, lease=lease_id)).applied
+            applied = await self._applied(request, lease_id)
             if applied.digest != diff_id:
                 raise errors.InvalidArgument(f"layer {layer.digest} unpacks to {applied.digest}, not to {diff_id}")
             commit = snapshotsv1.CommitSnapshotRequest(snapshotter=self.snapshotter, name=chain, key=key)
@@ -96,6 +106,20 @@ class Unpacker:
             await asyncio.shield(self._remove(key))
             raise
 
+    async def _applied(self, request: diffv1.ApplyRequest, lease_id: str) -> containerd_types.Descriptor:
+        """containerd's answer. Raises ResourceExhausted for what leaves no space to others."""
+        applying = asyncio.ensure_future(self._client.diff.Apply(request, timeout=APPLY_TIMEOUT_S, lease=lease_id))
+        try:
+            while not (await asyncio.wait([applying], timeout=LOOK_S))[0]:
+                if await asyncio.to_thread(is_scarce, self._root):
+                    what = f"layer {request.diff.digest} unpacks to more than there is room for"
+                    raise errors.ResourceExhausted(f"{content.DISK_FULL} of {self._root}: {what}")
+        finally:
+            # containerd stops at the next piece of a file.
+            applying.cancel()
+        applied: containerd_types.Descriptor = (await applying).applied
+        return applied
+
     async def _remove(self, key: str) -> None:
         try:
             await self._client.snapshots.Remove(
@@ -103,3 +127,11 @@ class Unpacker:
             )
         except errors.ShimError:
             return  # The lease's end takes it.
+
+
+def is_scarce(root: Path) -> bool:
+    """Whether less than the reserve is left of the disk's bytes or of its inodes."""
+    disk = os.statvfs(root)
+    reserve_bytes = min(RESERVE_BYTES, int(disk.f_blocks * disk.f_frsize * RESERVE_SHARE))
+    # Some file systems count no inodes.
+    return disk.f_bavail * disk.f_frsize < reserve_bytes or disk.f_favail < disk.f_files * RESERVE_SHARE

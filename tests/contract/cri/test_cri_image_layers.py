@@ -252,6 +252,21 @@ async def test_a_broken_layer_fails_the_pull_and_leaves_nothing(cri: Peer, how: 
         assert not await known(cri, name)
 
 
+async def test_an_image_is_unpacked_when_it_is_needed(cri: Peer) -> None:
+    """Another client of containerd may have fetched it only."""
+    tar = Layer().bytes()
+    async with offered([tar]) as name:
+        await pull(cri, name)
+    client = ContainerdClient(cri.containerd.layout.socket, SHIM_NAMESPACE if cri.name == "shim" else PLUGIN_NAMESPACE)
+    try:
+        await client.snapshots.Remove(snapshotsv1.RemoveSnapshotRequest(snapshotter=SNAPSHOTTER, key=digest(tar)))
+    finally:
+        await client.close()
+    config = cri.container_config()
+    config.image.image = name
+    await cri.create(await cri.sandbox(), config)
+
+
 async def test_a_missing_layer(cri: Peer) -> None:
     tar = Layer().bytes()
     async with offered([tar, tar], [gzip.compress(tar), b""]) as name:

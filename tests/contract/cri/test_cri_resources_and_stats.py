@@ -258,6 +258,22 @@ async def test_metrics_and_their_descriptors(cri: Peer) -> None:
         assert metric.timestamp
 
 
+@differs("plugin", reason="containerd 1.6 does not serve metrics")
+async def test_metrics_under_the_names_of_cadvisor(cri: Peer) -> None:
+    config = cri.container_config()
+    config.linux.resources.memory_limit_in_bytes = 64 << 20
+    await cri.container(await cri.sandbox(), config)
+    empty = await cri.sandbox(host_network=False)
+    pods = (await cri.runtime.ListPodSandboxMetrics(criv1.ListPodSandboxMetricsRequest())).pod_metrics
+    of_pods = {pod.pod_sandbox_id: {metric.name for metric in pod.metrics} for pod in pods}
+    assert "container_network_receive_bytes_total" in of_pods[empty]
+    (metrics,) = (container.metrics for pod in pods for container in pod.container_metrics)
+    values = {metric.name: metric.value.value for metric in metrics}
+    assert values["container_spec_memory_limit_bytes"] == 64 << 20
+    assert values["container_oom_events_total"] == 0
+    assert 0 < values["container_start_time_seconds"] <= values["container_last_seen"]
+
+
 @differs("plugin", reason="the streaming lists came to CRI after containerd 1.6")
 async def test_streamed_metrics(cri: Peer) -> None:
     sandbox = await cri.sandbox()

@@ -7,8 +7,9 @@ import pytest
 
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.runtime_shim import errors
-from navarch.runtime_shim.containerd.records import SandboxRecord, StateDir
-from navarch.runtime_shim.containerd.world import EVENT_QUEUE, Sandbox, World
+from navarch.runtime_shim.containerd.world import Sandbox, World
+from navarch.runtime_shim.events import EVENT_QUEUE
+from navarch.runtime_shim.records import SandboxRecord, StateDir
 from navarch.services.base.clock import SystemClock
 
 CREATED = criv1.ContainerEventType.CONTAINER_CREATED_EVENT
@@ -54,4 +55,4 @@ async def test_who_has_gone_costs_nothing(world: World) -> None:
     publish(world, 1)
     await first
     await events.aclose()  # type: ignore[attr-defined]
-    assert not world._readers
+    assert not world._events._readers

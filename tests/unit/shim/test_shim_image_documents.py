@@ -13,7 +13,7 @@ from navarch.protos.containerd.services.snapshots import v1_pb2 as snapshotsv1
 from navarch.runtime_shim.containerd.images import archive, model
 from navarch.runtime_shim.containerd.images.archive import Archive
 from navarch.runtime_shim.containerd.images.hosts import Host
-from navarch.runtime_shim.containerd.images.usage import DiskUsage
+from navarch.runtime_shim.containerd.images.usage import KEPT_NS, DiskUsage, SnapshotUsages
 from navarch.runtime_shim.containerd.rootpath import resolved
 from navarch.runtime_shim.errors import InvalidArgument, NotFound
 
@@ -119,7 +119,8 @@ class Client:
 
 async def test_what_images_and_containers_take() -> None:
     client = Client()
-    usage = DiskUsage(client, "overlayfs", Path("/here"))  # type: ignore[arg-type]
+    usages = SnapshotUsages(client, "overlayfs")  # type: ignore[arg-type]
+    usage = DiskUsage(client, usages, Path("/here"))  # type: ignore[arg-type]
     empty = await usage.read(1)
     for listed in (empty.image_filesystems, empty.container_filesystems):
         (one,) = listed
@@ -128,11 +129,13 @@ async def test_what_images_and_containers_take() -> None:
         assert one.HasField("inodes_used")
     kinds = {"layer": snapshotsv1.Kind.COMMITTED, "container": snapshotsv1.Kind.ACTIVE, "gone": snapshotsv1.Kind.ACTIVE}
     client.snapshots.infos = {name: snapshotsv1.Info(name=name, kind=kind) for name, kind in kinds.items()}
-    for _ in range(2):
-        found = await usage.read(2)
+    for now_ns in (2, 3, KEPT_NS + 2):
+        found = await usage.read(now_ns)
         (images,), (containers,) = found.image_filesystems, found.container_filesystems
         assert (images.used_bytes.value, containers.used_bytes.value) == (10, 10)
-    assert sorted(client.snapshots.asked) == ["container", "container", "gone", "gone", "layer"]
+    assert sorted(client.snapshots.asked) == ["container"] * 2 + ["gone"] * 3 + ["layer"]
+    await usages.of("container", KEPT_NS + 2, kept_ns=0)
+    assert client.snapshots.asked.count("container") == 3
 
 
 def test_one_blob_of_an_archive_may_be_large(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import orjson
 
 from navarch.protos.cri import v1_pb2 as criv1
-from navarch.runtime_shim.containerd.records import ContainerPhase, ContainerRecord, SandboxRecord, StateDir
+from navarch.runtime_shim.records import ContainerPhase, ContainerRecord, SandboxRecord, StateDir
 
 
 def container() -> ContainerRecord:

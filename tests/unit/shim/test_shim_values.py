@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from navarch.protos.cri import v1_pb2 as criv1
-from navarch.runtime_shim import errors
-from navarch.runtime_shim.containerd import sandbox_files, signals, statuses
+from navarch.runtime_shim import errors, reference, signals, statuses
+from navarch.runtime_shim.containerd import sandbox_files
 from navarch.runtime_shim.containerd.daemon import Layout, config, prepare
-from navarch.runtime_shim.containerd.images import model, reference
-from navarch.runtime_shim.containerd.records import (
+from navarch.runtime_shim.containerd.images import model
+from navarch.runtime_shim.records import (
     ContainerPhase,
     ContainerRecord,
     SandboxPhase,

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from navarch.protos.cri import v1_pb2 as criv1
-from navarch.runtime_shim.containerd import signals
-from navarch.runtime_shim.containerd.records import ContainerPhase, ContainerRecord, SandboxPhase, SandboxRecord
+from navarch.runtime_shim import signals
+from navarch.runtime_shim.records import ContainerPhase, ContainerRecord, SandboxPhase, SandboxRecord
 
 _STATES = {
     ContainerPhase.CREATING: criv1.ContainerState.CONTAINER_UNKNOWN,
