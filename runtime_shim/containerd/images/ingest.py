@@ -9,9 +9,12 @@ done elsewhere. Either way containerd checks size and digest before the blob get
 """
 
 import asyncio
+import fcntl
+import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from typing import IO
 
 import grpc
 
@@ -52,8 +55,10 @@ class Ingester:
             if path is None:
                 await self._send(target, source, lease_id, ref)
             else:
-                await _append(path, target, source, offset)
-                await self._commit(target, lease_id, ref)
+                async with _alone(path, offset) as file:
+                    async for piece in _pieces(target, source, offset):
+                        await asyncio.to_thread(file.write, piece)
+                    await self._commit(target, lease_id, ref)
         except grpc.aio.AioRpcError as failure:
             if failure.code() is grpc.StatusCode.ALREADY_EXISTS:
                 await content.hold(self._client, lease_id, target.digest)
@@ -133,14 +138,18 @@ def _request(
     )
 
 
-async def _append(path: Path, target: Descriptor, source: Source, offset: int) -> None:
-    """Raises OverflowError for content beyond the size."""
+@asynccontextmanager
+async def _alone(path: Path, offset: int) -> AsyncGenerator[IO[bytes]]:
+    """The file, to append to. containerd's lock is not held meanwhile, so there is one of ours. Raises Unavailable."""
     file = await asyncio.to_thread(path.open, "ab", 0)
-    try:
-        async for piece in _pieces(target, source, offset):
-            await asyncio.to_thread(file.write, piece)
-    finally:
-        file.close()
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise errors.Unavailable("another shim is fetching it") from None
+        if os.fstat(file.fileno()).st_size != offset:
+            raise errors.Unavailable("another shim has fetched more of it")
+        yield file
 
 
 async def _pieces(target: Descriptor, source: Source, offset: int) -> AsyncGenerator[bytes]:
