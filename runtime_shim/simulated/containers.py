@@ -1,6 +1,7 @@
 """CRI's calls about containers: changes of `Pods`, and waits on the injected clock between them."""
 
 import asyncio
+import re
 import shlex
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
@@ -185,5 +186,5 @@ def executed(behavior: Behavior, command: Sequence[str]) -> tuple[bytes, int]:
     """Output and exit code of a command: those of the annotations; else itself, and what ``exit N`` asks for."""
     output = f"{shlex.join(command)}\n" if behavior.exec_output is None else behavior.exec_output
     words = " ".join(command[2:] if command[1:2] == ["-c"] else command).split()
-    asks = len(words) == 2 and words[0] == "exit" and words[1].isdecimal()
+    asks = len(words) == 2 and words[0] == "exit" and re.fullmatch(r"[0-9]{1,9}", words[1]) is not None
     return output.encode(), int(words[1]) & 0xFF if asks else behavior.exec_exit_code

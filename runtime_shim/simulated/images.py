@@ -94,16 +94,21 @@ class SimulatedImages:
         return image_id(name)
 
     def _find(self, image: str) -> str | None:
-        if wanted := reference.image_id(image):
-            return next((name for name in self._sizes if image_id(name) == wanted), None)
-        name = normalized(image)
-        return name if name in self._sizes else None
+        """By any of its names, its id, or the beginning of that."""
+        name = "" if reference.image_id(image) else normalized(image)
+        if name in self._sizes:
+            return name
+        prefix = reference.id_prefix(image)
+        for known in self._sizes:
+            if name == digest_name(known) or (prefix and image_id(known).startswith(prefix)):
+                return known
+        return None
 
     def _image(self, name: str) -> criv1.Image:
         return criv1.Image(
             id=image_id(name),
-            repo_tags=[name],
-            repo_digests=[f"{name.rsplit(':', 1)[0]}@{image_id(name)}"],
+            repo_tags=[] if "@" in name else [name],
+            repo_digests=[digest_name(name)],
             size=self._sizes[name],
             spec=criv1.ImageSpec(image=image_id(name)),
             uid=criv1.Int64Value(value=0),
@@ -111,8 +116,13 @@ class SimulatedImages:
 
 
 def image_id(name: str) -> str:
-    """A digest that the same name always has."""
-    return f"sha256:{hashlib.sha256(name.encode()).hexdigest()}"
+    """The digest in a name; else one that the same name always has."""
+    return reference.parse(name).digest or f"sha256:{hashlib.sha256(name.encode()).hexdigest()}"
+
+
+def digest_name(name: str) -> str:
+    """The repository by digest."""
+    return f"{reference.parse(name).repository}@{image_id(name)}"
 
 
 def normalized(image: str) -> str:

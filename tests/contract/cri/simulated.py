@@ -28,9 +28,12 @@ ASKED_OF_THE_SIMULATED = {
         "the_stream_stands_before_anything_happens",
     },
     "images": {
+        "a_pull_by_digest",
+        "an_image_is_found_by_all_its_names",
         "an_image_that_is_not_there",
         "names_in_short",
         "streamed_list",
+        "what_cannot_be_a_name",
     },
     "resources_and_stats": {
         "changed_limits_are_told",
