@@ -368,6 +368,13 @@ class Space:
         call = node_pb2_grpc.NodeStub(self.client.channel).Logs(request, timeout=PATIENCE_S)
         return b"".join([response.data async for response in call]).decode()
 
+    async def said(self, pod: str, line: str) -> str:
+        """What a container has written as soon as it has written this line: one that runs may not have yet."""
+        async with asyncio.timeout(PATIENCE_S):
+            while line not in (text := await self.logs(pod)).splitlines():
+                await asyncio.sleep(POLL_S)
+        return text
+
     async def execute(self, pod: str, *command: str, container: str = "main") -> str:
         """What a command in a container says."""
         start = node_pb2.ExecStart(namespace=self.name, pod=pod, container=container, command=command)

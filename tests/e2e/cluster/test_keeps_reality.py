@@ -84,7 +84,7 @@ async def test_a_container_that_always_fails_is_started_ever_later(space: "Space
     described = await space.navarch("describe", "pod", "crash")
     assert "CrashLoopBackOff" in described
     assert "Exit Code:         7" in described
-    assert await space.logs("crash") == "failing\n"
+    assert await space.said("crash", "failing") == "failing\n"
     assert "BackOff" in await space.navarch("events")
 
 

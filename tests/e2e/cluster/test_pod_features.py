@@ -48,7 +48,7 @@ async def test_init_containers_run_in_order_before_the_others(space: "Space") ->
     init = [space.container(f"echo {name} >> /work/log", name, **WORK) for name in ("first", "second")]
     await space.pod("ordered", f"cat /work/log; {FOREVER}", {"initContainers": init, **EMPTY_DIR}, **WORK)
     pod = await space.ready("ordered")
-    assert await space.logs("ordered") == "first\nsecond\n"
+    assert await space.said("ordered", "second") == "first\nsecond\n"
     first, second = (one.state.terminated for one in pod.status.init_container_statuses)
     assert first.reason == second.reason == "Completed"
     assert first.finished_at.seconds <= second.started_at.seconds
@@ -81,7 +81,7 @@ async def test_environment_from_everywhere(space: "Space") -> None:
     limits = {"limits": {"memory": "64Mi"}}
     await space.pod("env", f"env; pwd; {FOREVER}", env=env, envFrom=env_from, workingDir="/var/www", resources=limits)
     pod = await space.ready("env")
-    lines = (await space.logs("env")).splitlines()
+    lines = (await space.said("env", "/var/www")).splitlines()
     assert lines[-1] == "/var/www"
     expected = {
         "PLAIN=yes", "REFERRING=yes-$(NOBODY)", "PASSWORD=s3cret", "SET_COLOUR=green", "SET_size=10", "MY_NAME=env",
@@ -135,7 +135,7 @@ async def test_a_pod_waits_for_the_config_map_it_needs(space: "Space") -> None:
     )
     await space.create(config_map("later", x="here"))
     await space.ready("waits")
-    assert await space.logs("waits") == "here\n"
+    assert await space.said("waits", "here") == "here\n"
 
 
 async def test_memory_beyond_the_limit_kills(space: "Space") -> None:
