@@ -158,12 +158,12 @@ class Containers:
     async def _run(self, container: Container) -> int:
         record = container.record
         pipes = self.open_output(container).pipes
-        mounts = await self._client.snapshots.Mounts(
-            snapshotsv1.MountsRequest(snapshotter=self._maker.roots.snapshotter, key=record.id)
-        )
+        if not container.rootfs:
+            mounts = snapshotsv1.MountsRequest(snapshotter=self._maker.roots.snapshotter, key=record.id)
+            container.rootfs = (await self._client.snapshots.Mounts(mounts)).mounts
         request = tasksv1.CreateTaskRequest(
             container_id=record.id,
-            rootfs=mounts.mounts,
+            rootfs=container.rootfs,
             stdin=pipes.stdin,
             stdout=pipes.stdout,
             stderr=pipes.stderr,

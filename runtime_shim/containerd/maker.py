@@ -90,7 +90,7 @@ class Maker:
         self._world.state.container(record.id).mkdir(parents=True)
         self._world.state.save(record)
         mapping = sandbox_mapping(pod.config)
-        mounts = await self.roots.prepare(record.id, image.chain_id, mapping)
+        container.rootfs = mounts = await self.roots.prepare(record.id, image.chain_id, mapping)
         user = users.resolve(config.linux.security_context, image.config.user, await self._accounts_of(image, mounts))
         check_ids(mapping, user.uid, (user.gid, *user.groups))
         record.uid, record.gid, record.groups = user.uid, user.gid, user.groups
@@ -109,6 +109,7 @@ class Maker:
         await self._client.containers.Create(
             containersv1.CreateContainerRequest(container=self._containerd_container(container, image, document))
         )
+        container.process = orjson.dumps(document["process"])
         record.phase = ContainerPhase.CREATED
         self._world.state.save(record)
 

@@ -24,7 +24,7 @@ from navarch.runtime_shim.containerd import spec
 from navarch.runtime_shim.containerd.client import ContainerdClient
 from navarch.runtime_shim.containerd.containers import DRAIN_TIMEOUT_S
 from navarch.runtime_shim.containerd.pipes import Pipes
-from navarch.runtime_shim.containerd.world import World
+from navarch.runtime_shim.containerd.world import Container, World
 from navarch.services.base.log import get_logger
 
 LOG = get_logger("shim.exec")
@@ -109,7 +109,7 @@ class Processes:
         pipes = Pipes(folder, stdin=stdin, tty=tty, on_data=on_data)
         process = Process(self._client, real_id, exec_id, pipes)
         try:
-            await self._start(real_id, exec_id, command, pipes, folder, tty=tty)
+            await self._start(container, exec_id, command, pipes, folder, tty=tty)
             yield process
         finally:
             # The containerd-shim must find a reader until its process is gone.
@@ -117,10 +117,13 @@ class Processes:
             await asyncio.shield(asyncio.ensure_future(self._clean_up(real_id, exec_id, pipes, folder)))
 
     async def _start(
-        self, container_id: str, exec_id: str, command: Sequence[str], pipes: Pipes, folder: Path, *, tty: bool
+        self, container: Container, exec_id: str, command: Sequence[str], pipes: Pipes, folder: Path, *, tty: bool
     ) -> None:
-        found = await self._client.containers.Get(containersv1.GetContainerRequest(id=container_id))
-        process = spec.exec_process(orjson.loads(found.container.spec.value)["process"], command, tty)
+        container_id = container.record.id
+        if not container.process:
+            found = await self._client.containers.Get(containersv1.GetContainerRequest(id=container_id))
+            container.process = orjson.dumps(orjson.loads(found.container.spec.value)["process"])
+        process = spec.exec_process(orjson.loads(container.process), command, tty)
         folder.mkdir()
         pipes.open()
         await self._client.tasks.Exec(

@@ -5,10 +5,11 @@ record, saves it, and publishes the event, in that order.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
+from navarch.protos.containerd import types_pb2 as containerd_types
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.runtime_shim import errors
 from navarch.runtime_shim.containerd.output import Output
@@ -47,7 +48,8 @@ class Sandbox:
 class Container:
     """A container. output: while its process lives. exited: set when the record says so.
 
-    shim_pid: the containerd-shim of its task, 0 without one.
+    shim_pid: the containerd-shim of its task, 0 without one. rootfs, process: what containerd has of it, its mounts and
+    the process of its specification in JSON; empty after a restart until asked for.
     """
 
     record: ContainerRecord
@@ -58,6 +60,8 @@ class Container:
     oom_killed: bool = False
     is_stopping: bool = False
     shim_pid: int = 0
+    rootfs: Sequence[containerd_types.Mount] = ()
+    process: bytes = b""
 
 
 class World:
