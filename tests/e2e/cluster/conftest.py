@@ -163,7 +163,7 @@ class RealCluster:
         mounts = Path("/proc/self/mountinfo").read_text()
         groups = [*Path("/sys/fs/cgroup").glob("*navarch-*"), *Path("/sys/fs/cgroup").glob("*/navarch-*")]
         return [
-            *(f"process {one.pid}: {one.cmdline()}" for one in self.processes(layout)),
+            *(f"process {one}" for one in self.processes(layout) if one.is_running()),
             *(f"mount {line}" for line in mounts.splitlines() if f"{self.data_dir}/" in line),
             *(f"link {name}" for _, name in socket.if_nameindex() if name == layout.bridge),
             *(f"nftables {line}" for line in nft.splitlines() if layout.nft_table in line),
@@ -173,7 +173,11 @@ class RealCluster:
 
 
 def _control_groups(pid: int) -> str:
-    return Path(f"/proc/{pid}/cgroup").read_text()
+    """None of a process that has just ended."""
+    try:
+        return Path(f"/proc/{pid}/cgroup").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def _free_offset() -> int:
