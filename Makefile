@@ -20,7 +20,7 @@ run: setup ## start a cluster and run the hello example on it
 .PHONY: test
 test: .venv/.developed ## every test
 	$(PYTEST) tests/unit tests/contract tests/integration tests/sim -n 3 --dist loadfile --junitxml=build/tests-fast.xml
-	$(PYTEST) tests/e2e tests/faults -n 3 --dist loadfile --junitxml=build/tests-real.xml
+	$(PYTEST) tests/e2e tests/faults -n 2 --dist loadfile --junitxml=build/tests-real.xml
 
 .PHONY: test-fast
 test-fast: .venv/.developed ## the tests of the cores, in under a minute
