@@ -6,7 +6,6 @@ import shlex
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 import orjson
@@ -166,7 +165,7 @@ class Containers:
             container.on_exit.remove(cancel)
             self._pods.exit(container, code, reason)
 
-        cancel = partial(self._timers.spawn(end(), f"end-{container.record.id}").cancel)
+        cancel = self._timers.spawn(end(), f"end-{container.record.id}").cancel
         container.on_exit.append(cancel)
 
     def _write_log(self, container: Container) -> None:
