@@ -55,18 +55,25 @@ class InProcessCluster:
     client: Client
 
     def __init__(
-        self, directory: Path, nodes: int = 1, *, heartbeat_s: float = 10.0, node_grace_s: float = 40.0
+        self,
+        directory: Path,
+        nodes: int = 1,
+        *,
+        heartbeat_s: float = 10.0,
+        node_grace_s: float = 40.0,
+        authority: CertificateAuthority | None = None,
     ) -> None:
         """``directory`` is for sockets and volumes; short, as a socket's path holds about a hundred bytes.
 
-        heartbeat_s: how often a node says that it lives. node_grace_s: how long it may be silent.
+        heartbeat_s: how often a node says that it lives. node_grace_s: how long it may be silent. authority: by whose
+        certificates everybody is known; None for a new one.
         """
         self._directory = directory
         self._heartbeat_s = heartbeat_s
         self._node_grace_s = node_grace_s
         self._kubelets: dict[str, Kubelet] = {}
         self._node_names = [f"node-{number}" for number in range(1, nodes + 1)]
-        self._authority = CertificateAuthority.create("navarch-test", time.time())
+        self._authority = authority or CertificateAuthority.create("navarch-test", time.time())
         self._clock = SystemClock()
         self._stack = AsyncExitStack()
         self.api_server = ""
