@@ -42,6 +42,10 @@ bench-store: .venv/.developed ## the store beside Debian's etcd, written to docs
 bench-shim: .venv/.developed ## the runtime shim beside containerd's CRI plugin, written to docs/benchmarks/shim.md
 	$(BIN)/python tests/bench/bench_shim.py --markdown
 
+.PHONY: bench-kubelet
+bench-kubelet: .venv/.developed ## the kubelet over both runtimes, written to docs/benchmarks/kubelet.md
+	$(BIN)/python tests/bench/bench_kubelet.py --markdown
+
 .PHONY: bench-api
 bench-api: .venv/.developed ## the API server's doors, written to docs/benchmarks/api.md
 	$(BIN)/python tests/bench/bench_api.py --markdown

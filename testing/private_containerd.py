@@ -306,9 +306,13 @@ def wait_for_image(socket: Path, name: str) -> None:
 
 
 def remove_sandboxes(socket: Path) -> None:
-    """Stop and remove all sandboxes of a CRI server."""
+    """Stop and remove all sandboxes of a CRI server. What is being removed already is none of ours."""
     with grpc.insecure_channel(f"unix:{socket}") as channel:
         runtime = v1_pb2_grpc.RuntimeServiceStub(channel)
         for item in runtime.ListPodSandbox(criv1.ListPodSandboxRequest(), timeout=CALL_TIMEOUT_S).items:
-            runtime.StopPodSandbox(criv1.StopPodSandboxRequest(pod_sandbox_id=item.id), timeout=CALL_TIMEOUT_S)
-            runtime.RemovePodSandbox(criv1.RemovePodSandboxRequest(pod_sandbox_id=item.id), timeout=CALL_TIMEOUT_S)
+            try:
+                runtime.StopPodSandbox(criv1.StopPodSandboxRequest(pod_sandbox_id=item.id), timeout=CALL_TIMEOUT_S)
+                runtime.RemovePodSandbox(criv1.RemovePodSandboxRequest(pod_sandbox_id=item.id), timeout=CALL_TIMEOUT_S)
+            except grpc.RpcError as failure:
+                if failure.code() is not grpc.StatusCode.NOT_FOUND:
+                    raise
