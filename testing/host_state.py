@@ -9,12 +9,12 @@ import json
 import os
 import stat
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from navarch.runtime_shim.containerd.leftovers import keeper_processes
-from navarch.testing.private_containerd import SHIM_NAMESPACE, PrivateContainerd
+from navarch.testing.private_containerd import PLUGIN_NAMESPACE, SHIM_NAMESPACE, PrivateContainerd
 
 CGROUPS = Path("/sys/fs/cgroup")
 # Kept on purpose: what CNI's host-local remembers of the address that it gave last, and its lock.
@@ -36,29 +36,30 @@ class HostState:
         return found
 
 
-def host_state(containerd: PrivateContainerd) -> HostState:
-    """The facts of now."""
+def host_state(containerd: PrivateContainerd, side: str = "shim", *, others: Iterable[int] = ()) -> HostState:
+    """The facts of now, about one of the runtimes. others: processes that are there on purpose."""
     keepers = list(keeper_processes(containerd.layout.shim_state))
-    own = {str(process.pid) for process in containerd.processes} | set(map(str, keepers))
+    own = {str(process.pid) for process in containerd.processes} | set(map(str, [*keepers, *others]))
+    bridge, namespace = containerd.bridge(side), SHIM_NAMESPACE if side == "shim" else PLUGIN_NAMESPACE
     return HostState(
         {
             "processes": frozenset(_processes(containerd, own)),
             # One is there while the shim is; which one is no matter.
             "log keepers": frozenset(map(str, range(len(keepers)))),
             "mounts": frozenset(_mounts(containerd)),
-            "links": frozenset(_links(containerd)),
-            "routes": frozenset(_routes(containerd)),
-            "addresses": frozenset(_addresses(containerd)),
-            "filters": frozenset(_filters(containerd)),
+            "links": frozenset(_links(bridge)),
+            "routes": frozenset(_routes(bridge)),
+            "addresses": frozenset(_addresses(containerd.ipam_dir(side))),
+            "filters": frozenset(_filters(bridge)),
             "control groups": frozenset(_cgroups(containerd)),
-            "containers": frozenset(_ctr(containerd, "containers", "list", "--quiet")),
-            "tasks": frozenset(_ctr(containerd, "tasks", "list", "--quiet")),
-            "snapshots": frozenset(_ctr(containerd, "snapshots", "list")),
-            "leases": frozenset(_ctr(containerd, "leases", "list", "--quiet")),
-            "content": frozenset(_ctr(containerd, "content", "list", "--quiet")),
-            "downloads": frozenset(line.split()[0] for line in _ctr(containerd, "content", "active")[1:]),
+            "containers": frozenset(_ctr(containerd, namespace, "containers", "list", "--quiet")),
+            "tasks": frozenset(_ctr(containerd, namespace, "tasks", "list", "--quiet")),
+            "snapshots": frozenset(_ctr(containerd, namespace, "snapshots", "list")),
+            "leases": frozenset(_ctr(containerd, namespace, "leases", "list", "--quiet")),
+            "content": frozenset(_ctr(containerd, namespace, "content", "list", "--quiet")),
+            "downloads": frozenset(line.split()[0] for line in _ctr(containerd, namespace, "content", "active")[1:]),
             "state": frozenset(_files(containerd.layout.shim_state)),
-            "bundles": frozenset(_files(containerd.layout.state / "io.containerd.runtime.v2.task" / SHIM_NAMESPACE)),
+            "bundles": frozenset(_files(containerd.layout.state / "io.containerd.runtime.v2.task" / namespace)),
             "kept pipes": frozenset(_kept_pipes(keepers)),
         }
     )
@@ -94,33 +95,33 @@ def _mounts(containerd: PrivateContainerd) -> Iterator[str]:
             yield line.split(" ", 5)[4]
 
 
-def _links(containerd: PrivateContainerd) -> Iterator[str]:
+def _links(bridge: str) -> Iterator[str]:
     listed = subprocess.run(["ip", "-json", "link", "show"], check=True, capture_output=True).stdout
     for link in json.loads(listed):
-        if link.get("master") == containerd.bridge("shim"):
+        if link.get("master") == bridge:
             yield link["ifname"]
 
 
-def _routes(containerd: PrivateContainerd) -> Iterator[str]:
+def _routes(bridge: str) -> Iterator[str]:
     """Whether a link has a carrier is no matter."""
     command = ["ip", "-4", "route", "show", "table", "all"]
     for line in subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines():
         words = [word for word in line.split() if word != "linkdown"]
-        if containerd.bridge("shim") in words:
+        if bridge in words:
             yield " ".join(words)
 
 
-def _addresses(containerd: PrivateContainerd) -> Iterator[str]:
-    for path in _files(containerd.ipam_dir("shim")):
+def _addresses(folder: Path) -> Iterator[str]:
+    for path in _files(folder):
         if Path(path).name not in IPAM_KEPT and not Path(path).name.startswith(IPAM_KEPT[0]):
             yield path
 
 
-def _filters(containerd: PrivateContainerd) -> Iterator[str]:
+def _filters(bridge: str) -> Iterator[str]:
     """Rules that CNI's plugins made for a network: they name it in a comment."""
     for command in (["iptables-save"], ["nft", "list", "ruleset"]):
         listed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        yield from (line.strip() for line in listed.splitlines() if containerd.bridge("shim") in line)
+        yield from (line.strip() for line in listed.splitlines() if bridge in line)
 
 
 def _cgroups(containerd: PrivateContainerd) -> Iterator[str]:
@@ -130,8 +131,8 @@ def _cgroups(containerd: PrivateContainerd) -> Iterator[str]:
             yield from (str(path) for path in top.rglob("*") if path.is_dir())
 
 
-def _ctr(containerd: PrivateContainerd, *command: str) -> list[str]:
-    words = ["ctr", "--address", str(containerd.layout.socket), "--namespace", SHIM_NAMESPACE, *command]
+def _ctr(containerd: PrivateContainerd, namespace: str, *command: str) -> list[str]:
+    words = ["ctr", "--address", str(containerd.layout.socket), "--namespace", namespace, *command]
     return subprocess.run(words, check=True, capture_output=True, text=True).stdout.splitlines()
 
 
