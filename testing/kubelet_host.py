@@ -80,13 +80,13 @@ class KubeletHost:
             f"--cgroup-root={self.containerd.cgroup_root}/{side}",
         ]
 
-    def start_kubelet(self, side: str, *flags: str) -> None:
-        """Start a side's kubelet, if it does not run."""
+    def start_kubelet(self, side: str, *flags: str, program: Sequence[str] = KUBELET) -> None:
+        """Start a side's kubelet, if it does not run. program: another than the kubelet itself."""
         known = self.kubelets.get(side)
         if known is not None and known.poll() is None:
             return
         with self.log(side).open("ab") as log:
-            command = [*KUBELET, *self.options(side), *flags]
+            command = [*program, *self.options(side), *flags]
             self.kubelets[side] = subprocess.Popen(command, stdout=log, stderr=log, cwd="/", start_new_session=True)
 
     def kill_kubelet(self, side: str) -> None:

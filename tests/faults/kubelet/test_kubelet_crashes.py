@@ -1,0 +1,140 @@
+"""The kubelet is killed at each step of a Pod's life; its Pod lives that life all the same, once, and leaves nothing.
+
+What the containers do they write to a file of the host: a container that ran twice, or not at all, has said so.
+"""
+
+import asyncio
+import os
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from navarch.testing.host_state import HostState, host_state
+from navarch.testing.kubelet_lab import Lab
+
+SOAK = bool(os.environ.get("NAVARCH_SOAK"))
+# Every step, or in the usual run each so many.
+STRIDE = 1 if SOAK else 25
+# No life has more steps; one that has would never be found to end.
+MOST_STEPS = 400
+PROGRAM = (sys.executable, "-m", "navarch.testing.kubelet_crash_points")
+LOOK_S = 0.02
+SIDE = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
+MAIN = "echo main >> /diary/lines; trap 'echo stopped >> /diary/lines; exit 0' TERM; while :; do sleep 0.1; done"
+
+
+def mounts(*names: str) -> list[dict[str, str]]:
+    return [{"name": name, "mountPath": f"/{name}"} for name in ("diary", *names)]
+
+
+def spec(diary: Path) -> dict[str, Any]:
+    """A Pod of all that is made step by step: init container, sidecar, hooks, probe, volumes of three kinds."""
+    return {
+        "terminationGracePeriodSeconds": 20,
+        "initContainers": [
+            {"name": "init", "command": ["sh", "-c", "echo init >> /diary/lines"], "volumeMounts": mounts()},
+            {
+                "name": "side",
+                "restartPolicy": "Always",
+                "command": ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"],
+            },
+        ],
+        "containers": [
+            {
+                "name": "main",
+                "command": ["sh", "-c", MAIN],
+                "volumeMounts": mounts("config", "scratch"),
+                "readinessProbe": {
+                    "exec": {"command": ["cat", "/config/key"]},
+                    "periodSeconds": 1,
+                    "timeoutSeconds": 20,
+                },
+                "lifecycle": {"preStop": {"exec": {"command": ["sh", "-c", "echo prestop >> /diary/lines"]}}},
+            }
+        ],
+        "volumes": [
+            {"name": "diary", "hostPath": {"path": str(diary)}},
+            {"name": "config", "configMap": {"name": "config"}},
+            {"name": "scratch", "emptyDir": {"medium": "Memory"}},
+        ],
+    }
+
+
+@asynccontextmanager
+async def revived(lab: Lab) -> AsyncIterator[None]:
+    """A kubelet that dies is started again, as its supervisor would."""
+
+    async def keep() -> None:
+        while True:
+            lab.host.start_kubelet(lab.runtime)
+            await asyncio.sleep(LOOK_S)
+
+    task = asyncio.create_task(keep())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def live(lab: Lab, name: str, diary: Path) -> None:
+    """A Pod from its creation to its end. Checks what its containers did."""
+    diary.mkdir()
+    await lab.create(name, **spec(diary))
+    pod = await lab.running(name)
+    assert [one.restart_count for one in pod.status.container_statuses] == [0]
+    assert [one.restart_count for one in pod.status.init_container_statuses] == [0, 0]
+    await lab.delete(name)
+    await lab.gone(name)
+    lines = Counter((diary / "lines").read_text().split())
+    # A hook that was cut short by the kill is run again: at least once is what is promised.
+    assert lines.pop("prestop", 0) in (1, 2)
+    assert lines == {"init": 1, "main": 1, "stopped": 1}
+
+
+def state(lab: Lab) -> HostState:
+    others = [process.pid for process in [*lab.host.kubelets.values(), lab.host.control_plane]]
+    return host_state(lab.host.containerd, lab.runtime, others=others)
+
+
+async def unchanged(lab: Lab, before: HostState) -> None:
+    """containerd's garbage and dying processes take a moment. Raises with what is left."""
+
+    async def is_unchanged() -> bool:
+        return not (await asyncio.to_thread(state, lab)).differences(before)
+
+    try:
+        await lab.eventually(is_unchanged)
+    except AssertionError:
+        raise AssertionError("\n".join(state(lab).differences(before))) from None
+
+
+@pytest.mark.timeout(3600)
+async def test_killed_at_each_step_of_a_pods_life(lab: Lab, tmp_path: Path) -> None:
+    await lab.make({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "config"}, "data": {"key": "value"}})
+    await live(lab, "warm", tmp_path / "warm")
+    before = await asyncio.to_thread(state, lab)
+    steps = []
+    for at in range(1, MOST_STEPS, STRIDE):
+        log = tmp_path / f"step-{at}"
+        lab.kill_kubelet()
+        lab.host.start_kubelet(lab.runtime, f"--at={at}", f"--log={log}", program=PROGRAM)
+        async with revived(lab):
+            try:
+                await live(lab, f"life-{at}", tmp_path / f"life-{at}")
+            except AssertionError as failure:
+                where = log.read_text() if log.exists() else "nowhere"
+                raise AssertionError(f"killed {where} ({at}): {failure}") from failure
+        await unchanged(lab, before)
+        if not log.exists():
+            break
+        steps.append(log.read_text())
+    else:
+        pytest.fail(f"a life of more than {MOST_STEPS} steps: {steps}")
+    print(f"{lab.runtime}: killed at {len(steps)} steps of about {at}")
+    assert len(steps) > 1
