@@ -58,8 +58,8 @@ def host_state(containerd: PrivateContainerd, side: str = "shim", *, others: Ite
             "leases": frozenset(_ctr(containerd, namespace, "leases", "list", "--quiet")),
             "content": frozenset(_ctr(containerd, namespace, "content", "list", "--quiet")),
             "downloads": frozenset(line.split()[0] for line in _ctr(containerd, namespace, "content", "active")[1:]),
-            "state": frozenset(_files(containerd.layout.shim_state)),
-            "bundles": frozenset(_files(containerd.layout.state / "io.containerd.runtime.v2.task" / namespace)),
+            "state": frozenset(files_below(containerd.layout.shim_state)),
+            "bundles": frozenset(files_below(containerd.layout.state / "io.containerd.runtime.v2.task" / namespace)),
             "kept pipes": frozenset(_kept_pipes(keepers)),
         }
     )
@@ -112,7 +112,7 @@ def _routes(bridge: str) -> Iterator[str]:
 
 
 def _addresses(folder: Path) -> Iterator[str]:
-    for path in _files(folder):
+    for path in files_below(folder):
         if Path(path).name not in IPAM_KEPT and not Path(path).name.startswith(IPAM_KEPT[0]):
             yield path
 
@@ -128,7 +128,8 @@ def _cgroups(containerd: PrivateContainerd) -> Iterator[str]:
     for root in (CGROUPS, *CGROUPS.iterdir()):
         top = root / containerd.cgroup_root.strip("/")
         if top.is_dir():
-            yield from (str(path) for path in top.rglob("*") if path.is_dir())
+            # A walk takes it that groups go meanwhile.
+            yield from (str(Path(folder, name)) for folder, names, _ in os.walk(top) for name in names)
 
 
 def _ctr(containerd: PrivateContainerd, namespace: str, *command: str) -> list[str]:
@@ -136,5 +137,7 @@ def _ctr(containerd: PrivateContainerd, namespace: str, *command: str) -> list[s
     return subprocess.run(words, check=True, capture_output=True, text=True).stdout.splitlines()
 
 
-def _files(folder: Path) -> Iterator[str]:
-    return (str(path.relative_to(folder)) for path in folder.rglob("*")) if folder.is_dir() else iter(())
+def files_below(folder: Path) -> Iterator[str]:
+    """Folders and files, relative to it. What goes while we look is passed over."""
+    for parent, folders, files in os.walk(folder):
+        yield from (str(Path(parent, name).relative_to(folder)) for name in (*folders, *files))

@@ -24,6 +24,7 @@ from navarch.services.base.dialing import channel
 from navarch.services.base.tls import Credentials
 from navarch.services.client.client import Client
 from navarch.services.kubelet.runtime import Runtime
+from navarch.testing.host_state import HostState, files_below, host_state
 from navarch.testing.kubelet_host import KubeletHost
 from navarch.testing.private_containerd import IMAGE
 
@@ -187,6 +188,31 @@ class Lab:
         result = await self.cri.exec_sync(entry.container_id.rpartition("/")[2], list(command), 30)
         assert result.exit_code == 0, (command, result.stderr.decode())
         return result.stdout.decode()
+
+    # The host
+
+    def host_state(self) -> HostState:
+        """What the node's runtime and its kubelet have on the host."""
+        others = [process.pid for process in [*self.host.kubelets.values(), self.host.control_plane]]
+        found = host_state(self.host.containerd, self.runtime, others=others)
+        root = self.host.root_dir(self.runtime)
+        folders = (root / "pods", root / "logs")
+        files = frozenset(str(folder / path) for folder in folders for path in files_below(folder))
+        return HostState({**found.facts, "files of Pods": files})
+
+    async def unchanged(self, before: HostState) -> None:
+        """Wait until the host is as it was: garbage collection and dying processes take a moment."""
+        differences: list[str] = []
+
+        async def is_unchanged() -> bool:
+            nonlocal differences
+            differences = (await asyncio.to_thread(self.host_state)).differences(before)
+            return not differences
+
+        try:
+            await self.eventually(is_unchanged)
+        except AssertionError:
+            raise AssertionError("\n".join(differences)) from None
 
     # The kubelet
 

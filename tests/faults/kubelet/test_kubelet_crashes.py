@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from navarch.testing.host_state import HostState, host_state
 from navarch.testing.kubelet_lab import Lab
 
 SOAK = bool(os.environ.get("NAVARCH_SOAK"))
@@ -97,28 +96,11 @@ async def live(lab: Lab, name: str, diary: Path) -> None:
     assert lines == {"init": 1, "main": 1, "stopped": 1}
 
 
-def state(lab: Lab) -> HostState:
-    others = [process.pid for process in [*lab.host.kubelets.values(), lab.host.control_plane]]
-    return host_state(lab.host.containerd, lab.runtime, others=others)
-
-
-async def unchanged(lab: Lab, before: HostState) -> None:
-    """containerd's garbage and dying processes take a moment. Raises with what is left."""
-
-    async def is_unchanged() -> bool:
-        return not (await asyncio.to_thread(state, lab)).differences(before)
-
-    try:
-        await lab.eventually(is_unchanged)
-    except AssertionError:
-        raise AssertionError("\n".join(state(lab).differences(before))) from None
-
-
 @pytest.mark.timeout(3600)
 async def test_killed_at_each_step_of_a_pods_life(lab: Lab, tmp_path: Path) -> None:
     await lab.make({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "config"}, "data": {"key": "value"}})
     await live(lab, "warm", tmp_path / "warm")
-    before = await asyncio.to_thread(state, lab)
+    before = await asyncio.to_thread(lab.host_state)
     steps = []
     for at in range(1, MOST_STEPS, STRIDE):
         log = tmp_path / f"step-{at}"
@@ -130,7 +112,7 @@ async def test_killed_at_each_step_of_a_pods_life(lab: Lab, tmp_path: Path) -> N
             except AssertionError as failure:
                 where = log.read_text() if log.exists() else "nowhere"
                 raise AssertionError(f"killed {where} ({at}): {failure}") from failure
-        await unchanged(lab, before)
+        await lab.unchanged(before)
         if not log.exists():
             break
         steps.append(log.read_text())
