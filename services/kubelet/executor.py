@@ -8,6 +8,7 @@ import asyncio
 import math
 from datetime import UTC, datetime
 
+from navarch.protos.cri import v1_pb2 as criv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.base.clock import Clock
 from navarch.services.base.log import get_logger
@@ -156,25 +157,29 @@ class Executor:
     async def _start(self, worker: PodWorker, order: StartContainer) -> Done | Failed:
         pod, box, name = worker.view.pod, order.sandbox, order.container
         container = worker.container(name)
-        pod_ips = self._node.host_ips if pod.spec.host_network else box.ips
         try:
-            mounts = self._volumes.mounts(pod, container, order.attempt, pod_ips)
-            target_id = _target_id(worker, name)
-            run = Run(order.attempt, self._images.described(order.image_ref), pod_ips, mounts, target_id)
-            config = container_config(pod, container, run, self._objects, self._node)
+            config = None if order.created else self._container_config(worker, order)
         except ConfigError as failure:
             return self._refused(worker, order, "CreateContainerConfigError", str(failure))
         async with self._gate:
-            try:
-                sandbox = sandbox_config(pod, box.attempt, self._layout, self._node)
-                id_ = await self._runtime.create_container(box.id, config, sandbox)
-            except RuntimeFailure as failure:
-                return self._refused(worker, order, "CreateContainerError", str(failure))
-            self._happenings.tell(pod, "Normal", "Created", text.CREATED, name)
+            id_ = order.created
+            if config is not None:
+                try:
+                    sandbox = sandbox_config(pod, box.attempt, self._layout, self._node)
+                    id_ = await self._runtime.create_container(box.id, config, sandbox)
+                except RuntimeFailure as failure:
+                    return self._refused(worker, order, "CreateContainerError", str(failure))
+                self._happenings.tell(pod, "Normal", "Created", text.CREATED, name)
             try:
                 await self._runtime.start_container(id_)
             except RuntimeFailure as failure:
-                facts = await self._after_failed_start(id_, box.id)
+                fact = await self._watch.inspect_container(id_, box.id)
+                if order.created:
+                    # Whoever made it had asked for its start already, and may be answered only now.
+                    if fact.state != CREATED:
+                        return Done(order, (fact,))
+                    return Failed(order, "RunContainerError", str(failure))
+                facts = await self._after_failed_start(fact)
                 return self._refused(worker, order, "RunContainerError", str(failure), facts)
             self._happenings.tell(pod, "Normal", "Started", text.STARTED, name)
             fact = await self._watch.inspect_container(id_, box.id)
@@ -182,18 +187,25 @@ class Executor:
             return Done(order, (fact,))
         return await self._post_start(worker, order, container, fact)
 
+    def _container_config(self, worker: PodWorker, order: StartContainer) -> criv1.ContainerConfig:
+        pod, container = worker.view.pod, worker.container(order.container)
+        pod_ips = self._node.host_ips if pod.spec.host_network else order.sandbox.ips
+        mounts = self._volumes.mounts(pod, container, order.attempt, pod_ips)
+        target_id = _target_id(worker, order.container)
+        run = Run(order.attempt, self._images.described(order.image_ref), pod_ips, mounts, target_id)
+        return container_config(pod, container, run, self._objects, self._node)
+
     def _refused(
         self, worker: PodWorker, order: StartContainer, reason: str, message: str, facts: tuple[Container, ...] = ()
     ) -> Failed:
         self._happenings.tell(worker.view.pod, "Warning", "Failed", f"Error: {message}", order.container)
         return Failed(order, reason, message, facts)
 
-    async def _after_failed_start(self, id_: str, sandbox_id: str) -> tuple[Container, ...]:
+    async def _after_failed_start(self, fact: Container) -> tuple[Container, ...]:
         """What is left of a start: a run that ended, or nothing."""
-        fact = await self._watch.inspect_container(id_, sandbox_id)
         if fact.state != CREATED:
             return (fact,)
-        await self._runtime.remove_container(id_)
+        await self._runtime.remove_container(fact.id)
         return ()
 
     async def _post_start(

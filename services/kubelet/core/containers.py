@@ -70,8 +70,7 @@ class Containers:
         if ("start", container.name) in self._memory.in_flight:
             return []
         if run.state == CREATED:
-            # Made by a kubelet that died before the start: this run never was.
-            return [RemoveContainer(run.id)]
+            return [self._resume(container, run, box)]
         elsewhere = run.sandbox_id != box.id
         policy = policy_of(self._view.pod, container, init=init)
         if not should_restart(policy, container, run) and not (init and elsewhere):
@@ -89,8 +88,17 @@ class Containers:
         if run is None:
             return self._launch(container, 0, box, now)
         if run.state == CREATED and ("start", container.name) not in self._memory.in_flight:
-            return [RemoveContainer(run.id)]
+            return [self._resume(container, run, box)]
         return []
+
+    def _resume(self, container: corev1.Container, run: Container, box: Sandbox) -> Order:
+        """Go on with one that a kubelet made who died before it was started.
+
+        Its start may be under way still, so that to remove it and make another could run it twice.
+        """
+        start = StartContainer(container.name, run.attempt, box, run.image_id, created=run.id)
+        is_usable = run.sandbox_id == box.id and run.hash == container_hash(container)
+        return start if is_usable and not self._memory.retries.has_failed(start) else RemoveContainer(run.id)
 
     def _has_rested(self, name: str, run: Container, now: float) -> bool:
         """Whether a crashed container has waited long enough."""

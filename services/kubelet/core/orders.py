@@ -50,12 +50,13 @@ class EnsureImage:
 
 @dataclass(frozen=True, slots=True)
 class StartContainer:
-    """Create and start a container, then run its postStart hook."""
+    """Create and start a container, then run its postStart hook. created: the id of one that waits for its start."""
 
     container: str
     attempt: int
     sandbox: Sandbox
     image_ref: str
+    created: str = ""
 
     @property
     def key(self) -> Key:

@@ -27,6 +27,10 @@ class Retries:
         failed_at, due = self._held.get(order.key, (0.0, 0.0))
         return due if failed_at <= now else 0.0
 
+    def has_failed(self, order: Order) -> bool:
+        """Whether it failed when it was given last."""
+        return order.key in self._held
+
     def failed(self, order: Order, now: float) -> None:
         """It failed: the next time later."""
         backoff, key = self._of(order)

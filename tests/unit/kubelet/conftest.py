@@ -95,10 +95,8 @@ class Node:
             case EnsureImage():
                 return Done(order, image_ref="sha256:1")
             case StartContainer(name, attempt, box):
-                run = Container(
-                    f"{name}-{attempt}-{next(self._ids)}", name, attempt, box.id, RUNNING, self.now, self.now
-                )
-                return Done(order, (run,))
+                id_ = order.created or f"{name}-{attempt}-{next(self._ids)}"
+                return Done(order, (Container(id_, name, attempt, box.id, RUNNING, self.now, self.now),))
             case StopContainer(id_):
                 run = runtime.containers[id_]
                 return Done(order, (replace(run, state=EXITED, exit_code=143, finished_at=self.now),))

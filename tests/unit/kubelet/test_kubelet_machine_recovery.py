@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.services.kubelet.core.container_hash import container_hash
 from navarch.services.kubelet.core.observed import CREATED, EXITED, RUNNING, Container, Sandbox
 from navarch.services.kubelet.core.orders import (
     Admitted,
@@ -20,6 +21,7 @@ from navarch.services.kubelet.core.orders import (
     RemoveContainer,
     RunSandbox,
     Seen,
+    StartContainer,
 )
 from navarch.services.kubelet.core.stages import Stage
 
@@ -54,15 +56,38 @@ def test_a_vanished_container_counts_as_a_run(node: MakeNode) -> None:
     assert up.started() == [("main", 0), ("main", 1)]
 
 
-def test_a_container_left_created_is_removed_and_started_with_the_same_count(
+def test_a_container_left_created_is_started_and_no_other_made(
     fresh_node: MakeNode, pod: Callable[..., corev1.Pod]
 ) -> None:
-    up = fresh_node(pod())
+    known = pod()
+    up = fresh_node(known)
     box = Sandbox("b", 0, True, up.now, ("10.0.0.1",))
-    up.tell(Seen((box, Container("half", "main", 0, "b", CREATED, up.now))))
+    hash_ = container_hash(known.spec.containers[0])
+    up.tell(Seen((box, Container("half", "main", 0, "b", CREATED, up.now, hash=hash_))))
     up.begin()
+    assert not up.orders(RemoveContainer)
+    assert [(order.attempt, order.created) for order in up.orders(StartContainer)] == [(0, "half")]
+
+
+@pytest.mark.parametrize("cause", ["it cannot be started", "it is of another definition", "its sandbox is lost"])
+def test_a_container_left_created_that_is_of_no_use_is_removed_and_started_with_the_same_count(
+    fresh_node: MakeNode, pod: Callable[..., corev1.Pod], cause: str
+) -> None:
+    known = pod()
+    up = fresh_node(known)
+    box = Sandbox("b", 0, True, up.now, ("10.0.0.1",))
+    hash_ = "" if "definition" in cause else container_hash(known.spec.containers[0])
+    in_ = "lost" if "lost" in cause else "b"
+    if "cannot" in cause:
+        up.refuse["start"] = ("RunContainerError", "no")
+    up.tell(Seen((box, Container("half", "main", 0, in_, CREATED, up.now, hash=hash_))))
+    up.begin()
+    if "cannot" in cause:
+        up.refuse.clear()
+        up.sleep_until_woken()
     assert [order.id for order in up.orders(RemoveContainer)] == ["half"]
-    assert up.started() == [("main", 0)]
+    assert [order.created for order in up.orders(StartContainer)][-1] == ""
+    assert up.started()[-1] == ("main", 0)
 
 
 def test_after_a_restart_what_runs_is_left_alone(fresh_node: MakeNode, pod: Callable[..., corev1.Pod]) -> None:
