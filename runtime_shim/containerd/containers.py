@@ -124,18 +124,24 @@ class Containers:
                 raise errors.FailedPrecondition(f"container {container.record.id} is {phase}, not created")
             if not container.sandbox.ready:
                 raise errors.FailedPrecondition(f"sandbox {container.record.sandbox_id} is not ready")
-            # Not to be cancelled: containerd leaves things behind when its caller goes away.
-            running = asyncio.ensure_future(self._run(container))
+            # Whoever asked may go away meanwhile, and yet what has begun to run has run: it is done, and told.
+            starting = asyncio.ensure_future(self._start(container))
             try:
-                pid = await asyncio.shield(running)
+                await asyncio.shield(starting)
             except asyncio.CancelledError:
-                await asyncio.shield(asyncio.ensure_future(self._abandon_start(container, running)))
+                await asyncio.shield(asyncio.wait((starting,)))
+                if not starting.cancelled() and (failure := starting.exception()) is not None:
+                    LOG.debug("container.start_abandoned", container=container.record.id, error=failure)
                 raise
-            except (errors.ShimError, OSError) as failure:
-                await asyncio.shield(asyncio.ensure_future(self._start_failed(container, str(failure))))
-                raise errors.RuntimeFailure(str(failure)) from None
-            self.started(container, pid)
         return criv1.StartContainerResponse()
+
+    async def _start(self, container: Container) -> None:
+        try:
+            pid = await self._run(container)
+        except (errors.ShimError, OSError) as failure:
+            await self._start_failed(container, str(failure))
+            raise errors.RuntimeFailure(str(failure)) from None
+        self.started(container, pid)
 
     def started(self, container: Container, pid: int) -> None:
         """The process runs: remember and tell."""
@@ -172,24 +178,14 @@ class Containers:
         return await self.tasks.run(container, request)
 
     async def _start_failed(self, container: Container, message: str) -> None:
-        await self._undo_start(container)
-        now = self._world.now_ns()
-        container.record.started_at_ns = now
-        self._finish(container, START_FAILED_CODE, now, "StartError", message)
-
-    async def _abandon_start(self, container: Container, running: "asyncio.Future[int]") -> None:
-        """The client gave up: whoever asks next finds the container as it was before."""
-        await asyncio.wait((running,))
-        if not running.cancelled() and (failure := running.exception()) is not None:
-            LOG.debug("container.start_abandoned", container=container.record.id, error=failure)
-        await self._undo_start(container)
-
-    async def _undo_start(self, container: Container) -> None:
         try:
             await self.tasks.delete(container.record.id)
         except errors.ShimError as failure:
             LOG.warning("container.task_left", container=container.record.id, error=failure)
         self.close_output(container, remove=True)
+        now = self._world.now_ns()
+        container.record.started_at_ns = now
+        self._finish(container, START_FAILED_CODE, now, "StartError", message)
 
     # Ending.
 

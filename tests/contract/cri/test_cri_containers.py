@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from navarch.protos.cri import v1_pb2 as criv1
+from navarch.testing.cri_client import until
 
 from .conftest import Code, Peer, differs, refused
 
@@ -210,6 +211,19 @@ async def test_the_stop_signal_is_sent_once(cri: Peer) -> None:
 async def until_logged(cri: Peer, container: str) -> None:
     while not (await cri.log(container)):
         await asyncio.sleep(0.02)
+
+
+async def test_a_start_is_whole_though_its_client_goes_away(cri: Peer) -> None:
+    container = await cri.create(await cri.sandbox())
+    with refused(Code.DEADLINE_EXCEEDED):
+        await cri.runtime.StartContainer(criv1.StartContainerRequest(container_id=container), timeout=0.02)
+
+    async def is_started() -> bool:
+        return await cri.state(container) != "CREATED"
+
+    await until(is_started)
+    cancelled = "containerd's plugin ends what it was starting; for it the container has failed to start"
+    assert await cri.state(container) in cri.where(shim=("RUNNING",), plugin=("RUNNING", "EXITED"), because=cancelled)
 
 
 async def test_stop_is_idempotent(cri: Peer) -> None:
