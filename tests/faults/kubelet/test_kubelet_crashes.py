@@ -86,14 +86,18 @@ async def live(lab: Lab, name: str, diary: Path) -> None:
     diary.mkdir()
     await lab.create(name, **spec(diary))
     pod = await lab.running(name)
-    assert [one.restart_count for one in pod.status.container_statuses] == [0]
-    assert [one.restart_count for one in pod.status.init_container_statuses] == [0, 0]
+    statuses = [*pod.status.init_container_statuses, *pod.status.container_statuses]
+    runs = {one.name: one.restart_count + 1 for one in statuses}
+    cut_short = "containerd's plugin ends what it is starting when its client goes away: a failed run, and another"
+    assert set(runs.values()) <= lab.where(shim={1}, plugin={1, 2}, because=cut_short), runs
     await lab.delete(name)
     await lab.gone(name)
     lines = Counter((diary / "lines").read_text().split())
     # A hook that was cut short by the kill is run again: at least once is what is promised.
     assert lines.pop("prestop", 0) in (1, 2)
-    assert lines == {"init": 1, "main": 1, "stopped": 1}
+    assert lines.pop("stopped") == 1
+    assert all(1 <= count <= runs[name] for name, count in lines.items()), lines
+    assert lines.keys() == {"init", "main"}
 
 
 @pytest.mark.timeout(3600)
