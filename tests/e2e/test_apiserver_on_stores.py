@@ -1,4 +1,4 @@
-"""The API server's own tests on the stores that they do not run on by default: members on disk, one and three.
+"""The API server's own tests on the stores that they do not run on by default: three members on disk.
 
 A part of them, for time; all: NAVARCH_TEST_STORE=navarch3 pytest tests/integration/apiserver.
 """
@@ -14,7 +14,7 @@ TESTS = Path(__file__).parents[1] / "integration" / "apiserver"
 PART = ("test_apiserver_reads.py", "test_apiserver_services.py", "test_apiserver_nodes.py")
 
 
-@pytest.mark.parametrize("store", ["navarch1", "navarch3"])
+@pytest.mark.parametrize("store", ["navarch3"])
 def test_the_api_server_passes_its_tests(store: str, tmp_path: Path) -> None:
     finished = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={tmp_path}/inner"]

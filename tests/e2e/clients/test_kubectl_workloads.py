@@ -1,5 +1,6 @@
 """kubectl and what runs: Deployments, Pods, nodes, events, and waiting for all of them."""
 
+import json
 import re
 import subprocess
 from typing import TYPE_CHECKING
@@ -17,9 +18,10 @@ NEXT = "navarch.dev/busybox:next"
 def web(kubectl: "Kubectl") -> "Kubectl":
     """A Deployment "web" of two Pods that run."""
     kubectl("create", "deployment", "web", f"--image={IMAGE}", "--replicas=2", "--", "sleep", "1000")
-    # Images of the lab are on the node already, and nowhere else.
-    local = '[{"op":"add","path":"/spec/template/spec/containers/0/imagePullPolicy","value":"IfNotPresent"}]'
-    kubectl("patch", "deployment", "web", "--type=json", "-p", local)
+    # Images of the lab are on the node already, and nowhere else; sleep ignores SIGTERM.
+    changes = {"containers/0/imagePullPolicy": "IfNotPresent", "terminationGracePeriodSeconds": 1}
+    patch = [{"op": "add", "path": f"/spec/template/spec/{path}", "value": value} for path, value in changes.items()]
+    kubectl("patch", "deployment", "web", "--type=json", "-p", json.dumps(patch))
     kubectl("rollout", "status", "deployment/web", "--timeout=60s")
     return kubectl
 
