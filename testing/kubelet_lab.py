@@ -200,6 +200,19 @@ class Lab:
         files = frozenset(str(folder / path) for folder in folders for path in files_below(folder))
         return HostState({**found.facts, "files of Pods": files})
 
+    async def settled(self) -> HostState:
+        """The host as it is once nothing is left of any Pod."""
+        state = self.host_state()
+
+        async def is_empty() -> bool:
+            nonlocal state
+            state = await asyncio.to_thread(self.host_state)
+            groups = state.facts["control groups"]
+            return not state.facts["files of Pods"] and not any("/pod" in group for group in groups)
+
+        await self.eventually(is_empty, "nothing is left of any Pod")
+        return state
+
     async def unchanged(self, before: HostState) -> None:
         """Wait until the host is as it was: garbage collection and dying processes take a moment."""
         differences: list[str] = []

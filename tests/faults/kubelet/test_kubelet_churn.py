@@ -71,7 +71,7 @@ async def test_churn(lab: Lab) -> None:
     await asyncio.gather(*map(one, range(len(LIVES))))
     process = psutil.Process(lab.host.kubelets[lab.runtime].pid)
     files, memory_mb = process.num_fds(), process.memory_info().rss / 1e6
-    before = await asyncio.to_thread(lab.host_state)
+    before = await lab.settled()
     begin = time.monotonic()
     await asyncio.gather(*map(one, range(len(LIVES), PODS)))
     print(f"{lab.runtime}: {PODS} Pods in {time.monotonic() - begin:.1f} s")

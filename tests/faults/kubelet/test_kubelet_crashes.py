@@ -104,7 +104,7 @@ async def live(lab: Lab, name: str, diary: Path) -> None:
 async def test_killed_at_each_step_of_a_pods_life(lab: Lab, tmp_path: Path) -> None:
     await lab.make({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "config"}, "data": {"key": "value"}})
     await live(lab, "warm", tmp_path / "warm")
-    before = await asyncio.to_thread(lab.host_state)
+    before = await lab.settled()
     steps = []
     for at in range(1, MOST_STEPS, STRIDE):
         log = tmp_path / f"step-{at}"
@@ -113,10 +113,10 @@ async def test_killed_at_each_step_of_a_pods_life(lab: Lab, tmp_path: Path) -> N
         async with revived(lab):
             try:
                 await live(lab, f"life-{at}", tmp_path / f"life-{at}")
+                await lab.unchanged(before)
             except AssertionError as failure:
                 where = log.read_text() if log.exists() else "nowhere"
                 raise AssertionError(f"killed {where} ({at}): {failure}") from failure
-        await lab.unchanged(before)
         if not log.exists():
             break
         steps.append(log.read_text())
