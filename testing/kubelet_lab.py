@@ -159,15 +159,20 @@ class Lab:
 
     # What containers say and do
 
-    async def logs(self, name: str, container: str = "", *, previous: bool = False) -> str:
-        """What a container has written so far, as the kubelet tells it."""
+    @asynccontextmanager
+    async def kubelet(self) -> "AsyncIterator[node_pb2_grpc.NodeAsyncStub]":
+        """The kubelet's gRPC service, as an administrator."""
         node = await self.client.get(corev1.Node, self.node)
         port = node.metadata.annotations["navarch.dev/kubelet-grpc-port"]
+        async with channel(f"127.0.0.1:{port}", self.credentials("kube-apiserver", "system:masters")) as opened:
+            yield node_pb2_grpc.NodeStub(opened)
+
+    async def logs(self, name: str, container: str = "", *, previous: bool = False) -> str:
+        """What a container has written so far, as the kubelet tells it."""
         options = corev1.PodLogOptions(container=container, previous=previous)
         request = node_pb2.LogsRequest(namespace=self.namespace, pod=name, options=options)
-        opened = channel(f"127.0.0.1:{port}", self.credentials("kube-apiserver", "system:masters"))
-        async with opened:
-            call = node_pb2_grpc.NodeStub(opened).Logs(request, timeout=PATIENCE_S)
+        async with self.kubelet() as stub:
+            call = stub.Logs(request, timeout=PATIENCE_S)
             return b"".join([response.data async for response in call]).decode()
 
     async def said(self, name: str, line: str, container: str = "") -> str:

@@ -11,13 +11,26 @@ def remove_parents(root: str) -> None:
         remove(path)
 
 
+def remove_orphans(root: str, known: set[str]) -> None:
+    """Remove the empty cgroups of Pods below the root whose uids are not known."""
+    for hierarchy in _hierarchies():
+        for class_ in ("", "burstable", "besteffort"):
+            for group in (hierarchy / root.lstrip("/") / class_).glob("pod*"):
+                if group.name.removeprefix("pod") not in known:
+                    remove(f"{root}/{class_}/{group.name}")
+
+
 def remove(path: str) -> None:
     """Remove an empty cgroup from every hierarchy, v1 and v2. One that is still in use stays."""
-    if not ROOT.is_dir():
-        return
-    for hierarchy in [ROOT, *(entry for entry in ROOT.iterdir() if entry.is_dir() and not entry.is_symlink())]:
+    for hierarchy in _hierarchies():
         try:
             (hierarchy / path.lstrip("/")).rmdir()
         except OSError:
             # Not there, or not empty: then it is not ours to remove.
             continue
+
+
+def _hierarchies() -> list[Path]:
+    if not ROOT.is_dir():
+        return []
+    return [ROOT, *(entry for entry in ROOT.iterdir() if entry.is_dir() and not entry.is_symlink())]

@@ -3,24 +3,21 @@
 Whoever calls has been authorized by the server that took the call.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
-from typing import Any, Protocol
-
-import grpc
+from typing import Protocol
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
-from navarch.protos.navarch import node_pb2, streaming_pb2
-from navarch.services.api.errors import ApiError, BadRequest, InternalError, NotFound, ServiceUnavailable
+from navarch.protos.navarch import node_pb2
+from navarch.services.api.errors import BadRequest, NotFound
 from navarch.services.base.clock import Clock
-from navarch.services.client.streams.calls import exchange
 from navarch.services.kubelet.core.ephemeral import ephemeral_containers
 from navarch.services.kubelet.core.observed import RUNNING, Container
 from navarch.services.kubelet.core.paths import Layout
 from navarch.services.kubelet.log_reader import LogOptions, read_log
 from navarch.services.kubelet.pod_worker import PodWorker
-from navarch.services.kubelet.runtime import Runtime, RuntimeFailure
+from navarch.services.kubelet.runtime import Runtime
+from navarch.services.kubelet.runtime_streams import RuntimeStreams
 
 DEFAULT_CONTAINER_ANNOTATION = "kubectl.kubernetes.io/default-container"
 Inputs = AsyncIterator[node_pb2.ExecRequest]
@@ -47,7 +44,7 @@ class PodStreams:
 
     def __init__(self, pods: Pods, runtime: Runtime, layout: Layout, clock: Clock) -> None:
         self.pods = pods
-        self._runtime = runtime
+        self._streams = RuntimeStreams(runtime)
         self._layout = layout
         self._clock = clock
 
@@ -85,69 +82,22 @@ class PodStreams:
             stream="" if options.stream in ("", "All") else options.stream,
         )
 
-    async def exec(self, start: node_pb2.ExecStart, inputs: Inputs) -> AsyncIterator[node_pb2.ExecResponse]:
+    def exec(self, start: node_pb2.ExecStart, inputs: Inputs) -> AsyncIterator[node_pb2.ExecResponse]:
         """A process in a container, its streams passed on to and from the runtime."""
         run = self._running(start.namespace, start.pod, start.container)
-        first = streaming_pb2.ContainerExecStart(
-            container_id=run.id, command=start.command, stdin=start.stdin, tty=start.tty
-        )
-
-        async def passed_on() -> AsyncIterator[streaming_pb2.ContainerExecRequest]:
-            yield streaming_pb2.ContainerExecRequest(start=first)
-            async for request in inputs:
-                yield _renamed(request, streaming_pb2.ContainerExecRequest)
-
-        answers = exchange(self._runtime.streaming.Exec(), passed_on(), _stream_failure)
-        try:
-            async with aclosing(answers):  # type: ignore[type-var]
-                async for answer in answers:
-                    yield answer
-        except ApiError as failure:
-            if not _is_unserved(failure) or start.stdin or start.tty:
-                raise
-            async for answer in self._exec_sync(run, list(start.command)):
-                yield answer
-
-    async def _exec_sync(self, run: Container, command: list[str]) -> AsyncIterator[node_pb2.ExecResponse]:
-        """Without input and terminal any CRI runtime will do."""
-        try:
-            result = await self._runtime.exec_sync(run.id, command, 0)
-        except RuntimeFailure as failure:
-            raise BadRequest(str(failure)) from failure
-        if result.stdout:
-            yield node_pb2.ExecResponse(stdout=result.stdout)
-        if result.stderr:
-            yield node_pb2.ExecResponse(stderr=result.stderr)
-        yield node_pb2.ExecResponse(exit_code=result.exit_code)
+        return self._streams.exec(run.id, start, inputs)
 
     def attach(self, start: node_pb2.AttachStart, inputs: Inputs) -> AsyncIterator[node_pb2.ExecResponse]:
         """The streams of a container's own process."""
         run = self._running(start.namespace, start.pod, start.container)
-        first = streaming_pb2.ContainerAttachStart(container_id=run.id, stdin=start.stdin, tty=start.tty)
+        return self._streams.attach(run.id, start, inputs)
 
-        async def passed_on() -> AsyncIterator[streaming_pb2.ContainerAttachRequest]:
-            yield streaming_pb2.ContainerAttachRequest(start=first)
-            async for request in inputs:
-                yield _renamed(request, streaming_pb2.ContainerAttachRequest)
-
-        return exchange(self._runtime.streaming.Attach(), passed_on(), _stream_failure)
-
-    async def forward(self, namespace: str, pod: str, port: int, inputs: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    def forward(self, namespace: str, pod: str, port: int, inputs: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """One connection to a port of a Pod."""
         box = self._pod(namespace, pod).view.runtime.ready_sandbox()
         if box is None:
             raise BadRequest(f"unable to forward port because pod is not running: {pod}")
-        first = streaming_pb2.SandboxPortForwardStart(pod_sandbox_id=box.id, port=port)
-
-        async def passed_on() -> AsyncIterator[streaming_pb2.SandboxPortForwardRequest]:
-            yield streaming_pb2.SandboxPortForwardRequest(start=first)
-            async for data in inputs:
-                yield streaming_pb2.SandboxPortForwardRequest(data=data)
-
-        answers = exchange(self._runtime.streaming.PortForward(), passed_on(), _stream_failure)
-        async with aclosing(answers):  # type: ignore[type-var]
-            async for answer in answers:
-                yield answer.data
+        return self._streams.forward(box.id, port, inputs)
 
     def _running(self, namespace: str, pod: str, name: str) -> Container:
         worker = self._pod(namespace, pod)
@@ -156,25 +106,6 @@ class PodStreams:
         if run is None or run.state != RUNNING:
             raise BadRequest(f'container {container} in pod "{pod}" is not running')
         return run
-
-
-def _renamed(request: Any, cls: Callable[[], Any]) -> Any:
-    """The later requests have the same shape on both sides."""
-    renamed = cls()
-    renamed.MergeFromString(request.SerializeToString())
-    return renamed
-
-
-def _stream_failure(failure: grpc.aio.AioRpcError) -> ApiError:
-    """What the runtime says of a stream; only when it cannot be reached is it worth another try."""
-    words = failure.details() or "the runtime ended the stream"
-    return ServiceUnavailable(words) if failure.code() is grpc.StatusCode.UNAVAILABLE else InternalError(words)
-
-
-def _is_unserved(failure: ApiError) -> bool:
-    """Whether the runtime does not have such streams."""
-    cause = failure.__cause__
-    return isinstance(cause, grpc.aio.AioRpcError) and cause.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 def _container_of(worker: PodWorker, name: str) -> str:

@@ -129,6 +129,18 @@ class Runtime:
         response: criv1.ExecSyncResponse = await self._call(self._runtime.ExecSync, request, deadline_s)
         return response
 
+    async def exec(self, request: criv1.ExecRequest) -> str:
+        """The URL at which a command's streams are served."""
+        return str((await self._call(self._runtime.Exec, request, LIST_S)).url)
+
+    async def attach(self, request: criv1.AttachRequest) -> str:
+        """The URL at which the streams of a container's process are served."""
+        return str((await self._call(self._runtime.Attach, request, LIST_S)).url)
+
+    async def port_forward(self, request: criv1.PortForwardRequest) -> str:
+        """The URL at which ports of a sandbox are forwarded."""
+        return str((await self._call(self._runtime.PortForward, request, LIST_S)).url)
+
     async def container_stats(self) -> list[criv1.ContainerStats]:
         """Resource use of all containers."""
         request = criv1.ListContainerStatsRequest()

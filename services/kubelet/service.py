@@ -156,6 +156,7 @@ class Kubelet:
         self._table.adopt_orphans()
         known = {worker.uid for worker in self._table.all()}
         await asyncio.to_thread(self._volumes.remove_orphans, known)
+        await asyncio.to_thread(cgroups.remove_orphans, self._config.cgroup_root, known)
 
     async def _learn_runtime(self) -> None:
         """Wait for the runtime; learn its name, tell it the node's Pod network."""
