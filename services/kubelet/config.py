@@ -37,3 +37,5 @@ class Config:
     can_mount: bool = True
     heartbeat_s: float = 10.0
     cgroup_root: str = "/kubepods"
+    # Whether requests without credentials are asked about at the API server, as of system:anonymous.
+    anonymous_auth: bool = False

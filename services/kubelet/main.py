@@ -56,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--taints", type=taints, default=[], metavar="KEY=VALUE:EFFECT,...")
     options.add_argument("--reserved", type=reservations, default=Reservations(), metavar="cpu=100m,memory=256Mi")
     options.add_argument("--cgroup-root", default="/kubepods")
+    options.add_argument("--anonymous-auth", action="store_true")
     return options
 
 
@@ -82,6 +83,7 @@ def main(argv: list[str]) -> None:
                 taints=options.taints,
                 reserved=options.reserved,
                 cgroup_root=options.cgroup_root,
+                anonymous_auth=options.anonymous_auth,
             )
         )
 

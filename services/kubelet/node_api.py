@@ -1,6 +1,6 @@
 """The navarch.v1.Node service: logs, processes and statistics of the Pods on this node.
 
-Only the API server and administrators may call it: they authorized the user, or are the user.
+Who may call it is decided as at the HTTPS endpoints of the same purpose.
 """
 
 from collections.abc import AsyncIterator
@@ -11,44 +11,39 @@ import grpc
 
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.protos.navarch import node_pb2, node_pb2_grpc
-from navarch.services.api.errors import BadRequest, Forbidden, ServiceUnavailable, Unauthorized
+from navarch.services.api.errors import BadRequest, ServiceUnavailable
 from navarch.services.api.meta import time_from
 from navarch.services.base.clock import Clock
-from navarch.services.base.tls import identity
 from navarch.services.client import requests
+from navarch.services.kubelet.access import Access
 from navarch.services.kubelet.core.observed import CONTAINER_LABEL, UID_LABEL
 from navarch.services.kubelet.pod_streams import PodStreams
 from navarch.services.kubelet.runtime import Runtime, RuntimeFailure
 
-ADMINISTRATORS = "system:masters"
 # Tells a caller that there is a log, before its first line.
 ACCEPTED = (("navarch-accepted", "true"),)
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class NodeServicer(node_pb2_grpc.NodeServicer):
-    """Serves navarch.v1.Node. secure: callers are known by their certificates."""
+    """Serves navarch.v1.Node. access: None to serve anybody, in tests."""
 
-    def __init__(self, streams: PodStreams, runtime: Runtime, clock: Clock, *, secure: bool) -> None:
+    def __init__(self, streams: PodStreams, runtime: Runtime, clock: Clock, access: Access | None) -> None:
         self._streams = streams
         self._pods = streams.pods
         self._runtime = runtime
         self._clock = clock
-        self._secure = secure
+        self._access = access
 
-    def _authorize(self, context: Context) -> None:
-        if not self._secure:
-            return
-        certificates = list(context.auth_context().get("x509_pem_cert", ()))
-        if not certificates:
-            raise Unauthorized
-        name, groups = identity(certificates[0])
-        if ADMINISTRATORS not in groups:
-            raise Forbidden("nodes/proxy", name, f'User "{name}" cannot use the kubelet directly')
+    async def _authorize(self, context: Context, method: str, path: str) -> None:
+        if self._access is not None:
+            certificates = list(context.auth_context().get("x509_pem_cert", ()))
+            header = dict(context.invocation_metadata() or ()).get("authorization", "")
+            await self._access.require(certificates[0] if certificates else None, str(header), method, path)
 
     async def Logs(self, request: node_pb2.LogsRequest, context: Context) -> AsyncIterator[node_pb2.LogsResponse]:
         """The log of a container, as the container wrote it."""
-        self._authorize(context)
+        await self._authorize(context, "GET", "/containerLogs")
         lines = self._streams.logs(request.namespace, request.pod, request.options)
         await context.send_initial_metadata(ACCEPTED)
         async with aclosing(lines):  # type: ignore[type-var]
@@ -59,7 +54,7 @@ class NodeServicer(node_pb2_grpc.NodeServicer):
         self, request_iterator: AsyncIterator[node_pb2.ExecRequest], context: Context
     ) -> AsyncIterator[node_pb2.ExecResponse]:
         """A process in a container."""
-        self._authorize(context)
+        await self._authorize(context, "POST", "/exec")
         start = (await _first(request_iterator)).start
         async with aclosing(self._streams.exec(start, request_iterator)) as answers:  # type: ignore[type-var]
             async for answer in answers:
@@ -69,7 +64,7 @@ class NodeServicer(node_pb2_grpc.NodeServicer):
         self, request_iterator: AsyncIterator[node_pb2.AttachRequest], context: Context
     ) -> AsyncIterator[node_pb2.ExecResponse]:
         """The streams of a container's own process."""
-        self._authorize(context)
+        await self._authorize(context, "POST", "/attach")
         start = (await _first(request_iterator)).start
         # What follows the start has the same shape as in Exec.
         later: Any = request_iterator
@@ -81,7 +76,7 @@ class NodeServicer(node_pb2_grpc.NodeServicer):
         self, request_iterator: AsyncIterator[node_pb2.PortForwardRequest], context: Context
     ) -> AsyncIterator[node_pb2.PortForwardResponse]:
         """One connection to a port of a Pod."""
-        self._authorize(context)
+        await self._authorize(context, "POST", "/portForward")
         start = (await _first(request_iterator)).start
         inputs = (request.data async for request in request_iterator)
         answers = self._streams.forward(start.namespace, start.pod, start.port, inputs)
@@ -91,7 +86,7 @@ class NodeServicer(node_pb2_grpc.NodeServicer):
 
     async def Stats(self, request: node_pb2.StatsRequest, context: Context) -> node_pb2.StatsResponse:
         """CPU and memory that containers use."""
-        self._authorize(context)
+        await self._authorize(context, "GET", "/stats")
         try:
             found = await self._runtime.container_stats()
         except RuntimeFailure as failure:
@@ -111,7 +106,7 @@ class NodeServicer(node_pb2_grpc.NodeServicer):
 
     async def Pods(self, request: node_pb2.PodsRequest, context: Context) -> node_pb2.PodsResponse:
         """The Pods of this node as the kubelet sees them."""
-        self._authorize(context)
+        await self._authorize(context, "GET", "/pods")
         return node_pb2.PodsResponse(pods=[requests.pack(self._pods.reported(worker)) for worker in self._pods.all()])
 
 

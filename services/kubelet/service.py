@@ -20,6 +20,7 @@ from navarch.services.client.client import Client
 from navarch.services.client.events import EventRecorder
 from navarch.services.client.informer import Informer
 from navarch.services.kubelet import cgroups
+from navarch.services.kubelet.access import Access
 from navarch.services.kubelet.config import Config
 from navarch.services.kubelet.core.paths import Layout
 from navarch.services.kubelet.core.references import NodeContext
@@ -124,12 +125,13 @@ class Kubelet:
         )
         self._server = GrpcServer(config.credentials, translate=_translate, component="kubelet")
         streams = PodStreams(self, self._runtime, layout, clock)
-        servicer = NodeServicer(streams, self._runtime, clock, secure=config.credentials is not None)
+        access = Access(self._client, clock, config.node_name, anonymous=config.anonymous_auth)
+        servicer = NodeServicer(streams, self._runtime, clock, access if config.credentials is not None else None)
         self._server.add(node_pb2_grpc.add_NodeServicer_to_server, servicer)
         if config.grpc_listen:
             self.grpc_port = self._agent.grpc_port = await self._server.start(config.grpc_listen)
         endpoints = Endpoints(config, streams, self._runtime, host, clock, self._server.metrics.render)
-        self._https = HttpsServer(endpoints.handle, config.credentials)
+        self._https = HttpsServer(endpoints.handle, config.credentials, access)
         self.port = self._agent.port = await self._https.start(config.listen)
         self._tasks.spawn(self._agent.run(), "node-agent")
         self._tasks.spawn(self._statuses.run(), "status-reports")

@@ -21,11 +21,20 @@ def session_of(lab: Any, user: str, *groups: str) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context))
 
 
+async def token_of(lab: Any, account: str) -> str:
+    """A token of a new service account."""
+    made = corev1.ServiceAccount()
+    made.metadata.name, made.metadata.namespace = account, "default"
+    await lab.cluster.client.create(made)
+    url = lab.url(f"serviceaccounts/{account}/token")
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    async with lab.session.post(url, json=request) as answer:
+        return str((await answer.json())["status"]["token"])
+
+
 async def test_who_may_call(own_lab: Any) -> None:
     url = await kubelet_url(own_lab, "pods")
     for user, groups, status in (
-        ("kube-apiserver-kubelet-client", (), 200),
-        ("kube-apiserver", (), 200),
         ("admin", ("system:masters",), 200),
         ("jane", ("system:authenticated",), 403),
         ("system:node:node-1", ("system:nodes",), 403),
@@ -37,15 +46,17 @@ async def test_who_may_call(own_lab: Any) -> None:
     nameless.load_verify_locations(cadata=own_lab.cluster.credentials("x").ca.decode())
     nameless.check_hostname = True
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=nameless)) as session:
-        async with session.get(url) as answer:
-            assert answer.status == 401
+        for token, status in (("", 401), ("nonsense", 401), (await token_of(own_lab, "robot"), 403)):
+            headers = {"Authorization": f"Bearer {token}"} if token else {}
+            async with session.get(url, headers=headers) as answer:
+                assert answer.status == status
         async with session.get(await kubelet_url(own_lab, "healthz")) as answer:
             assert (answer.status, await answer.text()) == (200, "ok")
 
 
 async def test_streams_in_kubernetes_own_words(own_lab: Any) -> None:
     await own_lab.run("web", log="one\ntwo")
-    async with session_of(own_lab, "kube-apiserver") as session:
+    async with session_of(own_lab, "admin", "system:masters") as session:
         url = await kubelet_url(own_lab, "exec/default/web/some-uid/main?command=echo&command=hi&output=1&error=1")
         async with session.ws_connect(url, protocols=["v4.channel.k8s.io"]) as socket:
             messages = [message.data async for message in socket]
@@ -76,7 +87,7 @@ async def test_refusals(own_lab: Any, path: str, status: int, text: str) -> None
     await own_lab.run("web")
     headers = {"Connection": "Upgrade", "Upgrade": "SPDY/3.1"} if path.startswith("exec") else {}
     url = await kubelet_url(own_lab, path)
-    async with session_of(own_lab, "kube-apiserver") as session, session.get(url, headers=headers) as answer:
+    async with session_of(own_lab, "admin", "system:masters") as session, session.get(url, headers=headers) as answer:
         assert answer.status == status
         assert text in await answer.text()
 
