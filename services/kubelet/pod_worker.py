@@ -123,16 +123,19 @@ class PodWorker:
         await self._tasks.close()
 
     def _is_urgent(self, event: Event) -> bool:
-        """Whether somebody waits to hear of this: a container has started or ended, a probe has spoken.
+        """Whether somebody waits to hear of this: a container has started or ended, an order failed, a probe spoke.
 
-        That a container runs is seen a moment before the order to start it is done: one report tells both.
+        That a container runs is seen a moment before the order to start it is done: one report tells both. Of a Pod
+        that is being deleted only the end is of interest, which its removal reports.
         """
+        if isinstance(event, Failed | Probed):
+            return True
+        if self.view.deleted:
+            return False
         if isinstance(event, Seen):
             containers = (fact for fact in event.facts if isinstance(fact, Container))
             return any(
                 one.state != CREATED and not (one.state == RUNNING and one.name in self.view.starting)
                 for one in containers
             )
-        if isinstance(event, Done | Failed):
-            return isinstance(event.order, StartContainer)
-        return isinstance(event, Probed)
+        return isinstance(event, Done) and isinstance(event.order, StartContainer)

@@ -1,8 +1,8 @@
 """Reports the statuses of Pods to the API server: many in one call, only what changed, the newest always wins.
 
 A Pod is marked; its status is computed when it is sent, so that ten changes cost one report. News that
-somebody waits for (a container runs, a Pod has ended) goes at once, together with all else that is due;
-other news waits a moment for company. One call is under way at a time.
+somebody waits for (a container runs, a Pod has ended) goes at once; other news is often overtaken by such, and
+waits for that a moment. One call is under way at a time.
 """
 
 import asyncio
@@ -21,7 +21,8 @@ from navarch.services.kubelet.core.stages import Stage
 from navarch.services.kubelet.core.status import NodeFacts, pod_status
 from navarch.services.kubelet.pod_worker import PodWorker
 
-COMPANY_S = 0.25
+# For so long news that nobody waits for may be overtaken by other news of the same Pod.
+PATIENCE_S = 1.0
 BATCH = 100
 RETRY_S = 0.2
 LONGEST_RETRY_S = 5.0
@@ -35,20 +36,20 @@ class StatusReporter:
         self._client = client
         self._clock = clock
         self.node = node
-        self._due: dict[str, PodWorker] = {}
+        # When each is to be reported at the latest, monotonic.
+        self._due: dict[str, tuple[PodWorker, float]] = {}
         self._sent: dict[str, bytes] = {}
         self._wake = asyncio.Event()
-        self._urgent = asyncio.Event()
         self._log = get_logger("kubelet.status")
 
     def mark(self, worker: PodWorker, urgent: bool) -> None:
         """The status of a Pod may have changed."""
         if worker.machine.stage in (Stage.NEW, Stage.GONE):
             return
-        self._due[worker.uid] = worker
+        at = self._clock.monotonic() + (0.0 if urgent else PATIENCE_S)
+        known = self._due.get(worker.uid)
+        self._due[worker.uid] = worker, min(at, known[1]) if known else at
         self._wake.set()
-        if urgent:
-            self._urgent.set()
 
     def forget(self, uid: str) -> None:
         """A Pod is gone."""
@@ -59,26 +60,35 @@ class StatusReporter:
         """Report, for ever."""
         failures = 0
         while True:
-            await self._wake.wait()
-            await self._wait_for_company()
-            self._wake.clear()
-            self._urgent.clear()
+            await self._until_due()
             failures = 0 if await self._report() else failures + 1
             if failures:
                 await self._clock.sleep(min(RETRY_S * 2.0 ** min(failures, 10), LONGEST_RETRY_S))
 
-    async def _wait_for_company(self) -> None:
-        waits = [asyncio.ensure_future(self._urgent.wait()), asyncio.ensure_future(self._clock.sleep(COMPANY_S))]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+    async def _until_due(self) -> None:
+        """Return when there is something to report."""
+        while True:
+            self._wake.clear()
+            if not self._due:
+                await self._wake.wait()
+                continue
+            rest_s = min(at for _, at in self._due.values()) - self._clock.monotonic()
+            if rest_s <= 0:
+                return
+            waits = [asyncio.ensure_future(self._wake.wait()), asyncio.ensure_future(self._clock.sleep(rest_s))]
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for wait in waits:
+                    wait.cancel()
 
     async def _report(self) -> bool:
         """Send what is due. Returns whether all of it has arrived or is obsolete."""
-        due, self._due = self._due, {}
-        reports = [(worker, report) for worker in due.values() if (report := self._report_of(worker)) is not None]
+        now = self._clock.monotonic()
+        due = [worker for worker, at in self._due.values() if at <= now]
+        for worker in due:
+            del self._due[worker.uid]
+        reports = [(worker, report) for worker in due if (report := self._report_of(worker)) is not None]
         arrived = True
         for start in range(0, len(reports), BATCH):
             part = reports[start : start + BATCH]
@@ -109,8 +119,7 @@ class StatusReporter:
             return True
         if isinstance(result, Conflict):
             return await self._renew(worker)
-        self._due.setdefault(worker.uid, worker)
-        self._wake.set()
+        self.mark(worker, urgent=True)
         return False
 
     async def _renew(self, worker: PodWorker) -> bool:
