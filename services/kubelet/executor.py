@@ -44,6 +44,7 @@ from navarch.services.kubelet.images import ImageRefusal, Images
 from navarch.services.kubelet.objects import NodeObjects
 from navarch.services.kubelet.pod_worker import PodWorker
 from navarch.services.kubelet.runtime import Runtime, RuntimeFailure
+from navarch.services.kubelet.runtime_classes import RuntimeClasses
 from navarch.services.kubelet.runtime_watch import RuntimeWatch
 from navarch.services.kubelet.statuses import StatusReporter
 from navarch.services.kubelet.volumes.manager import VolumeManager
@@ -65,6 +66,7 @@ class Executor:
         images: Images,
         volumes: VolumeManager,
         objects: NodeObjects,
+        runtime_classes: RuntimeClasses,
         statuses: StatusReporter,
         happenings: Happenings,
         clock: Clock,
@@ -76,6 +78,7 @@ class Executor:
         self._images = images
         self._volumes = volumes
         self._objects = objects
+        self._runtime_classes = runtime_classes
         self._statuses = statuses
         self._happenings = happenings
         self._hooks = Hooks(runtime, clock)
@@ -139,9 +142,10 @@ class Executor:
 
     async def _run_sandbox(self, worker: PodWorker, order: RunSandbox, attempt: int) -> Done:
         pod = worker.view.pod
+        handler = await self._runtime_classes.handler(pod)
         config = sandbox_config(pod, attempt, self._layout, self._node)
         async with self._gate:
-            id_ = await self._runtime.run_sandbox(config, pod.spec.runtime_class_name)
+            id_ = await self._runtime.run_sandbox(config, handler)
         return Done(order, (sandbox_of(await self._runtime.sandbox_status(id_)),))
 
     async def _ensure_image(self, worker: PodWorker, order: EnsureImage, name: str) -> Done:

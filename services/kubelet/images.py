@@ -8,6 +8,7 @@ from navarch.protos.cri import v1_pb2 as criv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.base.clock import Clock
 from navarch.services.kubelet.core import events_text as text
+from navarch.services.kubelet.core import image_name
 from navarch.services.kubelet.core.container_config import Image
 from navarch.services.kubelet.core.image_auth import credentials_for
 from navarch.services.kubelet.happenings import Happenings
@@ -46,6 +47,9 @@ class Images:
     ) -> str:
         """Have the container's image. Returns its reference. Raises ImageRefusal."""
         name, policy = container.image, container.image_pull_policy
+        if message := image_name.fault(name):
+            self._happenings.tell(pod, "Warning", "InspectFailed", message, container.name)
+            raise ImageRefusal("InvalidImageName", message)
         present = None if policy == "Always" else await self._status(name)
         if present is not None:
             self._happenings.tell(pod, "Normal", "Pulled", text.present(name), container.name)

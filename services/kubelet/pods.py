@@ -60,6 +60,13 @@ class PodTable:
         """Whether some Pod is on its way to another state."""
         return any(worker.is_busy or worker.machine.stage in IN_TRANSITION for worker in self._workers.values())
 
+    def expects_ends(self) -> bool:
+        """Whether some Pod runs that is to end by itself."""
+        return any(
+            worker.view.pod.spec.restart_policy != "Always" and worker.machine.stage == Stage.RUNNING
+            for worker in self._workers.values()
+        )
+
     def changed(self, old: corev1.Pod | None, new: corev1.Pod | None) -> None:
         """A Pod as the API has it has changed; the handler of the informer."""
         if old is not None and (new is None or new.metadata.uid != old.metadata.uid):

@@ -1,8 +1,8 @@
 """Follows the runtime: its event stream, and a relist as the safety net.
 
 With an event stream a relist comes every minute. A runtime without one is relisted every 100 ms while some
-Pod is in transition, else every ten seconds. After a broken stream everything is listed again. A relist asks
-for details only of what it did not know or what changed.
+Pod is in transition, every second while one runs that is to end by itself, else every ten seconds. After a
+broken stream everything is listed again. A relist asks for details only of what it did not know or what changed.
 """
 
 import asyncio
@@ -29,6 +29,7 @@ from navarch.services.kubelet.termination import with_last_words
 
 SLOW_RELIST_S = 60.0
 POLL_S = 10.0
+EXPECTANT_POLL_S = 1.0
 FAST_POLL_S = 0.1
 RECONNECT_S = 0.2
 LONGEST_RECONNECT_S = 5.0
@@ -65,6 +66,7 @@ class RuntimeWatch:
         on_facts: Callable[[PodIdentity, tuple[Fact, ...]], None],
         on_listing: Callable[[Listing], None],
         in_transition: Callable[[], bool],
+        expects_ends: Callable[[], bool],
     ) -> None:
         self._runtime = runtime
         self._clock = clock
@@ -72,6 +74,7 @@ class RuntimeWatch:
         self._on_facts = on_facts
         self._on_listing = on_listing
         self._in_transition = in_transition
+        self._expects_ends = expects_ends
         self._details: dict[str, tuple[int, Fact]] = {}
         self._log = get_logger("kubelet.runtime")
         self._gate = asyncio.Semaphore(INSPECTIONS)
@@ -178,10 +181,12 @@ class RuntimeWatch:
 
     async def _relist_now_and_then(self) -> None:
         while True:
-            if self._in_transition() and not self.has_events:
+            if self.has_events:
+                await self._wait_for_hurry(SLOW_RELIST_S)
+            elif self._in_transition():
                 await self._clock.sleep(FAST_POLL_S)
             else:
-                await self._wait_for_hurry(SLOW_RELIST_S if self.has_events else POLL_S)
+                await self._wait_for_hurry(EXPECTANT_POLL_S if self._expects_ends() else POLL_S)
             await self._try_relist()
 
     async def _wait_for_hurry(self, at_most_s: float) -> None:

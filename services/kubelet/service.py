@@ -39,6 +39,7 @@ from navarch.services.kubelet.pod_streams import PodStreams
 from navarch.services.kubelet.pod_worker import PodWorker
 from navarch.services.kubelet.pods import PodTable
 from navarch.services.kubelet.runtime import Runtime, RuntimeFailure
+from navarch.services.kubelet.runtime_classes import RuntimeClasses
 from navarch.services.kubelet.runtime_watch import Fact, Listing, PodIdentity, RuntimeWatch
 from navarch.services.kubelet.statuses import StatusReporter
 from navarch.services.kubelet.volumes.manager import VolumeManager
@@ -100,9 +101,16 @@ class Kubelet:
         self._host_ip = node_ip
         self._table = PodTable(self._make_worker, self._drop_worker, self._node)
         self._watch = RuntimeWatch(
-            self._runtime, clock, str(layout.root), self._on_facts, self._on_listing, self._table.in_transition
+            self._runtime,
+            clock,
+            str(layout.root),
+            self._on_facts,
+            self._on_listing,
+            self._table.in_transition,
+            self._table.expects_ends,
         )
         self._objects = NodeObjects(self._client, clock, self._on_references)
+        self._runtime_classes = RuntimeClasses(self._client, clock)
         self._statuses = StatusReporter(self._client, clock, NodeFacts((node_ip,)))
         self._volumes = VolumeManager(layout, self._objects, context, can_mount=config.can_mount and os.geteuid() == 0)
         self._executor = Executor(
@@ -111,6 +119,7 @@ class Kubelet:
             images=self._images,
             volumes=self._volumes,
             objects=self._objects,
+            runtime_classes=self._runtime_classes,
             statuses=self._statuses,
             happenings=self._happenings,
             clock=clock,
@@ -184,7 +193,7 @@ class Kubelet:
             await self._https.stop()
         await self._server.stop(0.5)
         await self._tasks.close()
-        await asyncio.gather(self._pods.stop(), self._nodes.stop(), self._objects.stop())
+        await asyncio.gather(self._pods.stop(), self._nodes.stop(), self._objects.stop(), self._runtime_classes.stop())
         await asyncio.gather(*(worker.stop() for worker in self._table.all()))
         await self._images.stop()
         await self._recorder.stop()
