@@ -6,6 +6,7 @@ from pathlib import Path
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.base.tls import Credentials
+from navarch.services.kubelet.node.options import NodeOptions
 from navarch.services.kubelet.node.status import Reservations
 
 
@@ -14,7 +15,8 @@ class Config:
     """Configuration of one kubelet. credentials: None for plain text, in tests.
 
     can_mount: whether tmpfs can be mounted for emptyDir volumes of medium Memory (needs root). cgroup_root: where
-    the Pods' cgroups are. node_ip: "" for the address from which the host reaches others. heartbeat_s: how often the
+    the Pods' cgroups are. node_ip: one address, or one of each family
+    with a comma between; "" for the address from which the host reaches others. heartbeat_s: how often the
     lease is renewed and the host looked at.
     """
 
@@ -34,8 +36,11 @@ class Config:
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: Sequence[corev1.Taint] = ()
     reserved: Reservations = field(default_factory=Reservations)
+    node: NodeOptions = field(default_factory=NodeOptions)
     can_mount: bool = True
     heartbeat_s: float = 10.0
     cgroup_root: str = "/kubepods"
+    # Where the manifests of static Pods are: a directory or a file.
+    pod_manifest_path: Path | None = None
     # Whether requests without credentials are asked about at the API server, as of system:anonymous.
     anonymous_auth: bool = False

@@ -38,6 +38,7 @@ from navarch.services.kubelet.core.paths import Layout
 from navarch.services.kubelet.core.qos import cgroup_parent
 from navarch.services.kubelet.core.references import ConfigError, NodeContext
 from navarch.services.kubelet.core.sandbox_config import sandbox_config
+from navarch.services.kubelet.core.static_pods import is_static
 from navarch.services.kubelet.happenings import Happenings
 from navarch.services.kubelet.hooks import Hooks
 from navarch.services.kubelet.images import ImageRefusal, Images
@@ -107,7 +108,8 @@ class Executor:
     async def _dispatch(self, worker: PodWorker, order: Order) -> Done | Failed:
         match order:
             case PrepareVolumes():
-                await self._objects.acquire(worker.view.pod)
+                if not is_static(worker.view.pod):
+                    await self._objects.acquire(worker.view.pod)
                 await asyncio.to_thread(self._volumes.prepare, worker.view.pod, self._stamp())
             case RunSandbox(attempt):
                 return await self._run_sandbox(worker, order, attempt)

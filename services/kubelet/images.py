@@ -74,6 +74,10 @@ class Images:
         self.changes += 1
         return self._remember(pulled)
 
+    def changed(self) -> None:
+        """An image has come or gone."""
+        self.changes += 1
+
     def described(self, ref: str) -> Image:
         """What is known of an image that `ensure` returned."""
         return self._known.get(ref) or Image(ref)

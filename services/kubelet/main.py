@@ -1,14 +1,17 @@
 """The kubelet's command line."""
 
 import argparse
+import asyncio
+import signal
 import socket
 from pathlib import Path
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
-from navarch.services.api.quantity import cpu_millicores, memory_bytes
 from navarch.services.base.process import run
 from navarch.services.base.tls import Credentials
 from navarch.services.kubelet.config import Config
+from navarch.services.kubelet.core.eviction_thresholds import ThresholdError
+from navarch.services.kubelet.node.options import add_options, node_options, reservations
 from navarch.services.kubelet.node.status import Reservations
 from navarch.services.kubelet.service import Kubelet
 
@@ -29,12 +32,6 @@ def taints(text: str) -> list[corev1.Taint]:
     return found
 
 
-def reservations(text: str) -> Reservations:
-    """Read "cpu=100m,memory=256Mi"."""
-    amounts = pairs(text)
-    return Reservations(cpu_millicores(amounts.get("cpu", "0")), memory_bytes(amounts.get("memory", "0")))
-
-
 def parser() -> argparse.ArgumentParser:
     """The options."""
     options = argparse.ArgumentParser(prog="navarch-kubelet", description=__doc__)
@@ -52,20 +49,27 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--cluster-dns", default="", metavar="IP,...")
     options.add_argument("--cluster-domain", default="cluster.local")
     options.add_argument("--max-pods", type=int, default=110)
+    add_options(options)
     options.add_argument("--labels", type=pairs, default={}, metavar="KEY=VALUE,...")
-    options.add_argument("--taints", type=taints, default=[], metavar="KEY=VALUE:EFFECT,...")
+    options.add_argument("--taints", "--register-with-taints", type=taints, default=[], metavar="KEY=VALUE:EFFECT,...")
     options.add_argument("--reserved", type=reservations, default=Reservations(), metavar="cpu=100m,memory=256Mi")
     options.add_argument("--cgroup-root", default="/kubepods")
     options.add_argument("--anonymous-auth", action="store_true")
+    options.add_argument("--pod-manifest-path", type=Path, metavar="PATH", help="of static Pods")
     return options
 
 
 def main(argv: list[str]) -> None:
     """Run a kubelet until it is told to stop."""
-    options = parser().parse_args(argv)
+    known = parser()
+    options = known.parse_args(argv)
+    try:
+        node = node_options(options)
+    except ThresholdError as failure:
+        known.error(str(failure))
 
     async def create() -> Kubelet:
-        return Kubelet(
+        kubelet = Kubelet(
             Config(
                 node_name=options.node_name,
                 api_server=options.api_server,
@@ -79,12 +83,17 @@ def main(argv: list[str]) -> None:
                 cluster_dns=tuple(filter(None, options.cluster_dns.split(","))),
                 cluster_domain=options.cluster_domain,
                 max_pods=options.max_pods,
-                labels=options.labels,
+                labels={**options.labels, **options.node_labels},
                 taints=options.taints,
-                reserved=options.reserved,
+                reserved=options.reserved + options.kube_reserved + options.system_reserved,
+                node=node,
                 cgroup_root=options.cgroup_root,
                 anonymous_auth=options.anonymous_auth,
+                pod_manifest_path=options.pod_manifest_path,
             )
         )
+        # What tells of a power failure; on hosts without logind, of any shutdown.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGPWR, kubelet.shut_down)
+        return kubelet
 
     run(create, "kubelet")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.base.log import get_logger
 from navarch.services.kubelet.core.admission import admit
-from navarch.services.kubelet.core.orders import PodChanged, PodRemoved, ReferencesChanged, Relisted, Seen
+from navarch.services.kubelet.core.orders import PodChanged, PodRemoved, ReferencesChanged, Rejected, Relisted, Seen
 from navarch.services.kubelet.core.stages import Stage
 from navarch.services.kubelet.pod_worker import PodWorker
 from navarch.services.kubelet.runtime_watch import Fact, Listing, PodIdentity
@@ -36,6 +36,8 @@ class PodTable:
         self._unclaimed: dict[PodIdentity, list[Fact]] = {}
         self._sequence = 0
         self._log = get_logger("kubelet.pods")
+        # The refusal of a Pod for the sake of the node as a whole; None to let it in.
+        self.refuse: Callable[[corev1.Pod], Rejected | None] = lambda _: None
         # Whether all Pods of the API have been seen: before, nothing can be called an orphan.
         self.complete = False
 
@@ -97,7 +99,7 @@ class PodTable:
                 for other in self._workers.values()
                 if other is not worker and not other.machine.runs_nothing and other.machine.stage != Stage.NEW
             ]
-            decision = admit(pod, self._node(), others)
+            decision = self.refuse(pod) or admit(pod, self._node(), others)
             worker.tell(decision)
 
     def _add(self, pod: corev1.Pod) -> PodWorker:

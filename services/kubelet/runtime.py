@@ -1,5 +1,6 @@
 """The CRI client: every call has a deadline, every refusal is a `RuntimeFailure`."""
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -56,6 +57,19 @@ class Runtime:
         response = await self._read(self._runtime.Status, criv1.StatusRequest(), LIST_S)
         status: criv1.RuntimeStatus = response.status
         return status
+
+    async def full_status(self) -> criv1.StatusResponse:
+        """Whether runtime and network are ready, and what the runtime can do."""
+        response: criv1.StatusResponse = await self._read(self._runtime.Status, criv1.StatusRequest(), LIST_S)
+        return response
+
+    async def sandbox_image(self) -> str:
+        """The image that sandboxes are made from, as far as the runtime says; older ones do not pin it."""
+        response = await self._read(self._runtime.Status, criv1.StatusRequest(verbose=True), LIST_S)
+        try:
+            return str(json.loads(response.info.get("config", "{}")).get("sandboxImage", ""))
+        except (ValueError, AttributeError):
+            return ""
 
     async def run_sandbox(self, config: criv1.PodSandboxConfig, handler: str = "") -> str:
         """Create and start a sandbox. Returns its id."""
@@ -163,6 +177,18 @@ class Runtime:
         """Pull an image. Returns its reference."""
         request = criv1.PullImageRequest(image=criv1.ImageSpec(image=image), auth=auth, sandbox_config=sandbox)
         return str((await self._call(self._images.PullImage, request, PULL_S)).image_ref)
+
+    async def remove_image(self, image: str) -> None:
+        """Remove an image. Idempotent."""
+        request = criv1.RemoveImageRequest(image=criv1.ImageSpec(image=image))
+        await self._gone_is_fine(self._images.RemoveImage, request, CALL_S)
+
+    async def image_fs_info(self) -> criv1.ImageFsInfoResponse:
+        """The file systems that hold images and the containers' writable layers."""
+        response: criv1.ImageFsInfoResponse = await self._read(
+            self._images.ImageFsInfo, criv1.ImageFsInfoRequest(), LIST_S
+        )
+        return response
 
     async def list_images(self) -> list[criv1.Image]:
         """All images."""

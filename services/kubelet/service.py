@@ -6,6 +6,7 @@ Pods, so that each is compared with what really runs; then end orphans. Stopping
 
 import asyncio
 import os
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
@@ -24,6 +25,7 @@ from navarch.services.kubelet.access import Access
 from navarch.services.kubelet.config import Config
 from navarch.services.kubelet.core.paths import Layout
 from navarch.services.kubelet.core.references import NodeContext
+from navarch.services.kubelet.core.static_pods import is_mirror
 from navarch.services.kubelet.core.status import NodeFacts, pod_status
 from navarch.services.kubelet.executor import Executor
 from navarch.services.kubelet.happenings import Happenings
@@ -31,7 +33,9 @@ from navarch.services.kubelet.https.endpoints import Endpoints
 from navarch.services.kubelet.https.server import HttpsServer
 from navarch.services.kubelet.images import Images
 from navarch.services.kubelet.log_rotation import Log, LogRotation
+from navarch.services.kubelet.mirrors import Mirrors
 from navarch.services.kubelet.node.agent import NodeAgent, NodeIdentity
+from navarch.services.kubelet.node.care import NodeCare
 from navarch.services.kubelet.node.host import default_address, read_dns, read_host, read_load
 from navarch.services.kubelet.node_api import NodeServicer
 from navarch.services.kubelet.objects import NodeObjects
@@ -41,6 +45,7 @@ from navarch.services.kubelet.pods import PodTable
 from navarch.services.kubelet.runtime import Runtime, RuntimeFailure
 from navarch.services.kubelet.runtime_classes import RuntimeClasses
 from navarch.services.kubelet.runtime_watch import Fact, Listing, PodIdentity, RuntimeWatch
+from navarch.services.kubelet.sources.files import StaticPods
 from navarch.services.kubelet.statuses import StatusReporter
 from navarch.services.kubelet.volumes.manager import VolumeManager
 
@@ -66,13 +71,13 @@ class Kubelet:
         config, clock = self._config, self._clock
         root = config.root_dir
         root.mkdir(parents=True, exist_ok=True)
-        node_ip = config.node_ip or default_address()
+        self._host_ips = tuple(filter(None, config.node_ip.split(","))) or (default_address(),)
         host = read_host()
         layout = Layout(PurePosixPath(os.path.abspath(root)))
         api_host, _, api_port = config.api_server.rpartition(":")
         context = NodeContext(
             name=config.node_name,
-            host_ips=(node_ip,),
+            host_ips=self._host_ips,
             cpu_millicores=host.cpus * 1000,
             memory_bytes=host.memory_bytes,
             ephemeral_storage_bytes=read_load(root).disk_bytes,
@@ -90,16 +95,45 @@ class Kubelet:
         self._images = Images(self._runtime, clock, self._happenings)
         identity = NodeIdentity(
             config.node_name,
-            (node_ip,),
+            self._host_ips,
             config.max_pods,
             config.labels,
             config.taints,
             config.reserved,
             config.heartbeat_s,
+            config.node.thresholds,
+            config.node.provider_id,
+            config.node.register,
         )
-        self._agent = NodeAgent(self._client, self._runtime, clock, identity, host, root, lambda: self._images.changes)
-        self._host_ip = node_ip
         self._table = PodTable(self._make_worker, self._drop_worker, self._node)
+        self._care = NodeCare(
+            config.node_name,
+            config.node,
+            runtime=self._runtime,
+            recorder=self._recorder,
+            happenings=self._happenings,
+            clock=clock,
+            layout=layout,
+            cgroup_root=config.cgroup_root,
+            pods_memory_bytes=max(0, host.memory_bytes - config.reserved.memory_bytes),
+            workers=self._table.all,
+            complete=lambda: self._table.complete,
+            on_change=lambda: self._agent.look_soon(),
+            on_image_removed=self._images.changed,
+        )
+        self._table.refuse = self._care.refuse
+        self._agent = NodeAgent(
+            self._client,
+            self._runtime,
+            clock,
+            identity,
+            host,
+            root,
+            lambda: self._images.changes,
+            tell=self._care.tell,
+            pressures=self._care.conditions,
+            problem=self._care.problem,
+        )
         self._watch = RuntimeWatch(
             self._runtime,
             clock,
@@ -111,7 +145,13 @@ class Kubelet:
         )
         self._objects = NodeObjects(self._client, clock, self._on_references)
         self._runtime_classes = RuntimeClasses(self._client, clock)
-        self._statuses = StatusReporter(self._client, clock, NodeFacts((node_ip,)))
+        self._statuses = StatusReporter(self._client, clock, NodeFacts(self._host_ips), self._mirror_of)
+        path = config.pod_manifest_path
+        self._static = StaticPods(path, config.node_name, self._table, clock, self._on_static) if path else None
+        self._mirrors = Mirrors(
+            self._client, clock, self._static_pods, lambda: self._agent.node, lambda pod: self._report(pod.metadata.uid)
+        )
+
         self._volumes = VolumeManager(layout, self._objects, context, can_mount=config.can_mount and os.geteuid() == 0)
         self._executor = Executor(
             runtime=self._runtime,
@@ -145,7 +185,7 @@ class Kubelet:
         self._tasks.spawn(self._agent.run(), "node-agent")
         self._tasks.spawn(self._statuses.run(), "status-reports")
         self._tasks.spawn(self._watch.follow(), "runtime-watch")
-        rotation = LogRotation(self._runtime, clock, lambda: self._running_logs(layout))
+        rotation = LogRotation(self._runtime, clock, lambda: self._running_logs(layout), config.node.logs)
         self._tasks.spawn(rotation.run(), "log-rotation")
         self._tasks.spawn(self._begin(), "begin")
 
@@ -154,17 +194,25 @@ class Kubelet:
         self._objects.start()
         await self._learn_runtime()
         await self._listed.wait()
+        if self._static is not None:
+            # They are lived without an API server.
+            await self._agent.described.wait()
+            await self._static.look()
+            self._tasks.spawn(self._static.run(), "static-pods")
         await self._agent.registered.wait()
         self._nodes.on_event(lambda _old, new: self._agent.saw(new))
         self._nodes.start()
         self._pods.on_event(self._on_pod)
         self._pods.start()
         await asyncio.gather(self._pods.synced(), self._nodes.synced())
+        self._tasks.spawn(self._mirrors.run(), "mirrors")
         if self._nodes.get(self._config.node_name) is None:
             # Deleted between its registration and our first look; no event tells of that.
             self._agent.saw(None)
         self._table.complete = True
         self._table.adopt_orphans()
+        self._care.tell("Normal", "Starting", "Starting kubelet.")
+        self._tasks.spawn(self._care.run(), "node-care")
         known = {worker.uid for worker in self._table.all()}
         await asyncio.to_thread(self._volumes.remove_orphans, known)
         await asyncio.to_thread(cgroups.remove_orphans, self._config.cgroup_root, known)
@@ -178,7 +226,7 @@ class Kubelet:
             except RuntimeFailure as failure:
                 self._log.warning("runtime.unreachable", endpoint=self._config.runtime_endpoint, error=failure)
                 await self._clock.sleep(RUNTIME_RETRY_S)
-        self._statuses.node = NodeFacts((self._host_ip,), version.runtime_name or "containerd")
+        self._statuses.node = NodeFacts(self._host_ips, version.runtime_name or "containerd")
         if self._config.pod_cidr:
             try:
                 await self._runtime.set_pod_cidr(self._config.pod_cidr)
@@ -211,6 +259,9 @@ class Kubelet:
         self._listed.set()
 
     def _on_pod(self, old: corev1.Pod | None, new: corev1.Pod | None) -> None:
+        if is_mirror(new or old or corev1.Pod()):
+            self._mirrors.changed(old, new)
+            return
         self._table.changed(old, new)
         if old is not None and new is not None and _told_downward(old) != _told_downward(new):
             self._on_references({new.metadata.uid})
@@ -219,7 +270,12 @@ class Kubelet:
         for worker in self._table.references_changed(uids):
             self._tasks.spawn(self._executor.refresh_volumes(worker), "refresh-volumes")
 
+    def shut_down(self) -> None:
+        """The host goes down: end all Pods in order, where that was asked for. Returns at once."""
+        self._tasks.spawn(self._care.shutdown.begin(), "shutdown")
+
     def _on_change(self, worker: PodWorker, urgent: bool) -> None:
+        self._care.pod_changed()
         if worker.is_gone:
             metadata = worker.view.pod.metadata
             shown = self._pods.get(f"{metadata.namespace}/{metadata.name}")
@@ -236,7 +292,7 @@ class Kubelet:
             runtime=self._runtime,
             happenings=self._happenings,
             clock=self._clock,
-            host_ip=self._host_ip,
+            host_ip=self._host_ips[0],
             on_change=self._on_change,
         )
 
@@ -245,7 +301,20 @@ class Kubelet:
         self._tasks.spawn(worker.stop(), "worker-stop")
 
     def _node(self) -> corev1.Node:
-        return self._agent.node or corev1.Node()
+        return self._agent.node or self._agent.local
+
+    def _static_pods(self) -> Iterable[corev1.Pod]:
+        return self._static.wanted() if self._static is not None else ()
+
+    def _on_static(self) -> None:
+        self._mirrors.look()
+
+    def _mirror_of(self, pod: corev1.Pod) -> corev1.Pod | None:
+        return self._mirrors.of(pod)
+
+    def _report(self, uid: str) -> None:
+        if (worker := self._table.get(uid)) is not None:
+            self._statuses.mark(worker, urgent=True)
 
     def _running_logs(self, layout: Layout) -> list[Log]:
         return [

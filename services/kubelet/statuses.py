@@ -6,7 +6,7 @@ waits for that a moment. One call is under way at a time.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from google.protobuf.message import Message
 
@@ -18,6 +18,7 @@ from navarch.services.client import requests
 from navarch.services.client.client import Client
 from navarch.services.kubelet.core.orders import PodChanged
 from navarch.services.kubelet.core.stages import Stage
+from navarch.services.kubelet.core.static_pods import is_static
 from navarch.services.kubelet.core.status import NodeFacts, pod_status
 from navarch.services.kubelet.pod_worker import PodWorker
 
@@ -32,13 +33,18 @@ FINAL_ATTEMPTS = 5
 class StatusReporter:
     """The status reports of one kubelet."""
 
-    def __init__(self, client: Client, clock: Clock, node: NodeFacts) -> None:
+    def __init__(
+        self, client: Client, clock: Clock, node: NodeFacts, mirror_of: Callable[[corev1.Pod], corev1.Pod | None]
+    ) -> None:
+        """mirror_of: the Pod of the API that shows a static one, if there is one."""
         self._client = client
+        self._mirror_of = mirror_of
         self._clock = clock
         self.node = node
         # When each is to be reported at the latest, monotonic.
         self._due: dict[str, tuple[PodWorker, float]] = {}
-        self._sent: dict[str, bytes] = {}
+        # By Pod: of which Pod of the API, for a static one has several one after the other, and what.
+        self._sent: dict[str, tuple[str, bytes]] = {}
         self._wake = asyncio.Event()
         self._log = get_logger("kubelet.status")
 
@@ -104,26 +110,38 @@ class StatusReporter:
 
     def _report_of(self, worker: PodWorker) -> corev1.Pod | None:
         """The Pod with its status as it should be; None when the API server has it so."""
-        known = worker.view.pod
+        pod = worker.view.pod
+        known = self._mirror_of(pod) if is_static(pod) else pod
+        if known is None:
+            return None
         status = pod_status(worker.view, self.node, self._clock.now())
-        if status == known.status or self._sent.get(worker.uid) == status.SerializeToString(deterministic=True):
+        if status == known.status or self._sent.get(worker.uid) == _sent(known.metadata.uid, status):
             return None
         return corev1.Pod(metadata=known.metadata, spec=known.spec, status=status)
 
     async def _settle(self, worker: PodWorker, sent: corev1.Pod, result: Message | ApiError) -> bool:
         if isinstance(result, corev1.Pod):
-            self._sent[worker.uid] = sent.status.SerializeToString(deterministic=True)
-            worker.tell(PodChanged(result))
+            self._sent[worker.uid] = _sent(sent.metadata.uid, sent.status)
+            pod = worker.view.pod
+            is_ours = is_static(pod)
+            worker.tell(
+                PodChanged(corev1.Pod(metadata=pod.metadata, spec=pod.spec, status=sent.status) if is_ours else result)
+            )
             return True
         if isinstance(result, NotFound):
             return True
         if isinstance(result, Conflict):
             return await self._renew(worker)
+        self._log.warning("status.refused", pod=worker.view.name, error=result)
         self.mark(worker, urgent=True)
         return False
 
     async def _renew(self, worker: PodWorker) -> bool:
         """Somebody else changed the Pod: read it, and report on top of that."""
+        if is_static(worker.view.pod):
+            # The mirror's newest version is on its way here.
+            self.mark(worker, urgent=True)
+            return False
         metadata = worker.view.pod.metadata
         try:
             newest = await self._client.get(corev1.Pod, metadata.name, metadata.namespace)
@@ -163,3 +181,7 @@ class StatusReporter:
                 return
             except Conflict:
                 await self._renew(worker)
+
+
+def _sent(uid: str, status: corev1.PodStatus) -> tuple[str, bytes]:
+    return uid, status.SerializeToString(deterministic=True)

@@ -21,6 +21,9 @@ def conditions(view: View, status: corev1.PodStatus, now: float) -> list[corev1.
         containers_ready,
         _condition("PodScheduled", True),
     ]
+    if view.verdict is not None and (told := view.verdict.condition) is not None:
+        kept = [condition for condition in kept if condition.type != told.type]
+        fresh.append(_condition(told.type, told.status == "True", told.reason, told.message))
     for condition in fresh:
         known = old.get(condition.type)
         condition.observed_generation = view.pod.metadata.generation

@@ -24,6 +24,7 @@ from navarch.services.kubelet.core.orders import (
     Done,
     EnsureImage,
     Event,
+    Evict,
     Failed,
     Key,
     Order,
@@ -143,6 +144,9 @@ class PodMachine:
                 self._admitted = True
             case Rejected(reason, message):
                 view.verdict = Verdict(reason, message)
+            case Evict(reason, message, grace_s, condition):
+                view.verdict = Verdict(reason, message, condition)
+                self._stop_by(now + grace_s)
             case Seen(facts, sequence):
                 return self._see(facts, sequence)
             case Relisted(facts, sequence):

@@ -193,6 +193,16 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
+class Evict:
+    """The Pod is to end and to have failed. condition: to be shown from now on, beside those of the kubelet."""
+
+    reason: str
+    message: str
+    grace_s: float
+    condition: corev1.PodCondition | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """Facts about sandboxes and containers, in any order."""
 
@@ -268,6 +278,7 @@ Event = (
     | PodRemoved
     | Admitted
     | Rejected
+    | Evict
     | Seen
     | Relisted
     | Removed

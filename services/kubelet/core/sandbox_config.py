@@ -8,6 +8,7 @@ from navarch.services.kubelet.core.paths import Layout
 from navarch.services.kubelet.core.qos import cgroup_parent
 from navarch.services.kubelet.core.references import NodeContext
 from navarch.services.kubelet.core.security import sandbox_security
+from navarch.services.kubelet.core.static_pods import CONFIG_SOURCE
 
 HOSTNAME_LENGTH = 63
 PROTOCOLS = {"": criv1.TCP, "TCP": criv1.TCP, "UDP": criv1.UDP, "SCTP": criv1.SCTP}
@@ -38,7 +39,7 @@ def sandbox_config(pod: corev1.Pod, attempt: int, layout: Layout, node: NodeCont
         log_directory=str(layout.log_directory(pod)),
         dns_config=dns_config(pod, node),
         labels={**metadata.labels, **pod_labels(pod)},
-        annotations={**metadata.annotations, "kubernetes.io/config.source": "api"},
+        annotations={CONFIG_SOURCE: "api", **metadata.annotations},
         linux=criv1.LinuxPodSandboxConfig(
             cgroup_parent=cgroup_parent(pod, node.cgroup_root),
             security_context=sandbox_security(pod),

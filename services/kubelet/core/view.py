@@ -20,10 +20,11 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The Pod failed as a whole: refused by the node, over its deadline, or evicted."""
+    """The Pod failed as a whole: refused by the node, over its deadline, or evicted. condition: shown with it."""
 
     reason: str
     message: str
+    condition: corev1.PodCondition | None = None
 
 
 @dataclass(slots=True)

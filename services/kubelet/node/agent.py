@@ -19,8 +19,10 @@ from navarch.services.api.meta import micro_time_from
 from navarch.services.base.clock import Clock
 from navarch.services.base.log import get_logger
 from navarch.services.client.client import Client
+from navarch.services.client.events import EventType
+from navarch.services.kubelet.core.eviction_thresholds import Threshold, thresholds
 from navarch.services.kubelet.node.host import Host, read_load
-from navarch.services.kubelet.node.status import NodeFacts, Reservations, is_ready, node_status, same
+from navarch.services.kubelet.node.status import NodeFacts, Reservations, happenings, is_ready, node_status, same
 from navarch.services.kubelet.runtime import Runtime, RuntimeFailure
 
 # Tells the API server where it finds the streams of this node.
@@ -44,6 +46,10 @@ class NodeIdentity:
     taints: Sequence[corev1.Taint] = ()
     reserved: Reservations = field(default_factory=Reservations)
     heartbeat_s: float = 10.0
+    thresholds: Sequence[Threshold] = field(default_factory=thresholds)
+    provider_id: str = ""
+    # Whether the Node is made when there is none.
+    register: bool = True
 
 
 class NodeAgent:
@@ -58,6 +64,11 @@ class NodeAgent:
         host: Host,
         root: Path,
         image_changes: Callable[[], int],
+        *,
+        tell: Callable[[EventType, str, str], None] = lambda *_: None,
+        pressures: Callable[[], Sequence[str]] = tuple,
+        problem: Callable[[], str] = str,
+        volumes_in_use: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._client = client
         self._runtime = runtime
@@ -66,6 +77,10 @@ class NodeAgent:
         self._host = host
         self._root = root
         self._image_changes = image_changes
+        self._tell = tell
+        self._pressures = pressures
+        self._problem = problem
+        self._volumes_in_use = volumes_in_use
         self._images: Sequence[criv1.Image] = ()
         self._images_at: tuple[int, float] | None = None
         self._reported_at = 0.0
@@ -77,6 +92,13 @@ class NodeAgent:
         # Where navarch.v1.Node is served; 0 for nowhere.
         self.grpc_port = 0
         self.registered = asyncio.Event()
+        # The Node as this host describes it, for those who do not wait for the API server.
+        self.local = corev1.Node()
+        self.described = asyncio.Event()
+
+    def look_soon(self) -> None:
+        """Something that the status tells has changed."""
+        self._look_now.set()
 
     def saw(self, node: corev1.Node | None) -> None:
         """The Node as the API server has it now; None when somebody deleted it."""
@@ -117,6 +139,9 @@ class NodeAgent:
         """Compare the Node with the host, and write what differs. Returns whether the node is Ready."""
         facts = await self._facts()
         now = self._clock.now()
+        if not self.described.is_set():
+            self.local = self._described(facts, now)
+            self.described.set()
         # Held on to: the Node may be found deleted during any wait.
         node = self.node or await self._register(facts, now)
         self.saw(node)
@@ -130,10 +155,18 @@ class NodeAgent:
                 await self._reread(failure)
                 return False
             self._reported_at = now
+            self._tell_of(node.status, status)
             if is_ready(status) and not self.registered.is_set():
                 self._log.info("node.ready", node=self._identity.name)
         self.registered.set()
         return is_ready(status)
+
+    def _tell_of(self, old: corev1.NodeStatus, new: corev1.NodeStatus) -> None:
+        name, boot_id = self._identity.name, new.node_info.boot_id
+        if old.node_info.boot_id and old.node_info.boot_id != boot_id:
+            self._tell("Warning", "Rebooted", f"Node {name} has been rebooted, boot id: {boot_id}")
+        for reason in happenings(old, new):
+            self._tell("Normal", reason, f"Node {name} status is now: {reason}")
 
     async def _reread(self, failure: ApiError) -> None:
         self._log.info("node.changed", cause=failure)
@@ -143,12 +176,12 @@ class NodeAgent:
             self.node = None
 
     async def _facts(self) -> NodeFacts:
-        runtime: criv1.RuntimeStatus | None = None
+        answered: criv1.StatusResponse | None = None
         error, version = "", ""
         try:
             answer = await self._runtime.version()
             version = f"{answer.runtime_name}://{answer.runtime_version.removeprefix('v')}"
-            runtime = await self._runtime.status()
+            answered = await self._runtime.full_status()
             await self._read_images()
         except RuntimeFailure as failure:
             error = str(failure)
@@ -161,10 +194,16 @@ class NodeAgent:
             max_pods=identity.max_pods,
             port=self.port,
             runtime_version=version,
-            runtime=runtime,
+            runtime=answered.status if answered is not None else None,
             runtime_error=error,
             images=self._images,
             reserved=identity.reserved,
+            thresholds=identity.thresholds,
+            pressures=self._pressures(),
+            problem=self._problem(),
+            handlers=answered.runtime_handlers if answered is not None else (),
+            features=answered.features if answered is not None and answered.HasField("features") else None,
+            volumes_in_use=self._volumes_in_use(),
         )
 
     async def _read_images(self) -> None:
@@ -191,18 +230,26 @@ class NodeAgent:
         return {GRPC_PORT_ANNOTATION: str(self.grpc_port)} if self.grpc_port else {}
 
     async def _register(self, facts: NodeFacts, now: float) -> corev1.Node:
-        node = corev1.Node()
-        node.metadata.name = self._identity.name
-        node.metadata.labels.update(self._labels())
-        node.metadata.annotations.update(self._annotations())
-        node.spec.taints.extend(self._identity.taints)
-        node.status.CopyFrom(node_status(facts, node.status, now))
+        if not self._identity.register:
+            return await self._client.get(corev1.Node, self._identity.name)
+        node = self._described(facts, now)
+        self._tell_of(corev1.NodeStatus(), node.status)
         try:
             created = await self._client.create(node)
         except AlreadyExists:
             return await self._client.get(corev1.Node, self._identity.name)
         self._log.info("node.registered", node=self._identity.name)
         return created
+
+    def _described(self, facts: NodeFacts, now: float) -> corev1.Node:
+        node = corev1.Node()
+        node.metadata.name = self._identity.name
+        node.metadata.labels.update(self._labels())
+        node.metadata.annotations.update(self._annotations())
+        node.spec.taints.extend(self._identity.taints)
+        node.spec.provider_id = self._identity.provider_id
+        node.status.CopyFrom(node_status(facts, node.status, now))
+        return node
 
     async def _reconcile_metadata(self, node: corev1.Node) -> corev1.Node:
         missing = _differing(self._labels(), node.metadata.labels)

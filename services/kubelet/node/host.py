@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from navarch.services.kubelet.core.references import HostDns
+from navarch.services.kubelet.node.memory import meminfo, memory_available
 
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "ppc64le": "ppc64le", "s390x": "s390x"}
 
@@ -42,7 +43,7 @@ class Load:
 
 def read_host() -> Host:
     """Look at the host once."""
-    memory = _meminfo()
+    memory = meminfo()
     return Host(
         cpus=os.cpu_count() or 1,
         memory_bytes=memory["MemTotal"],
@@ -61,13 +62,13 @@ def read_load(root: Path) -> Load:
     """Look at the load. root: on the file system that holds the Pods' files."""
     disk = os.statvfs(root)
     return Load(
-        memory_available_bytes=_meminfo().get("MemAvailable", 0),
+        memory_available_bytes=memory_available(),
         disk_bytes=disk.f_blocks * disk.f_frsize,
         disk_available_bytes=disk.f_bavail * disk.f_frsize,
         inodes=disk.f_files,
         inodes_free=disk.f_favail,
         processes=int((_text("/proc/loadavg").split() or ["0/0"] * 4)[3].partition("/")[2] or 0),
-        processes_max=int(_text("/proc/sys/kernel/pid_max") or 0),
+        processes_max=min(int(_text(f"/proc/sys/kernel/{name}") or 0) for name in ("pid_max", "threads-max")),
     )
 
 
@@ -111,11 +112,6 @@ def _text(path: str) -> str:
         return Path(path).read_text().strip()
     except OSError:
         return ""
-
-
-def _meminfo() -> dict[str, int]:
-    rows = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
-    return {row[0].rstrip(":"): int(row[1]) * (1024 if row[-1] == "kB" else 1) for row in rows}
 
 
 def _hugepages() -> dict[str, int]:

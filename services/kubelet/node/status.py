@@ -6,15 +6,45 @@ from dataclasses import dataclass, field
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api.meta import find_condition, time_from
+from navarch.services.kubelet.core.eviction_signals import (
+    DISK_PRESSURE,
+    MEMORY_PRESSURE,
+    PID_PRESSURE,
+    Signal,
+    shown_bytes,
+)
+from navarch.services.kubelet.core.eviction_thresholds import Threshold, hard_amount, thresholds
 from navarch.services.kubelet.node.host import Host, Load
 
 VERSION = "v1.36.2"
-# Below these the node reports pressure; they are also kept out of what Pods may use.
-MEMORY_RESERVE_BYTES = 100 * 1024 * 1024
-DISK_RESERVE_SHARE = 10
-INODES_RESERVE_SHARE = 20
-PROCESSES_RESERVE_SHARE = 50
 IMAGES_REPORTED = 50
+NAMES_OF_AN_IMAGE = 5
+# Of each: reason and message while it holds, and while it does not.
+PRESSURES = {
+    MEMORY_PRESSURE: (
+        ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
+        ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+    ),
+    DISK_PRESSURE: (
+        ("KubeletHasDiskPressure", "kubelet has disk pressure"),
+        ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+    ),
+    PID_PRESSURE: (
+        ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
+        ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+    ),
+}
+# The Events about the node that its conditions give rise to.
+EVENTS = {
+    (MEMORY_PRESSURE, "True"): "NodeHasInsufficientMemory",
+    (MEMORY_PRESSURE, "False"): "NodeHasSufficientMemory",
+    (DISK_PRESSURE, "True"): "NodeHasDiskPressure",
+    (DISK_PRESSURE, "False"): "NodeHasNoDiskPressure",
+    (PID_PRESSURE, "True"): "NodeHasInsufficientPID",
+    (PID_PRESSURE, "False"): "NodeHasSufficientPID",
+    ("Ready", "True"): "NodeReady",
+    ("Ready", "False"): "NodeNotReady",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +53,16 @@ class Reservations:
 
     cpu_millicores: int = 0
     memory_bytes: int = 0
+    storage_bytes: int = 0
+    processes: int = 0
+
+    def __add__(self, other: "Reservations") -> "Reservations":
+        return Reservations(
+            self.cpu_millicores + other.cpu_millicores,
+            self.memory_bytes + other.memory_bytes,
+            self.storage_bytes + other.storage_bytes,
+            self.processes + other.processes,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +81,14 @@ class NodeFacts:
     runtime_error: str = ""
     images: Sequence[criv1.Image] = ()
     reserved: Reservations = field(default_factory=Reservations)
+    thresholds: Sequence[Threshold] = field(default_factory=thresholds)
+    # The conditions that the looks at what is left have brought.
+    pressures: Sequence[str] = ()
+    # Why the node is not Ready, beside what the runtime says.
+    problem: str = ""
+    handlers: Sequence[criv1.RuntimeHandler] = ()
+    features: criv1.RuntimeFeatures | None = None
+    volumes_in_use: Sequence[str] = ()
 
 
 def node_status(facts: NodeFacts, old: corev1.NodeStatus, now: float) -> corev1.NodeStatus:
@@ -64,10 +112,22 @@ def node_status(facts: NodeFacts, old: corev1.NodeStatus, now: float) -> corev1.
     info.operating_system, info.architecture = "linux", host.architecture
     info.swap.capacity = host.swap_bytes
     for image in sorted(facts.images, key=lambda image: (-image.size, image.id))[:IMAGES_REPORTED]:
-        status.images.add(names=[*image.repo_digests, *image.repo_tags][:5], size_bytes=image.size)
-    status.volumes_in_use.extend(old.volumes_in_use)
+        names = [*image.repo_digests, *image.repo_tags][:NAMES_OF_AN_IMAGE]
+        status.images.add(names=names, size_bytes=image.size)
+    _add_abilities(facts, status)
+    status.volumes_in_use.extend(sorted(facts.volumes_in_use))
     status.volumes_attached.extend(old.volumes_attached)
     return status
+
+
+def _add_abilities(facts: NodeFacts, status: corev1.NodeStatus) -> None:
+    """What the runtime can do, for schedulers and people."""
+    for handler in facts.handlers:
+        entry = status.runtime_handlers.add(name=handler.name)
+        entry.features.recursive_read_only_mounts = handler.features.recursive_read_only_mounts
+        entry.features.user_namespaces = handler.features.user_namespaces
+    if facts.features is not None:
+        status.features.supplemental_groups_policy = facts.features.supplemental_groups_policy
 
 
 def capacity(facts: NodeFacts) -> dict[str, str]:
@@ -75,8 +135,8 @@ def capacity(facts: NodeFacts) -> dict[str, str]:
     host = facts.host
     return {
         "cpu": str(host.cpus),
-        "memory": _kibibytes(host.memory_bytes),
-        "ephemeral-storage": _kibibytes(facts.load.disk_bytes),
+        "memory": shown_bytes(host.memory_bytes),
+        "ephemeral-storage": shown_bytes(facts.load.disk_bytes),
         "pods": str(facts.max_pods),
         **{name: str(size) for name, size in host.hugepages.items()},
     }
@@ -86,47 +146,22 @@ def allocatable(facts: NodeFacts) -> dict[str, str]:
     """What Pods may request: all but the reservations and the eviction thresholds."""
     host, reserved = facts.host, facts.reserved
     huge = sum(host.hugepages.values())
-    millicores = host.cpus * 1000 - reserved.cpu_millicores
-    memory = host.memory_bytes - reserved.memory_bytes - MEMORY_RESERVE_BYTES - huge
+    millicores = max(0, host.cpus * 1000 - reserved.cpu_millicores)
+    memory = host.memory_bytes - reserved.memory_bytes - huge
+    memory -= hard_amount(facts.thresholds, Signal.MEMORY, host.memory_bytes)
+    storage = facts.load.disk_bytes - reserved.storage_bytes
+    storage -= hard_amount(facts.thresholds, Signal.NODE_FS, facts.load.disk_bytes)
     return {
         **capacity(facts),
         "cpu": str(millicores // 1000) if millicores % 1000 == 0 else f"{millicores}m",
-        "memory": _kibibytes(max(0, memory)),
-        "ephemeral-storage": str(facts.load.disk_bytes * (100 - DISK_RESERVE_SHARE) // 100),
+        "memory": shown_bytes(max(0, memory)),
+        "ephemeral-storage": shown_bytes(max(0, storage)),
     }
 
 
-def _kibibytes(size: int) -> str:
-    return f"{size // 1024}Ki"
-
-
 def _conditions(facts: NodeFacts, old: corev1.NodeStatus, now: float) -> list[corev1.NodeCondition]:
-    load = facts.load
-    short_of_disk = (
-        load.disk_available_bytes * 100 < load.disk_bytes * DISK_RESERVE_SHARE
-        or load.inodes_free * INODES_RESERVE_SHARE < load.inodes
-    )
-    fresh = [
-        _pressure(
-            "MemoryPressure",
-            load.memory_available_bytes < MEMORY_RESERVE_BYTES,
-            ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
-            ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-        ),
-        _pressure(
-            "DiskPressure",
-            short_of_disk,
-            ("KubeletHasDiskPressure", "kubelet has disk pressure"),
-            ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-        ),
-        _pressure(
-            "PIDPressure",
-            (load.processes_max - load.processes) * PROCESSES_RESERVE_SHARE < load.processes_max,
-            ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
-            ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-        ),
-        _ready(facts),
-    ]
+    fresh = [_pressure(type_, type_ in facts.pressures) for type_ in PRESSURES]
+    fresh.append(_ready(facts))
     owned = {condition.type for condition in fresh}
     for condition in fresh:
         condition.last_heartbeat_time.CopyFrom(time_from(now))
@@ -138,8 +173,8 @@ def _conditions(facts: NodeFacts, old: corev1.NodeStatus, now: float) -> list[co
     return [*(condition for condition in old.conditions if condition.type not in owned), *fresh]
 
 
-def _pressure(type_: str, holds: bool, bad: tuple[str, str], good: tuple[str, str]) -> corev1.NodeCondition:
-    reason, message = bad if holds else good
+def _pressure(type_: str, holds: bool) -> corev1.NodeCondition:
+    reason, message = PRESSURES[type_][0 if holds else 1]
     return corev1.NodeCondition(type=type_, status="True" if holds else "False", reason=reason, message=message)
 
 
@@ -155,13 +190,28 @@ def _ready(facts: NodeFacts) -> corev1.NodeCondition:
                     f"container runtime {what}not ready: {condition.type}=false "
                     f"reason:{condition.reason} message:{condition.message}"
                 )
+    if facts.problem:
+        problems.append(facts.problem)
     if problems:
-        return corev1.NodeCondition(
-            type="Ready", status="False", reason="KubeletNotReady", message=f"[{', '.join(problems)}]"
-        )
+        message = problems[0] if len(problems) == 1 else f"[{', '.join(problems)}]"
+        return corev1.NodeCondition(type="Ready", status="False", reason="KubeletNotReady", message=message)
     return corev1.NodeCondition(
         type="Ready", status="True", reason="KubeletReady", message="kubelet is posting ready status"
     )
+
+
+def happenings(old: corev1.NodeStatus, new: corev1.NodeStatus) -> list[str]:
+    """The reasons of the Events that tell how the conditions have changed. That a new node is not Ready is no news."""
+    reasons = []
+    for condition in new.conditions:
+        known = find_condition(old.conditions, condition.type)
+        if known is not None and known.status == condition.status:
+            continue
+        if known is None and condition.type == "Ready" and condition.status != "True":
+            continue
+        if (reason := EVENTS.get((condition.type, condition.status))) is not None:
+            reasons.append(reason)
+    return reasons
 
 
 def same(first: corev1.NodeStatus, second: corev1.NodeStatus) -> bool:

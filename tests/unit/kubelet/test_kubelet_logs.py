@@ -1,6 +1,7 @@
 """CRI logs: reading, choosing, following; last words."""
 
 import asyncio
+import gzip
 from pathlib import Path
 from typing import cast
 
@@ -12,7 +13,7 @@ from navarch.services.base.clock import SystemClock, VirtualClock
 from navarch.services.kubelet.core.observed import EXITED, Container
 from navarch.services.kubelet.log_lines import parse_line
 from navarch.services.kubelet.log_reader import LogOptions, read_log
-from navarch.services.kubelet.log_rotation import LogRotation, all_files
+from navarch.services.kubelet.log_rotation import LogPolicy, LogRotation, all_files
 from navarch.services.kubelet.runtime import Runtime, RuntimeFailure
 from navarch.services.kubelet.termination import with_last_words
 
@@ -136,7 +137,7 @@ class Reopens:
 async def test_a_log_that_has_grown_is_set_aside_and_the_oldest_removed(tmp_path: Path) -> None:
     log = tmp_path / "0.log"
     runtime, clock = Reopens(log), VirtualClock(FIRST)
-    rotation = LogRotation(cast(Runtime, runtime), clock, lambda: [("c", log)], max_bytes=10, max_files=3)
+    rotation = LogRotation(cast(Runtime, runtime), clock, lambda: [("c", log)], LogPolicy(10, max_files=3))
     log.write_bytes(b"short")
     await rotation.rotate()
     assert runtime.reopened == []
@@ -145,13 +146,15 @@ async def test_a_log_that_has_grown_is_set_aside_and_the_oldest_removed(tmp_path
         await rotation.rotate()
         clock.advance(1)
     assert len(runtime.reopened) == 5
-    assert [path.read_bytes()[:8] for path in all_files(log)] == [b"number 3", b"number 4", b""]
+    compressed, newest, current = all_files(log)
+    assert gzip.decompress(compressed.read_bytes()).startswith(b"number 3")
+    assert (newest.read_bytes()[:8], current.read_bytes()) == (b"number 4", b"")
 
 
 async def test_a_log_whose_rotation_was_interrupted_is_opened_anew(tmp_path: Path) -> None:
     log = tmp_path / "0.log"
     runtime = Reopens(log)
-    rotation = LogRotation(cast(Runtime, runtime), VirtualClock(FIRST), lambda: [("c", log)], max_bytes=10)
+    rotation = LogRotation(cast(Runtime, runtime), VirtualClock(FIRST), lambda: [("c", log)], LogPolicy(10))
     log.write_bytes(b"long enough")
     runtime.refuses = True
     await rotation.rotate()

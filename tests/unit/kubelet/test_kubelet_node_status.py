@@ -1,5 +1,7 @@
 """NodeStatus from what was read of host and runtime."""
 
+import argparse
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -7,9 +9,10 @@ import pytest
 
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
-from navarch.services.kubelet.main import pairs, reservations, taints
+from navarch.services.kubelet.main import pairs, taints
 from navarch.services.kubelet.node.host import Host, Load, read_host, read_load
-from navarch.services.kubelet.node.status import NodeFacts, Reservations, is_ready, node_status, same
+from navarch.services.kubelet.node.options import node_labels, reservations
+from navarch.services.kubelet.node.status import NodeFacts, Reservations, happenings, is_ready, node_status, same
 
 NOW = 1_700_000_000.0
 GIB = 1 << 30
@@ -41,15 +44,16 @@ def ready_of(facts: NodeFacts) -> corev1.NodeCondition:
 
 
 def test_capacity_and_allocatable() -> None:
-    status = node_status(replace(FACTS, reserved=Reservations(100, GIB)), corev1.NodeStatus(), NOW)
+    facts = replace(FACTS, reserved=Reservations(100, GIB, 10 * GIB))
+    status = node_status(facts, corev1.NodeStatus(), NOW)
     assert {name: status.capacity[name].string for name in ("cpu", "memory", "pods")} == {
         "cpu": "2",
-        "memory": f"{8 * GIB // 1024}Ki",
+        "memory": "8Gi",
         "pods": "110",
     }
     assert status.allocatable["cpu"].string == "1900m"
-    assert status.allocatable["memory"].string == f"{(7 * GIB - (100 << 20)) // 1024}Ki"
-    assert status.allocatable["ephemeral-storage"].string == str(90 * GIB)
+    assert status.allocatable["memory"].string == f"{(7 * GIB - (100 << 20)) >> 20}Mi"
+    assert status.allocatable["ephemeral-storage"].string == "80Gi"
 
 
 @pytest.mark.parametrize(
@@ -72,20 +76,49 @@ def test_ready(runtime: Any, error: str, status: str, part: str) -> None:
     assert part in condition.message
 
 
-@pytest.mark.parametrize(
-    ("change", "type_"),
-    [
-        ({"memory_available_bytes": 50 << 20}, "MemoryPressure"),
-        ({"disk_available_bytes": GIB}, "DiskPressure"),
-        ({"inodes_free": 10}, "DiskPressure"),
-        ({"processes": 32700}, "PIDPressure"),
-    ],
-)
-def test_pressure(change: dict[str, int], type_: str) -> None:
+@pytest.mark.parametrize("type_", ["MemoryPressure", "DiskPressure", "PIDPressure"])
+def test_pressure(type_: str) -> None:
     calm = node_status(FACTS, corev1.NodeStatus(), NOW)
-    pressed = node_status(replace(FACTS, load=replace(FACTS.load, **change)), corev1.NodeStatus(), NOW)
+    pressed = node_status(replace(FACTS, pressures=(type_,)), corev1.NodeStatus(), NOW)
     for status, expected in ((calm, set()), (pressed, {type_})):
         assert {entry.type for entry in status.conditions if entry.status == "True"} == {*expected, "Ready"}
+
+
+def test_events_tell_how_conditions_change() -> None:
+    calm = node_status(FACTS, corev1.NodeStatus(), NOW)
+    pressed = node_status(replace(FACTS, pressures=("DiskPressure",), problem="going down"), calm, NOW)
+    sufficient = ["NodeHasSufficientMemory", "NodeHasNoDiskPressure", "NodeHasSufficientPID"]
+    assert happenings(corev1.NodeStatus(), calm) == [*sufficient, "NodeReady"]
+    assert happenings(calm, pressed) == ["NodeHasDiskPressure", "NodeNotReady"]
+    assert happenings(pressed, pressed) == []
+    down = node_status(replace(FACTS, runtime=None), corev1.NodeStatus(), NOW)
+    assert happenings(corev1.NodeStatus(), down) == sufficient
+
+
+def test_one_problem_is_told_plainly_and_several_as_a_list() -> None:
+    assert ready_of(replace(FACTS, problem="node is shutting down")).message == "node is shutting down"
+    both = ready_of(replace(FACTS, problem="node is shutting down", runtime=None, runtime_error="x"))
+    assert both.message == "[container runtime is down: x, node is shutting down]"
+
+
+def test_abilities_of_the_runtime() -> None:
+    handler = criv1.RuntimeHandler(name="runc", features={"user_namespaces": True})
+    features = criv1.RuntimeFeatures(supplemental_groups_policy=True)
+    status = node_status(replace(FACTS, handlers=[handler], features=features), corev1.NodeStatus(), NOW)
+    entry = status.runtime_handlers[0]
+    assert (entry.name, entry.features.user_namespaces, entry.features.recursive_read_only_mounts) == (
+        "runc",
+        True,
+        False,
+    )
+    assert status.features.supplemental_groups_policy
+
+
+def test_the_largest_images_are_told() -> None:
+    images = [criv1.Image(id=str(size), repo_tags=[f"a:{n}" for n in range(7)], size=size) for size in range(60)]
+    status = node_status(replace(FACTS, images=images), corev1.NodeStatus(), NOW)
+    assert [image.size_bytes for image in status.images] == list(range(59, 9, -1))
+    assert len(status.images[0].names) == 5
 
 
 def test_only_heartbeats_change_while_nothing_happens() -> None:
@@ -121,4 +154,27 @@ def test_options() -> None:
         ("k", "v", "NoSchedule"),
         ("x", "", "NoExecute"),
     ]
-    assert reservations("cpu=100m,memory=1Gi") == Reservations(100, GIB)
+    assert reservations("cpu=100m,memory=1Gi,pid=10") == Reservations(100, GIB, 0, 10)
+    assert Reservations(1, 2, 3, 4) + Reservations(1, 1, 1, 1) == Reservations(2, 3, 4, 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("disk=1", 'cannot reserve "disk" resource'),
+        ("cpu=many", 'failed to parse quantity "many" for "cpu"'),
+        ("memory=-1Gi", 'resource quantity for "memory" cannot be negative: -1Gi'),
+    ],
+)
+def test_bad_reservations(text: str, part: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=re.escape(part)):
+        reservations(text)
+
+
+def test_a_node_may_not_give_itself_every_label() -> None:
+    allowed = (
+        "a=b,kubernetes.io/os=linux,node.kubernetes.io/x=1,sub.kubelet.kubernetes.io/y=2,example.com/kubernetes.io=3"
+    )
+    assert len(node_labels(allowed)) == 5
+    with pytest.raises(argparse.ArgumentTypeError, match=r"\[node-role.kubernetes.io/control-plane x.k8s.io/y\]"):
+        node_labels("x.k8s.io/y=1,node-role.kubernetes.io/control-plane=,a=b")
