@@ -20,6 +20,7 @@ from navarch.services.client.client import Client
 from navarch.services.kubelet import main as kubelet
 from navarch.services.kubelet.executor import Executor
 from navarch.services.kubelet.runtime import Runtime
+from navarch.services.kubelet.volumes import manager
 
 READS = ("Status", "List", "Version", "Events", "Info", "ImageStatus", "RuntimeConfig", "ExecSync")
 
@@ -49,7 +50,7 @@ class KubeletCrashPoints:
         self._wrap_calls()
         self._wrap_async(Client, "batch", "report")
         self._wrap_async(Client, "delete", "delete")
-        for owner, names in ((mounting, ("mount", "unmount")), (shutil, ("rmtree",))):
+        for owner, names in ((mounting, ("mount", "unmount")), (shutil, ("rmtree",)), (manager, ("remove_tree",))):
             for name in names:
                 self._wrap(owner, name)
         for name in ("rename", "replace", "symlink"):

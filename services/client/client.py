@@ -17,6 +17,7 @@ from typing import Any, Generic, Literal, Self, cast
 import grpc
 from google.protobuf.message import Message
 
+from navarch.protos.k8s.authentication import v1_pb2 as authenticationv1
 from navarch.protos.k8s.autoscaling import v1_pb2 as autoscalingv1
 from navarch.protos.k8s.meta import v1_pb2 as metav1
 from navarch.protos.navarch import objects_pb2, objects_pb2_grpc
@@ -302,6 +303,14 @@ class Client:
         """Delete a Pod if its disruption budgets allow it; else raises TooManyRequests."""
         options = requests.delete_options(grace_period_seconds=grace_period_seconds)
         await self._write(self._stub.Create, requests.evict_request(namespace, pod, options))
+
+    async def request_token(
+        self, namespace: str, account: str, spec: authenticationv1.TokenRequestSpec
+    ) -> authenticationv1.TokenRequestStatus:
+        """A new token of a service account."""
+        request = requests.token_request(namespace, account, authenticationv1.TokenRequest(spec=spec))
+        response = await self._write(self._stub.Create, request)
+        return requests.unpack_as(authenticationv1.TokenRequest, response.object).status
 
     async def get_scale(self, cls: type[Message], name: str, namespace: str) -> autoscalingv1.Scale:
         """The replicas of a scalable object, wanted and present."""

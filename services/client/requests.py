@@ -10,6 +10,7 @@ import orjson
 from google.protobuf import any_pb2, descriptor_pool, message_factory
 from google.protobuf.message import Message
 
+from navarch.protos.k8s.authentication import v1_pb2 as authenticationv1
 from navarch.protos.k8s.autoscaling import v1_pb2 as autoscalingv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.k8s.meta import v1_pb2 as metav1
@@ -148,6 +149,17 @@ def evict_request(namespace: str, pod: str, options: metav1.DeleteOptions | None
     """Delete a Pod if its disruption budgets allow it."""
     eviction = policyv1.Eviction(metadata=metav1.ObjectMeta(name=pod, namespace=namespace), delete_options=options)
     return _subresource_of_pod(namespace, pod, "eviction", eviction)
+
+
+def token_request(namespace: str, account: str, wanted: authenticationv1.TokenRequest) -> objects_pb2.CreateRequest:
+    """Have a token of a service account made."""
+    return objects_pb2.CreateRequest(
+        resource=resource_of(corev1.ServiceAccount),
+        namespace=namespace,
+        name=account,
+        subresource="token",
+        object=pack(wanted),
+    )
 
 
 def _subresource_of_pod(namespace: str, pod: str, subresource: str, obj: Message) -> objects_pb2.CreateRequest:

@@ -48,6 +48,7 @@ from navarch.services.kubelet.runtime import Runtime, RuntimeFailure
 from navarch.services.kubelet.runtime_classes import RuntimeClasses
 from navarch.services.kubelet.runtime_watch import RuntimeWatch
 from navarch.services.kubelet.statuses import StatusReporter
+from navarch.services.kubelet.volumes.container_mounts import ContainerMounts
 from navarch.services.kubelet.volumes.manager import VolumeManager
 
 # Making containers keeps the cores busy; more at once only makes each take longer.
@@ -66,6 +67,7 @@ class Executor:
         watch: RuntimeWatch,
         images: Images,
         volumes: VolumeManager,
+        mounts: ContainerMounts,
         objects: NodeObjects,
         runtime_classes: RuntimeClasses,
         statuses: StatusReporter,
@@ -78,6 +80,7 @@ class Executor:
         self._watch = watch
         self._images = images
         self._volumes = volumes
+        self._mounts = mounts
         self._objects = objects
         self._runtime_classes = runtime_classes
         self._statuses = statuses
@@ -110,7 +113,7 @@ class Executor:
             case PrepareVolumes():
                 if not is_static(worker.view.pod):
                     await self._objects.acquire(worker.view.pod)
-                await asyncio.to_thread(self._volumes.prepare, worker.view.pod, self._stamp())
+                await self._volumes.prepare(worker.view.pod, self._stamp())
             case RunSandbox(attempt):
                 return await self._run_sandbox(worker, order, attempt)
             case EnsureImage(name):
@@ -140,7 +143,7 @@ class Executor:
         """Bring the files of a running Pod up to date with the objects they are made from."""
         # One after the other: of two that run at once, the one that read first could write last.
         async with self._refreshing:
-            await asyncio.to_thread(self._volumes.refresh, worker.view.pod, self._stamp())
+            await self._volumes.refresh(worker.view.pod, self._stamp())
 
     async def _run_sandbox(self, worker: PodWorker, order: RunSandbox, attempt: int) -> Done:
         pod = worker.view.pod
@@ -196,7 +199,7 @@ class Executor:
     def _container_config(self, worker: PodWorker, order: StartContainer) -> criv1.ContainerConfig:
         pod, container = worker.view.pod, worker.container(order.container)
         pod_ips = self._node.host_ips if pod.spec.host_network else order.sandbox.ips
-        mounts = self._volumes.mounts(pod, container, order.attempt, pod_ips)
+        mounts = self._mounts.mounts(pod, container, order.attempt, pod_ips)
         target_id = _target_id(worker, order.container)
         run = Run(order.attempt, self._images.described(order.image_ref), pod_ips, mounts, target_id)
         return container_config(pod, container, run, self._objects, self._node)
@@ -265,12 +268,12 @@ class Executor:
         await self._runtime.remove_container(id_)
         self._pre_stopped.discard(id_)
         if run is not None:
-            self._volumes.forget_run(worker.view.pod, run.name, run.attempt)
+            self._mounts.forget_run(worker.view.pod, run.name, run.attempt)
 
     async def _release(self, worker: PodWorker, everything: bool) -> None:
         pod = worker.view.pod
         await self._objects.release(pod.metadata.uid)
-        await asyncio.to_thread(self._volumes.release, pod, everything=everything)
+        await self._volumes.release(pod, everything=everything)
         if everything:
             cgroups.remove(cgroup_parent(pod, self._node.cgroup_root))
 

@@ -22,6 +22,7 @@ from navarch.services.client.events import EventRecorder
 from navarch.services.client.informer import Informer
 from navarch.services.kubelet import cgroups
 from navarch.services.kubelet.access import Access
+from navarch.services.kubelet.claims import Claims
 from navarch.services.kubelet.config import Config
 from navarch.services.kubelet.core.paths import Layout
 from navarch.services.kubelet.core.references import NodeContext
@@ -47,9 +48,13 @@ from navarch.services.kubelet.runtime_classes import RuntimeClasses
 from navarch.services.kubelet.runtime_watch import Fact, Listing, PodIdentity, RuntimeWatch
 from navarch.services.kubelet.sources.files import StaticPods
 from navarch.services.kubelet.statuses import StatusReporter
+from navarch.services.kubelet.tokens import PodTokens
+from navarch.services.kubelet.volumes.container_mounts import ContainerMounts
 from navarch.services.kubelet.volumes.manager import VolumeManager
 
 RUNTIME_RETRY_S = 0.2
+# Tokens are renewed long before they end.
+TOKEN_LOOK_S = 10.0
 
 
 class Kubelet:
@@ -133,6 +138,7 @@ class Kubelet:
             tell=self._care.tell,
             pressures=self._care.conditions,
             problem=self._care.problem,
+            volumes_in_use=lambda: self._volumes.in_use(),
         )
         self._watch = RuntimeWatch(
             self._runtime,
@@ -152,12 +158,16 @@ class Kubelet:
             self._client, clock, self._static_pods, lambda: self._agent.node, lambda pod: self._report(pod.metadata.uid)
         )
 
-        self._volumes = VolumeManager(layout, self._objects, context, can_mount=config.can_mount and os.geteuid() == 0)
+        can_mount = config.can_mount and os.geteuid() == 0
+        self._claims = Claims(self._client, clock, self._on_references)
+        self._tokens = PodTokens(self._client, clock)
+        self._volumes = VolumeManager(layout, self._objects, context, self._claims, self._tokens, can_mount=can_mount)
         self._executor = Executor(
             runtime=self._runtime,
             watch=self._watch,
             images=self._images,
             volumes=self._volumes,
+            mounts=ContainerMounts(layout, self._objects, context, self._volumes, can_mount=can_mount),
             objects=self._objects,
             runtime_classes=self._runtime_classes,
             statuses=self._statuses,
@@ -213,8 +223,9 @@ class Kubelet:
         self._table.adopt_orphans()
         self._care.tell("Normal", "Starting", "Starting kubelet.")
         self._tasks.spawn(self._care.run(), "node-care")
+        self._tasks.spawn(self._renew_tokens(), "tokens")
         known = {worker.uid for worker in self._table.all()}
-        await asyncio.to_thread(self._volumes.remove_orphans, known)
+        await self._volumes.remove_orphans(known)
         await asyncio.to_thread(cgroups.remove_orphans, self._config.cgroup_root, known)
 
     async def _learn_runtime(self) -> None:
@@ -242,6 +253,7 @@ class Kubelet:
         await self._server.stop(0.5)
         await self._tasks.close()
         await asyncio.gather(self._pods.stop(), self._nodes.stop(), self._objects.stop(), self._runtime_classes.stop())
+        await self._claims.stop()
         await asyncio.gather(*(worker.stop() for worker in self._table.all()))
         await self._images.stop()
         await self._recorder.stop()
@@ -274,6 +286,14 @@ class Kubelet:
         """The host goes down: end all Pods in order, where that was asked for. Returns at once."""
         self._tasks.spawn(self._care.shutdown.begin(), "shutdown")
 
+    async def _renew_tokens(self) -> None:
+        """Write new tokens into the volumes of Pods before the old ones end."""
+        while True:
+            await self._clock.sleep(TOKEN_LOOK_S)
+            for uid in self._tokens.due():
+                if (worker := self._table.get(uid)) is not None and worker.machine.volumes_ready:
+                    await self._executor.refresh_volumes(worker)
+
     def _on_change(self, worker: PodWorker, urgent: bool) -> None:
         self._care.pod_changed()
         if worker.is_gone:
@@ -298,6 +318,8 @@ class Kubelet:
 
     def _drop_worker(self, worker: PodWorker) -> None:
         self._statuses.forget(worker.uid)
+        self._claims.forget(worker.uid)
+        self._tokens.forget(worker.uid)
         self._tasks.spawn(worker.stop(), "worker-stop")
 
     def _node(self) -> corev1.Node:

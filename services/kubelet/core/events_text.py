@@ -85,6 +85,6 @@ def pull_failed(image: str, error: str) -> str:
     return f'Failed to pull image "{image}": {error}'
 
 
-def mount_failed(volume: str, error: str) -> str:
-    """A volume cannot be made."""
-    return f'MountVolume.SetUp failed for volume "{volume}" : {error}'
+def mount_failed(volume: str, error: str, step: str = "MountVolume.SetUp failed") -> str:
+    """A volume cannot be made. step: what failed."""
+    return f'{step} for volume "{volume}" : {error}'

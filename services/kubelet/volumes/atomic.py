@@ -12,7 +12,8 @@ import os
 import shutil
 from pathlib import Path
 
-from navarch.services.kubelet.core.volume_content import Files
+from navarch.services.kubelet.core.volume_content import File, Files
+from navarch.services.kubelet.volumes.ownership import give_to_group
 
 DATA = "..data"
 STAGED_LINK = "..data_tmp"
@@ -26,34 +27,46 @@ def write(directory: Path, files: Files, stamp: str, gid: int | None = None) -> 
     """
     directory.mkdir(parents=True, exist_ok=True)
     data = directory / DATA
-    if data.is_symlink() and _holds(data, files):
-        _link(directory, files)
-        return False
-    fresh = directory / f"..{stamp}"
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir()
-    _chown(fresh, gid)
-    for path, file in files.items():
-        target = fresh / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(file.content)
-        _chown(target, gid)
-        target.chmod(file.mode | 0o440 if gid is not None else file.mode)
-    fresh.chmod(0o755)
-    old = os.readlink(data) if data.is_symlink() else None
-    staged = directory / STAGED_LINK
-    staged.unlink(missing_ok=True)
-    staged.symlink_to(fresh.name)
-    staged.rename(data)
+    changed = not (data.is_symlink() and _holds(data, files))
+    if changed:
+        fresh = directory / f"..{stamp}"
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir()
+        for path, file in files.items():
+            _write(fresh, fresh / path, file)
+        fresh.chmod(0o755)
+        give_to_group(fresh, gid, read_only=True)
+        staged = directory / STAGED_LINK
+        staged.unlink(missing_ok=True)
+        staged.symlink_to(fresh.name)
+        staged.rename(data)
     _link(directory, files)
+    give_to_group(directory, gid, read_only=True)
+    _remove_old_sets(directory, os.readlink(data))
+    return changed
+
+
+def _write(root: Path, target: Path, file: File) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for parent in target.parents:
+        if parent == root:
+            break
+        # Whatever our own umask: containers with other users look into them.
+        parent.chmod(0o755)
+    target.write_bytes(file.content)
+    target.chmod(file.mode)
+    if file.uid is not None:
+        os.chown(target, file.uid, -1)
+
+
+def _remove_old_sets(directory: Path, current: str) -> None:
     for other in directory.iterdir():
-        if other.name.startswith("..") and other.is_dir() and not other.is_symlink() and other != fresh:
+        if other.name.startswith("..") and other.name != current and other.is_dir() and not other.is_symlink():
             shutil.rmtree(other)
-    return old != fresh.name
 
 
 def _holds(data: Path, files: Files) -> bool:
-    """Whether the present set is already this one, bytes and modes."""
+    """Whether the present set has these files with this content."""
     present = {str(path.relative_to(data)) for path in data.rglob("*") if path.is_file()} if data.is_dir() else set()
     if present != set(files) or not data.is_dir():
         return False
@@ -70,8 +83,3 @@ def _link(directory: Path, files: Files) -> None:
         link = directory / top
         if not link.is_symlink():
             link.symlink_to(f"{DATA}/{top}")
-
-
-def _chown(path: Path, gid: int | None) -> None:
-    if gid is not None:
-        os.chown(path, -1, gid)

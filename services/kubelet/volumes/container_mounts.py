@@ -1,0 +1,104 @@
+"""What is mounted into a container: parts of its Pod's volumes, its /etc/hosts, and a place for its last words.
+
+All of it blocks on the disk; callers keep it off the event loop where it is much.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from navarch.protos.cri import v1_pb2 as criv1
+from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.services.kubelet.core.container_config import PROPAGATION
+from navarch.services.kubelet.core.environment import environment, expand
+from navarch.services.kubelet.core.paths import Layout
+from navarch.services.kubelet.core.references import ConfigError, Lookup, NodeContext
+from navarch.services.kubelet.core.sandbox_config import hosts_file
+from navarch.services.kubelet.log_rotation import all_files
+from navarch.services.kubelet.volumes import sub_paths
+from navarch.services.kubelet.volumes.manager import VolumeManager
+
+HOSTS_PATH = "/etc/hosts"
+
+
+class ContainerMounts:
+    """The mounts of containers. can_mount: False where parts of volumes cannot be pinned, as in tests."""
+
+    def __init__(
+        self, layout: Layout, lookup: Lookup, node: NodeContext, volumes: VolumeManager, *, can_mount: bool
+    ) -> None:
+        self._layout = layout
+        self._lookup = lookup
+        self._node = node
+        self._volumes = volumes
+        self._can_mount = can_mount
+
+    def mounts(
+        self, pod: corev1.Pod, container: corev1.Container, attempt: int, pod_ips: tuple[str, ...]
+    ) -> Sequence[criv1.Mount]:
+        """What is mounted into one run of a container. Raises ConfigError."""
+        names = {volume.name for volume in pod.spec.volumes}
+        mounts = []
+        for index, mount in enumerate(container.volume_mounts):
+            if mount.name not in names:
+                raise ConfigError(f"volume {mount.name} of mount {mount.mount_path} is not a volume of the Pod")
+            mounts.append(self._mount(pod, container, index, mount, pod_ips))
+        taken = {mount.container_path for mount in mounts}
+        if HOSTS_PATH not in taken:
+            mounts.append(criv1.Mount(container_path=HOSTS_PATH, host_path=self._hosts(pod, pod_ips)))
+        message_path = container.termination_message_path
+        if message_path and message_path not in taken:
+            file = Path(self._layout.termination_message(pod.metadata.uid, container.name, attempt))
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+            # Whoever the container runs as may leave its last words.
+            file.chmod(0o666)
+            mounts.append(criv1.Mount(container_path=message_path, host_path=str(file)))
+        Path(self._layout.log_file(pod, container.name, attempt)).parent.mkdir(parents=True, exist_ok=True)
+        return mounts
+
+    def _mount(
+        self,
+        pod: corev1.Pod,
+        container: corev1.Container,
+        index: int,
+        mount: corev1.VolumeMount,
+        pod_ips: tuple[str, ...],
+    ) -> criv1.Mount:
+        host_path = self._volumes.source(pod, mount.name)
+        sub_path = mount.sub_path
+        if mount.sub_path_expr:
+            sub_path = expand(mount.sub_path_expr, environment(pod, container, self._lookup, self._node, pod_ips))
+        if sub_path:
+            place = Path(self._layout.pod(pod.metadata.uid)) / "volume-subpaths" / mount.name / container.name
+            host_path = self._part(host_path, sub_path, place / str(index))
+        return criv1.Mount(
+            container_path=mount.mount_path if mount.mount_path.startswith("/") else f"/{mount.mount_path}",
+            host_path=str(host_path),
+            readonly=mount.read_only,
+            propagation=PROPAGATION[mount.mount_propagation],
+        )
+
+    def _part(self, volume: Path, sub_path: str, place: Path) -> Path:
+        """A path in a volume, made if it is not there. Raises ConfigError when it leads outside."""
+        try:
+            if not (volume / sub_path).exists():
+                sub_paths.make_directory(volume, sub_path, volume.stat().st_mode & 0o7777)
+            if self._can_mount:
+                sub_paths.bind(volume, sub_path, place)
+                return place
+            return sub_paths.inside(volume, sub_path)
+        except sub_paths.Astray as failure:
+            raise ConfigError(f"failed to prepare subPath {sub_path!r}: {failure}") from failure
+
+    def _hosts(self, pod: corev1.Pod, pod_ips: tuple[str, ...]) -> str:
+        path = Path(self._layout.hosts(pod.metadata.uid))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        host_content = Path(HOSTS_PATH).read_text() if pod.spec.host_network else ""
+        path.write_text(hosts_file(pod, self._node, pod_ips, host_content))
+        return str(path)
+
+    def forget_run(self, pod: corev1.Pod, container: str, attempt: int) -> None:
+        """Remove the log and the last words of a run that is no longer kept."""
+        for log in all_files(Path(self._layout.log_file(pod, container, attempt))):
+            log.unlink(missing_ok=True)
+        Path(self._layout.termination_message(pod.metadata.uid, container, attempt)).unlink(missing_ok=True)

@@ -1,0 +1,180 @@
+"""Volumes of every kind as containers see them."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.services.api import codec
+from navarch.testing.kubelet_lab import Lab
+
+
+def sleeper(*mounts: dict[str, Any], name: str = "main", **more: Any) -> dict[str, Any]:
+    return {"name": name, "command": ["sleep", "3600"], "volumeMounts": list(mounts), **more}
+
+
+def mount(name: str, path: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "mountPath": path, **more}
+
+
+async def test_files_of_objects_with_their_modes_owners_and_updates(lab: Lab) -> None:
+    config: Any = await lab.make(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "config"}, "data": {"a": "1", "b": "2"}}
+    )
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "secret"}, "stringData": {"password": "s3"}}
+    await lab.make(secret)
+    fields = [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]
+    token = {"path": "token", "audience": "vault", "expirationSeconds": 600}
+    sources = [{"configMap": {"name": "config"}}, {"serviceAccountToken": token}]
+    await lab.create(
+        "files",
+        labels={"color": "red"},
+        securityContext={"fsGroup": 4321, "runAsUser": 1234},
+        containers=[
+            sleeper(
+                mount("config", "/config"),
+                mount("config", "/part", subPath="a"),
+                mount("secret", "/secret"),
+                mount("all", "/all"),
+                mount("down", "/down"),
+            )
+        ],
+        volumes=[
+            {"name": "config", "configMap": {"name": "config", "defaultMode": 0o640}},
+            {"name": "secret", "secret": {"secretName": "secret", "items": [{"key": "password", "path": "x/p"}]}},
+            {"name": "all", "projected": {"sources": sources}},
+            {"name": "down", "downwardAPI": {"items": fields}},
+        ],
+    )
+    pod = await lab.running("files")
+    assert await lab.exec("files", "cat", "/config/a", "/secret/x/p", "/down/labels", "/part") == '1s3color="red"1'
+    assert (await lab.exec("files", "stat", "-Lc", "%a %g", "/config/a")).split() == ["640", "4321"]
+    assert (await lab.exec("files", "stat", "-fc", "%T", "/secret")).strip() == "tmpfs"
+    assert (await lab.exec("files", "stat", "-Lc", "%a %u %g", "/all/token")).split() == ["640", "1234", "4321"]
+    claims = (await lab.exec("files", "cat", "/all/token")).split(".")[1]
+    told = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
+    assert told["aud"] == ["vault"]
+    assert told["kubernetes.io"]["pod"] == {"name": "files", "uid": pod.metadata.uid}
+
+    config.data["a"] = "9"
+    await lab.client.update(config)
+
+    async def is_new() -> bool:
+        return await lab.exec("files", "cat", "/config/a", "/all/a") == "99"
+
+    await lab.eventually(is_new)
+    assert await lab.exec("files", "cat", "/part") == "1"
+
+
+async def test_directories_of_the_pod_and_of_the_node(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    await lab.create(
+        "directories",
+        securityContext={"fsGroup": 4321},
+        containers=[
+            sleeper(
+                mount("memory", "/memory"),
+                mount("disk", "/disk"),
+                mount("disk", "/disk-of", subPathExpr="of/$(WHO)"),
+                mount("host", "/host", readOnly=True),
+                env=[{"name": "WHO", "value": "me"}],
+                resources={"limits": {"memory": "64Mi"}},
+            )
+        ],
+        volumes=[
+            {"name": "memory", "emptyDir": {"medium": "Memory", "sizeLimit": "8Mi"}},
+            {"name": "disk", "emptyDir": {}},
+            {"name": "host", "hostPath": {"path": str(tmp_path), "type": "Directory"}},
+        ],
+    )
+    await lab.running("directories")
+    assert "8.0M" in await lab.exec("directories", "df", "-h", "/memory")
+    await lab.exec("directories", "sh", "-c", "echo x > /disk-of/file && cat /disk/of/me/file")
+    assert (await lab.exec("directories", "stat", "-c", "%a %g", "/disk")).split() == ["2777", "4321"]
+    assert await lab.exec("directories", "ls", "/host") == "there\n"
+    refused = await lab.exec("directories", "sh", "-c", "touch /host/x 2>&1 || true")
+    assert "Read-only" in refused
+
+
+async def claimed(lab: Lab, name: str, source: dict[str, Any], **spec: Any) -> None:
+    """A claim that is bound to a PersistentVolume, as the binder leaves them."""
+    claim: Any = await lab.make(
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": name},
+            "spec": {
+                "accessModes": ["ReadWriteOnce"],
+                "resources": {"requests": {"storage": "1Gi"}},
+                "volumeName": f"{lab.namespace}-{name}",
+                "storageClassName": "",
+            },
+        }
+    )
+    reference = {"namespace": lab.namespace, "name": name, "uid": claim.metadata.uid}
+    node = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [lab.node]}]}
+    volume = codec.from_json(
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": f"{lab.namespace}-{name}"},
+            "spec": {
+                "accessModes": ["ReadWriteOnce"],
+                "capacity": {"storage": "1Gi"},
+                "claimRef": reference,
+                "nodeAffinity": {"required": {"nodeSelectorTerms": [node]}},
+                **source,
+                **spec,
+            },
+        }
+    )
+    await lab.client.create(volume)
+    claim.status.phase = "Bound"
+    await lab.client.update_status(claim)
+
+
+async def test_persistent_volumes_by_their_claims(lab: Lab, tmp_path: Path) -> None:
+    for name in ("local", "host"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "kept").write_text(name)
+    volumes = [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in ("local", "host")]
+    await lab.create(
+        "claims",
+        securityContext={"fsGroup": 4321},
+        containers=[sleeper(mount("local", "/local"), mount("host", "/host"))],
+        volumes=volumes,
+    )
+    assert "not found" in await lab.event("claims", "FailedMount")
+    await claimed(lab, "local", {"local": {"path": str(tmp_path / "local")}})
+    await claimed(lab, "host", {"hostPath": {"path": str(tmp_path / "host")}})
+    pod = await lab.running("claims")
+    assert await lab.exec("claims", "cat", "/local/kept", "/host/kept") == "localhost"
+    assert (tmp_path / "local" / "kept").stat().st_gid == 4321
+    await lab.exec("claims", "sh", "-c", "echo new > /local/file")
+    lab.kill_kubelet()
+    await lab.start_kubelet()
+    await lab.delete("claims")
+    await lab.gone("claims")
+    # The Pod has gone, and its data has not.
+    assert (tmp_path / "local" / "file").read_text() == "new\n"
+
+    async def unmounted() -> bool:
+        table = Path("/proc/self/mountinfo").read_text()
+        return f"{lab.host.root_dir(lab.runtime)}/pods/{pod.metadata.uid}" not in table
+
+    await lab.eventually(unmounted)
+    for name in ("local", "host"):
+        await lab.client.delete(corev1.PersistentVolume, f"{lab.namespace}-{name}")
+
+
+async def test_volumes_that_are_not_to_be_had_say_why(lab: Lab) -> None:
+    cases = {
+        "missing": ({"configMap": {"name": "missing"}}, 'configmap "missing" not found'),
+        "wrong": ({"hostPath": {"path": "/etc/hostname", "type": "Directory"}}, "hostPath type check failed"),
+        "foreign": ({"iscsi": {"targetPortal": "192.0.2.1", "iqn": "iqn.2001-04.com.example:a", "lun": 0}}, "iscsi"),
+    }
+    for name, (source, _) in cases.items():
+        await lab.create(name, containers=[sleeper(mount("v", "/v"))], volumes=[{"name": "v", **source}])
+    for name, (_, words) in cases.items():
+        assert words in await lab.event(name, "FailedMount")
