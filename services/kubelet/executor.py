@@ -6,6 +6,7 @@ Pods are made side by side, up to a bound that keeps the host responsive; stoppi
 
 import asyncio
 import math
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from navarch.protos.cri import v1_pb2 as criv1
@@ -96,6 +97,11 @@ class Executor:
 
     async def carry_out(self, worker: PodWorker, order: Order) -> Done | Failed:
         """Carry one order out."""
+        answer = await self._answer(worker, order)
+        # A relist that has begun by now may have looked before this was done.
+        return replace(answer, sequence=self._watch.sequence)
+
+    async def _answer(self, worker: PodWorker, order: Order) -> Done | Failed:
         try:
             return await self._dispatch(worker, order)
         except RuntimeFailure as failure:

@@ -1,0 +1,144 @@
+"""What a container finds around it: variables, names, resolvers, users, limits."""
+
+from pathlib import Path
+from typing import Any
+
+from navarch.testing.kubelet_lab import Lab
+
+
+def sleeper(**more: Any) -> dict[str, Any]:
+    return {"name": "main", "command": ["sleep", "3600"], **more}
+
+
+async def variables(lab: Lab, name: str) -> dict[str, str]:
+    text = await lab.exec(name, "cat", "/proc/1/environ")
+    return dict(line.partition("=")[::2] for line in text.split("\0") if line)
+
+
+async def test_variables_from_everywhere(lab: Lab) -> None:
+    await lab.make(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "config"}, "data": {"A": "1", "B": "2"}}
+    )
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "secret"}, "stringData": {"P": "hidden"}}
+    await lab.make(secret)
+    service: Any = await lab.make(
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "my-db"},
+            "spec": {"ports": [{"name": "sql", "port": 5432}]},
+        }
+    )
+    limits = {"limits": {"cpu": "1500m", "memory": "64Mi"}}
+    env = [
+        {"name": "PLAIN", "value": "x"},
+        {"name": "BUILT", "value": "$(PLAIN)-$(A)-$$(PLAIN)-$(NOWHERE)"},
+        {"name": "FROM_MAP", "valueFrom": {"configMapKeyRef": {"name": "config", "key": "B"}}},
+        {"name": "FROM_SECRET", "valueFrom": {"secretKeyRef": {"name": "secret", "key": "P"}}},
+        {"name": "ABSENT", "valueFrom": {"configMapKeyRef": {"name": "none", "key": "B", "optional": True}}},
+        {"name": "NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        {"name": "COLOR", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['color']"}}},
+        {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+        {"name": "CPUS", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}},
+        {"name": "MEBI", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory", "divisor": "1Mi"}}},
+    ]
+    sources = [{"configMapRef": {"name": "config"}}, {"prefix": "S_", "secretRef": {"name": "secret"}}]
+    await lab.create("told", labels={"color": "red"}, containers=[sleeper(env=env, envFrom=sources, resources=limits)])
+    await lab.create("untold", enableServiceLinks=False, containers=[sleeper()])
+    pod = await lab.running("told")
+    found = await variables(lab, "told")
+    expected = {
+        "PLAIN": "x",
+        "BUILT": "x-1-$(PLAIN)-$(NOWHERE)",
+        "FROM_MAP": "2",
+        "FROM_SECRET": "hidden",
+        "NAME": "told",
+        "COLOR": "red",
+        "IP": pod.status.pod_ip,
+        "CPUS": "2",
+        "MEBI": "64",
+        "A": "1",
+        "S_P": "hidden",
+        "MY_DB_SERVICE_HOST": service.spec.cluster_ip,
+        "MY_DB_SERVICE_PORT_SQL": "5432",
+        "MY_DB_PORT_5432_TCP": f"tcp://{service.spec.cluster_ip}:5432",
+    }
+    assert {name: found.get(name) for name in expected} == expected
+    assert "ABSENT" not in found
+    await lab.running("untold")
+    untold = await variables(lab, "untold")
+    assert "MY_DB_SERVICE_HOST" not in untold
+    assert "KUBERNETES_SERVICE_HOST" in untold
+
+
+async def test_names_and_resolvers(lab: Lab) -> None:
+    dns = {"nameservers": ["192.0.2.53"], "searches": ["example.com"], "options": [{"name": "ndots", "value": "2"}]}
+    await lab.create(
+        "named",
+        hostname="alpha",
+        subdomain="web",
+        setHostnameAsFQDN=True,
+        hostAliases=[{"ip": "192.0.2.7", "hostnames": ["seven", "sept"]}],
+        dnsPolicy="None",
+        dnsConfig=dns,
+        securityContext={"sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "79"}]},
+    )
+    await lab.create("plain", hostNetwork=True, hostPID=True)
+    pod = await lab.running("named")
+    fqdn = f"alpha.web.{lab.namespace}.svc.cluster.local"
+    assert await lab.exec("named", "hostname") == f"{fqdn}\n"
+    hosts = await lab.exec("named", "cat", "/etc/hosts")
+    assert f"{pod.status.pod_ip}\t{fqdn}\talpha\n" in hosts
+    assert "192.0.2.7\tseven\tsept\n" in hosts
+    resolver = (await lab.exec("named", "cat", "/etc/resolv.conf")).splitlines()
+    assert sorted(resolver) == ["nameserver 192.0.2.53", "options ndots:2", "search example.com"]
+    assert await lab.exec("named", "cat", "/proc/sys/net/ipv4/ip_unprivileged_port_start") == "79\n"
+    await lab.running("plain")
+    host_name = Path("/proc/sys/kernel/hostname").read_text()
+    assert await lab.exec("plain", "hostname") == host_name
+    assert await lab.exec("plain", "cat", "/proc/1/comm") != "sleep\n"
+
+
+def status_line(text: str, field: str) -> str:
+    return next(line.partition(":")[2].strip() for line in text.splitlines() if line.startswith(f"{field}:"))
+
+
+async def test_users_rights_and_limits(lab: Lab) -> None:
+    own = {
+        "capabilities": {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]},
+        "readOnlyRootFilesystem": True,
+        "allowPrivilegeEscalation": False,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    resources = {"requests": {"cpu": "100m", "memory": "32Mi"}, "limits": {"cpu": "200m", "memory": "32Mi"}}
+    await lab.create(
+        "bound",
+        securityContext={"runAsUser": 1000, "runAsGroup": 2000, "supplementalGroups": [3000], "fsGroup": 4000},
+        containers=[sleeper(securityContext=own, resources=resources)],
+    )
+    guaranteed = {"limits": {"cpu": "200m", "memory": "32Mi"}}
+    await lab.create("free", containers=[sleeper(securityContext={"privileged": True}, resources=guaranteed)])
+    await lab.create(
+        "root", containers=[sleeper(securityContext={"runAsNonRoot": True})], securityContext={"runAsUser": 0}
+    )
+    pod = await lab.running("bound")
+    assert pod.status.qos_class == "Burstable"
+    assert (await lab.exec("bound", "id", "-u"), await lab.exec("bound", "id", "-g")) == ("1000\n", "2000\n")
+    assert set((await lab.exec("bound", "id", "-G")).split()) >= {"2000", "3000", "4000"}
+    told = await lab.exec("bound", "cat", "/proc/1/status")
+    assert int(status_line(told, "CapBnd"), 16) == 1 << 10
+    assert (status_line(told, "NoNewPrivs"), status_line(told, "Seccomp")) == ("1", "2")
+    assert "Read-only" in await lab.exec("bound", "sh", "-c", "touch /x 2>&1 || true")
+    score = int(await lab.exec("bound", "cat", "/proc/1/oom_score_adj"))
+    assert 2 < score < 1000
+    pod = await lab.running("free")
+    assert pod.status.qos_class == "Guaranteed"
+    assert int(status_line(await lab.exec("free", "cat", "/proc/1/status"), "CapEff"), 16) > 1 << 20
+    waiting = await lab.when(
+        "root",
+        lambda pod: (
+            any(one.state.waiting.reason for one in pod.status.container_statuses)
+            and pod.status.container_statuses[0].state.waiting.reason == "CreateContainerConfigError"
+        ),
+    )
+    assert "runAsNonRoot" in waiting.status.container_statuses[0].state.waiting.message
