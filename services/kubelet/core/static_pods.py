@@ -7,9 +7,6 @@ across restarts, a changed one is another. The API shows a mirror, whose changes
 import hashlib
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
-from navarch.services.api.field_errors import FieldError
-from navarch.services.api.kinds import KINDS
-from navarch.services.api.strategy import strategy_for
 
 CONFIG_HASH = "kubernetes.io/config.hash"
 CONFIG_SOURCE = "kubernetes.io/config.source"
@@ -38,6 +35,10 @@ def is_mirror(pod: corev1.Pod) -> bool:
 
 def static_pod(written: corev1.Pod, node: str, source: str) -> corev1.Pod:
     """The Pod of a manifest. source: the path of its file. Raises Unfit."""
+    # The rules of the API take megabytes that a node without static Pods need not spend.
+    from navarch.services.api.kinds import KINDS
+    from navarch.services.api.strategy import strategy_for
+
     pod = corev1.Pod()
     pod.CopyFrom(written)
     metadata = pod.metadata
@@ -61,12 +62,8 @@ def static_pod(written: corev1.Pod, node: str, source: str) -> corev1.Pod:
     strategy = strategy_for(KINDS.of(corev1.Pod))
     strategy.default(pod)
     if faults := strategy.validate(pod):
-        raise Unfit("; ".join(map(_told, faults)))
+        raise Unfit("; ".join(map(str, faults)))
     return pod
-
-
-def _told(fault: FieldError) -> str:
-    return str(fault)
 
 
 def _references(pod: corev1.Pod) -> list[str]:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Protocol
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
-from navarch.services.api import manifest
 from navarch.services.base.clock import Clock
 from navarch.services.base.inotify import changes
 from navarch.services.base.log import get_logger
@@ -111,6 +110,9 @@ class StaticPods:
         return sorted(path for path in files if path.is_file())
 
     def _pods_of(self, path: Path, faults: dict[str, str]) -> Iterable[corev1.Pod]:
+        # Reading manifests takes megabytes that a node without static Pods need not spend.
+        from navarch.services.api import manifest
+
         try:
             documents = manifest.load(path.read_text(), str(path))
         except (OSError, UnicodeDecodeError) as failure:
