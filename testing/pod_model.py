@@ -116,6 +116,11 @@ class World:
             yield "restart before"
             if self.orders:
                 yield "restart after"
+                if isinstance(self.orders[0], StartContainer) and not self.orders[0].created:
+                    yield "restart created"
+        for run in self.containers.values():
+            if run.state == CREATED:
+                yield f"late {run.id}"
         if not self.orders and self.machine.wake_at is not None:
             yield "wait"
 
@@ -148,7 +153,14 @@ class World:
                 self.budget.restarts -= 1
                 if when == "after":
                     self._carry_out(self.orders[0])
+                elif when == "created":
+                    self._create(self.orders[0])
                 self.restart()
+            case ["late", id_]:
+                # The start that the dead kubelet had asked for.
+                self.starts[self.containers[id_].name] += 1
+                self.containers[id_] = replace(self.containers[id_], state=RUNNING, started_at=self.now)
+                self.tell(Seen((self.containers[id_],), self.sequence))
             case ["wait"]:
                 assert self.machine.wake_at is not None
                 self.now = max(self.now, self.machine.wake_at)
@@ -206,6 +218,10 @@ class World:
                 return Done(order, image_ref="sha256:1")
             case StartContainer(_, _, box) if not (box.id in self.sandboxes and self.sandboxes[box.id].ready):
                 return Failed(order, "CreateContainerError", "the sandbox is lost")
+            case StartContainer(created=id_) if id_ and id_ not in self.containers:
+                return Failed(order, "RunContainerError", "there is no such container")
+            case StartContainer(created=id_) if id_ and self.containers[id_].state != CREATED:
+                return Done(order, (self.containers[id_],), sequence=self.sequence)
             case StartContainer():
                 return Done(order, (self._start(order),), sequence=self.sequence)
             case StopContainer(id_) if id_ in self.containers:
@@ -232,17 +248,32 @@ class World:
             raise Broken(f"{name} runs twice")
         self._check_turn(name, order.sandbox.id)
         self.starts[name] += 1
-        id_ = order.created or self._id(f"{name}-")
-        container = self.machine.view.container(name)
+        made = self.containers[order.created] if order.created else self._create(order)
+        run = self.containers[made.id] = replace(made, state=RUNNING, started_at=self.now)
+        return run
+
+    def _create(self, order: Order) -> Container:
+        assert isinstance(order, StartContainer)
+        name, container = order.container, self.machine.view.container(order.container)
         assert container is not None
         run = Container(
-            id_, name, order.attempt, order.sandbox.id, RUNNING, self.now, self.now, hash=container_hash(container)
+            self._id(f"{name}-"),
+            name,
+            order.attempt,
+            order.sandbox.id,
+            CREATED,
+            self.now,
+            hash=container_hash(container),
         )
-        self.containers[id_] = run
+        self.containers[run.id] = run
         return run
 
     def _check_turn(self, name: str, box: str) -> None:
-        """Init containers before it are through in this sandbox, and sidecars run."""
+        """Init containers before it are through in this sandbox, and sidecars run; it is not through itself."""
+        init = {one.name for one in self.machine.view.pod.spec.init_containers if not is_sidecar(one)}
+        for run in self.containers.values():
+            if name in init and (run.name, run.sandbox_id, run.state, run.exit_code) == (name, box, EXITED, 0):
+                raise Broken(f"{name} is through, and is started again")
         for container in self.machine.view.pod.spec.init_containers:
             if container.name == name:
                 return
@@ -319,6 +350,18 @@ class World:
         else:
             raise Broken(f"no end after {MOST_STEPS} steps: {world.machine.stage}, {world.orders}, {world.pod}")
         world.check()
+
+    def undisturbed(self) -> "World":
+        """The moment at which all of it runs, where nothing disturbs it."""
+        world = copy.deepcopy(self)
+        while world.orders or world.machine.stage != Stage.RUNNING:
+            if world.orders:
+                world.tell(world._carry_out(world.orders.pop(0)))
+            else:
+                inits = {one.name for one in world.machine.view.pod.spec.init_containers if not is_sidecar(one)}
+                ending = next(run.id for run in world._alive() if run.name in inits)
+                world.tell(Seen((world._exit(ending, 0),), world.sequence))
+        return world
 
     def fingerprint(self) -> tuple[object, ...]:
         """Equal for moments from which the same follows. Ids and times do not count, but their order does."""
