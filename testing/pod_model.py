@@ -104,6 +104,9 @@ class World:
             yield f"do {index} {'-'.join(order.key)}"
             if self.budget.failures and not isinstance(order, StopContainer | RemoveContainer | RemoveSandbox):
                 yield f"fail {index} {'-'.join(order.key)}"
+        for run in self._alive():
+            if run.name in self._inits():
+                yield f"end {run.id}"
         if self.budget.exits:
             for run in self._alive():
                 yield f"exit {run.id} 0"
@@ -143,6 +146,8 @@ class World:
             case ["exit", id_, code]:
                 self.budget.exits -= 1
                 self.tell(Seen((self._exit(id_, int(code)),), self.sequence))
+            case ["end", id_]:
+                self.tell(Seen((self._exit(id_, 0),), self.sequence))
             case ["lose"]:
                 self.budget.losses -= 1
                 self.tell(Seen(tuple(self._lose()), self.sequence))
@@ -270,9 +275,8 @@ class World:
 
     def _check_turn(self, name: str, box: str) -> None:
         """Init containers before it are through in this sandbox, and sidecars run; it is not through itself."""
-        init = {one.name for one in self.machine.view.pod.spec.init_containers if not is_sidecar(one)}
         for run in self.containers.values():
-            if name in init and (run.name, run.sandbox_id, run.state, run.exit_code) == (name, box, EXITED, 0):
+            if name in self._inits() and (run.name, run.sandbox_id, run.state, run.exit_code) == (name, box, EXITED, 0):
                 raise Broken(f"{name} is through, and is started again")
         for container in self.machine.view.pod.spec.init_containers:
             if container.name == name:
@@ -288,6 +292,10 @@ class World:
 
     def _mains(self) -> set[str]:
         return {container.name for container in self.machine.view.pod.spec.containers}
+
+    def _inits(self) -> set[str]:
+        """Init containers that end by themselves."""
+        return {one.name for one in self.machine.view.pod.spec.init_containers if not is_sidecar(one)}
 
     def _alive(self) -> list[Container]:
         return [run for run in self.containers.values() if run.alive]
@@ -358,8 +366,7 @@ class World:
             if world.orders:
                 world.tell(world._carry_out(world.orders.pop(0)))
             else:
-                inits = {one.name for one in world.machine.view.pod.spec.init_containers if not is_sidecar(one)}
-                ending = next(run.id for run in world._alive() if run.name in inits)
+                ending = next(run.id for run in world._alive() if run.name in world._inits())
                 world.tell(Seen((world._exit(ending, 0),), world.sequence))
         return world
 
