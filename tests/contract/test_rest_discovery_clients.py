@@ -15,6 +15,9 @@ import kubernetes
 import pytest
 import schemathesis
 
+# Not in the middle of a test: see navarch.testing.door_fuzz.openapi.
+import schemathesis.specs.openapi.adapter.v2
+
 from navarch.services.api.kinds import KINDS
 from navarch.services.api.openapi import v2, v3
 from navarch.services.apiserver.service import ApiServer, Config
