@@ -78,6 +78,9 @@ class KubeletHost:
             "--grpc-listen=127.0.0.1:0",
             "--node-ip=127.0.0.1",
             f"--cgroup-root={self.containerd.cgroup_root}/{side}",
+            # Whatever the disk of the host is like.
+            "--eviction-hard=memory.available<100Mi",
+            "--image-gc-high-threshold=100",
         ]
 
     def start_kubelet(self, side: str, *flags: str, program: Sequence[str] = KUBELET) -> None:

@@ -21,6 +21,13 @@ MODULES = {
 }
 
 
+# The disk is the user's: that it is nine tenths full is no reason to end Pods, or to throw loaded images away.
+HOST_SHARED = (
+    "--eviction-hard=memory.available<100Mi,nodefs.available<1%,nodefs.inodesFree<1%,imagefs.available<1%",
+    "--image-gc-high-threshold=100",
+)
+
+
 def specs(layout: Layout) -> list[Spec]:
     """What the supervisor is to run."""
     real = layout.runtime == "containerd"
@@ -94,6 +101,7 @@ def arguments(layout: Layout, service: str) -> list[str]:
                 f"--listen={layout.listen('kubelet')}",
                 f"--grpc-listen={layout.listen('kubelet-grpc')}",
                 f"--node-ip={layout.host}",
+                *HOST_SHARED,
                 *flags(layout, "kubelet"),
             ]
         case "controller-manager":
