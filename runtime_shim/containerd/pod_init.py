@@ -29,6 +29,9 @@ from navarch.runtime_shim.records import SandboxRecord
 OOM_SCORE = -998
 # "nobody", in no user table.
 USER = 65535
+# Between runc's word that it runs, and its own program.
+EXECUTED_WITHIN_S = 10.0
+LOOK_S = 0.001
 
 
 class PodInit:
@@ -74,9 +77,17 @@ class PodInit:
         await self._client.tasks.Create(tasksv1.CreateTaskRequest(container_id=record.id))
         record.pid = (await self._client.tasks.Start(tasksv1.StartRequest(container_id=record.id))).pid
         try:
+            await self._executed(record.pid)
             linux.pin_pid_namespace(record.pid, folder / "pid")
-        except RuntimeFailure as failure:
+        except (RuntimeFailure, OSError) as failure:
             raise RuntimeFailure(f"the init of the sandbox does not run: {failure}") from None
+
+    async def _executed(self, pid: int) -> None:
+        """Return once the process is the init: runc says that it runs a moment before. Raises OSError when it ends."""
+        program = (self._root / "init").stat()
+        async with asyncio.timeout(EXECUTED_WITHIN_S):
+            while not os.path.samestat(os.stat(f"/proc/{pid}/exe"), program):  # noqa: ASYNC110 - nobody tells of it
+                await asyncio.sleep(LOOK_S)
 
     def _specification(self, record: SandboxRecord, folder: Path) -> dict[str, Any]:
         shared = {kind: path for kind, path in container_namespaces(folder, record.config).items() if kind != "pid"}
