@@ -64,11 +64,12 @@ async def test_status_tells_resources_user_and_image(cri: Peer) -> None:
 
 
 async def test_a_container_runs_and_is_stopped(cri: Peer) -> None:
-    sandbox = await cri.sandbox()
-    container = await cri.create(sandbox)
+    script = "trap 'exit 0' TERM; echo up; while :; do sleep 1000000 & wait; done"
+    container = await cri.create(await cri.sandbox(), cri.container_config("sh", "-c", script))
     await start(cri, container)
     running = await cri.status(container)
     assert running.state == State.CONTAINER_RUNNING
+    await until_logged(cri, container)
     assert running.created_at <= running.started_at <= time.time_ns()
     assert running.finished_at == 0
     await cri.stop_container(container)

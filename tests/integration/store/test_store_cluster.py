@@ -23,9 +23,15 @@ async def cluster(tmp_path: Path) -> AsyncIterator[StoreCluster]:
 
 
 async def put(cluster: StoreCluster, member: Member, key: bytes, value: bytes = b"") -> int:
+    """The revision of a write. An election in its middle leaves open whether it was done: it is done once more."""
     async with cluster.channel(member) as connection:
-        answer = await rpc_pb2_grpc.KVStub(connection).Put(rpc_pb2.PutRequest(key=key, value=value), timeout=10)
-        return answer.header.revision
+        while True:
+            try:
+                answer = await rpc_pb2_grpc.KVStub(connection).Put(rpc_pb2.PutRequest(key=key, value=value), timeout=10)
+                return answer.header.revision
+            except grpc.aio.AioRpcError as failure:
+                if failure.details() != "etcdserver: leader changed":
+                    raise
 
 
 async def get(cluster: StoreCluster, member: Member, key: bytes, *, serializable: bool = False) -> bytes | None:
