@@ -157,7 +157,7 @@ async def test_only_the_leader_answers_and_the_next_one_takes_over(cluster) -> N
     await cluster.until(first_leads)
     second = await cluster.start_scheduler("second", elect=True)
     with pytest.raises(grpc.aio.AioRpcError, match="does not lead"):
-        await cluster.ask(second).Queue(scheduler_pb2.QueueRequest(), timeout=5)
+        await cluster.ask(second).Queue(scheduler_pb2.QueueRequest(), timeout=30)
     await cluster.add_node("n1")
     await first.stop()
     await cluster.add_pod("web")
@@ -176,7 +176,7 @@ async def test_explain_what_if_and_queue(cluster) -> None:
         return not cluster.scheduler.scheduling.cluster.is_assumed("default/web")
 
     await cluster.until(is_confirmed)
-    explained = await ask.Explain(scheduler_pb2.ExplainRequest(namespace="default", name="web"), timeout=5)
+    explained = await ask.Explain(scheduler_pb2.ExplainRequest(namespace="default", name="web"), timeout=30)
     assert explained.node == "n1", "its own requests do not stand in its way"
     assert {(one.node, one.filter, one.reason) for one in explained.nodes} == {
         ("n1", "", ""),
@@ -184,14 +184,14 @@ async def test_explain_what_if_and_queue(cluster) -> None:
     }
     again = await cluster.add_pod("again", cpu="800m")
     await cluster.refusal_of("again")
-    supposed = await ask.WhatIf(scheduler_pb2.WhatIfRequest(pod=again), timeout=5)
+    supposed = await ask.WhatIf(scheduler_pb2.WhatIfRequest(pod=again), timeout=30)
     assert (supposed.node, supposed.message) == ("", "0/2 nodes are available: 2 Insufficient cpu.")
-    (queued,) = (await ask.Queue(scheduler_pb2.QueueRequest(), timeout=5)).pods
+    (queued,) = (await ask.Queue(scheduler_pb2.QueueRequest(), timeout=30)).pods
     assert (queued.namespace, queued.name, queued.queue) == ("default", "again", "unschedulable")
     assert queued.attempts >= 1
     assert queued.message == supposed.message
     with pytest.raises(grpc.aio.AioRpcError) as refusal:
-        await ask.Explain(scheduler_pb2.ExplainRequest(namespace="default", name="none"), timeout=5)
+        await ask.Explain(scheduler_pb2.ExplainRequest(namespace="default", name="none"), timeout=30)
     assert refusal.value.code() is grpc.StatusCode.NOT_FOUND
 
 

@@ -219,8 +219,8 @@ async def test_single_calls_say_who_they_are_from(sides: tuple[Side, Side]) -> N
     await connect(first, second)
     stub = first.peers.stub(2)
     assert stub is not None
-    assert (await stub.RenewLease(store_pb2.LeaseRenewal(id=9), timeout=5)).ttl_s == 7
-    assert (await stub.LeaseTimeToLive(store_pb2.LeaseQuery(id=9), timeout=5)).ttl_s == 5
+    assert (await stub.RenewLease(store_pb2.LeaseRenewal(id=9), timeout=30)).ttl_s == 7
+    assert (await stub.LeaseTimeToLive(store_pb2.LeaseQuery(id=9), timeout=30)).ttl_s == 5
 
 
 async def refused(side: Side, metadata: dict[str, str]) -> tuple[grpc.StatusCode, str]:
