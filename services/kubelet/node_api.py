@@ -3,13 +3,14 @@
 Who may call it is decided as at the HTTPS endpoints of the same purpose.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any
 
 import grpc
 
 from navarch.protos.cri import v1_pb2 as criv1
+from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.navarch import node_pb2, node_pb2_grpc
 from navarch.services.api.errors import BadRequest, ServiceUnavailable
 from navarch.services.api.meta import time_from
@@ -17,6 +18,8 @@ from navarch.services.base.clock import Clock
 from navarch.services.client import requests
 from navarch.services.kubelet.access import Access
 from navarch.services.kubelet.core.observed import CONTAINER_LABEL, UID_LABEL
+from navarch.services.kubelet.inspection import inspect, moment
+from navarch.services.kubelet.node.image_gc import ImageGc, ImageUse
 from navarch.services.kubelet.pod_streams import PodStreams
 from navarch.services.kubelet.runtime import Runtime, RuntimeFailure
 
@@ -28,8 +31,18 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class NodeServicer(node_pb2_grpc.NodeServicer):
     """Serves navarch.v1.Node. access: None to serve anybody, in tests."""
 
-    def __init__(self, streams: PodStreams, runtime: Runtime, clock: Clock, access: Access | None) -> None:
+    def __init__(
+        self,
+        streams: PodStreams,
+        runtime: Runtime,
+        images: ImageGc,
+        volume_is_ready: Callable[[corev1.Pod, str], bool],
+        clock: Clock,
+        access: Access | None,
+    ) -> None:
         self._streams = streams
+        self._images = images
+        self._volume_is_ready = volume_is_ready
         self._pods = streams.pods
         self._runtime = runtime
         self._clock = clock
@@ -108,6 +121,33 @@ class NodeServicer(node_pb2_grpc.NodeServicer):
         """The Pods of this node as the kubelet sees them."""
         await self._authorize(context, "GET", "/pods")
         return node_pb2.PodsResponse(pods=[requests.pack(self._pods.reported(worker)) for worker in self._pods.all()])
+
+    async def Images(self, request: node_pb2.ImagesRequest, context: Context) -> node_pb2.ImagesResponse:
+        """The images on this node, the largest first."""
+        await self._authorize(context, "GET", "/images")
+        try:
+            found = await self._images.report()
+        except RuntimeFailure as failure:
+            raise ServiceUnavailable(str(failure)) from failure
+        return node_pb2.ImagesResponse(time=time_from(self._clock.now()), images=map(_image, found))
+
+    async def Inspect(self, request: node_pb2.InspectRequest, context: Context) -> node_pb2.InspectResponse:
+        """All that is known of one Pod."""
+        await self._authorize(context, "GET", "/pods")
+        worker = self._streams.pod(request.namespace, request.pod)
+        return inspect(worker, self._pods.reported(worker), self._volume_is_ready, self._clock.now())
+
+
+def _image(use: ImageUse) -> node_pb2.NodeImage:
+    return node_pb2.NodeImage(
+        id=use.image.id,
+        tags=use.image.repo_tags,
+        digests=use.image.repo_digests,
+        size_bytes=use.image.size,
+        pinned=use.image.pinned,
+        used_by=use.used_by,
+        last_used=moment(use.used_at),
+    )
 
 
 def _stats_of(stats: criv1.ContainerStats) -> node_pb2.ContainerStats:

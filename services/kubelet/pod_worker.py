@@ -11,6 +11,7 @@ from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.base.clock import Clock
 from navarch.services.base.log import get_logger
 from navarch.services.base.tasks import TaskOwner
+from navarch.services.kubelet.core.deeds import Deeds
 from navarch.services.kubelet.core.machine import PodMachine
 from navarch.services.kubelet.core.observed import CREATED, RUNNING, Container
 from navarch.services.kubelet.core.orders import Done, Emit, Event, Failed, Order, Probed, Seen, StartContainer, Tick
@@ -45,6 +46,7 @@ class PodWorker:
         on_change: Callable[["PodWorker", bool], None],
     ) -> None:
         self.machine = PodMachine(pod)
+        self.deeds = Deeds()
         self._executor = executor
         self._happenings = happenings
         self._clock = clock
@@ -85,6 +87,7 @@ class PodWorker:
             if isinstance(order, Emit):
                 self._happenings.tell(self.view.pod, order.type, order.reason, order.message, order.container)
             else:
+                self.deeds.given(order, self._clock.now())
                 self._tasks.spawn(self._carry_out(order), f"order-{order.key[0]}")
         self._set_timer()
         self._prober.sync(self.view)
@@ -92,6 +95,7 @@ class PodWorker:
 
     async def _carry_out(self, order: Order) -> None:
         answer = await self._executor.carry_out(self, order)
+        self.deeds.answered(answer, self._clock.now())
         if isinstance(answer, Failed):
             self._log.warning("order.failed", order=order.key[0], reason=answer.reason, message=answer.message)
         self.tell(answer)

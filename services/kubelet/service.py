@@ -185,7 +185,14 @@ class Kubelet:
         self._server = GrpcServer(config.credentials, translate=_translate, component="kubelet")
         streams = PodStreams(self, self._runtime, layout, clock)
         access = Access(self._client, clock, config.node_name, anonymous=config.anonymous_auth)
-        servicer = NodeServicer(streams, self._runtime, clock, access if config.credentials is not None else None)
+        servicer = NodeServicer(
+            streams,
+            self._runtime,
+            self._care.images,
+            self._volumes.is_ready,
+            clock,
+            access if config.credentials is not None else None,
+        )
         self._server.add(node_pb2_grpc.add_NodeServicer_to_server, servicer)
         if config.grpc_listen:
             self.grpc_port = self._agent.grpc_port = await self._server.start(config.grpc_listen)

@@ -126,6 +126,10 @@ class VolumeManager:
             raise ConfigError(f"volume {volume} is not mounted")
         return found
 
+    def is_ready(self, pod: corev1.Pod, volume: str) -> bool:
+        """Whether a volume was prepared."""
+        return (pod.metadata.uid, volume) in self._sources
+
     def in_use(self) -> Sequence[str]:
         """Unique names of attachable volumes, for the status of the node."""
         return sorted({name for kind in self._kinds for name in kind.in_use()})
