@@ -1,6 +1,7 @@
 """What the kubelet knows of one Pod, as one answer: why is it where it is."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
@@ -13,7 +14,7 @@ from navarch.services.kubelet.core.orders import ProbeKind
 from navarch.services.kubelet.core.restart import is_sidecar
 from navarch.services.kubelet.pod_worker import PodWorker
 
-STATES = {
+STATES: dict[int, str] = {
     criv1.CONTAINER_CREATED: "Created",
     criv1.CONTAINER_RUNNING: "Running",
     criv1.CONTAINER_EXITED: "Exited",
@@ -22,9 +23,9 @@ STATES = {
 
 
 def inspect(
-    worker: PodWorker, reported: corev1.Pod, is_ready: Callable[[corev1.Pod, str], bool], now: float
+    worker: PodWorker, reported: corev1.Pod, where: Callable[[corev1.Pod, str], Path | None], now: float
 ) -> node_pb2.InspectResponse:
-    """All about one Pod. reported: with its status; is_ready: whether a volume of a Pod is there."""
+    """All about one Pod. reported: with its status; where: a volume of a Pod is, once it is there."""
     machine, view = worker.machine, worker.view
     answer = node_pb2.InspectResponse(
         time=moment(now),
@@ -44,7 +45,7 @@ def inspect(
     for volume in view.pod.spec.volumes:
         sources = volume.volume_source.ListFields()
         kind = sources[0][0].json_name if sources else ""
-        answer.volumes.add(name=volume.name, kind=kind, ready=is_ready(view.pod, volume.name))
+        answer.volumes.add(name=volume.name, kind=kind, ready=where(view.pod, volume.name) is not None)
     return answer
 
 

@@ -47,6 +47,7 @@ from navarch.services.kubelet.runtime import Runtime, RuntimeFailure
 from navarch.services.kubelet.runtime_classes import RuntimeClasses
 from navarch.services.kubelet.runtime_watch import Fact, Listing, PodIdentity, RuntimeWatch
 from navarch.services.kubelet.sources.files import StaticPods
+from navarch.services.kubelet.stats.sampler import Sampler
 from navarch.services.kubelet.statuses import StatusReporter
 from navarch.services.kubelet.tokens import PodTokens
 from navarch.services.kubelet.volumes.container_mounts import ContainerMounts
@@ -184,19 +185,31 @@ class Kubelet:
         )
         self._server = GrpcServer(config.credentials, translate=_translate, component="kubelet")
         streams = PodStreams(self, self._runtime, layout, clock)
+        self._sampler = Sampler(
+            node_name=config.node_name,
+            runtime=self._runtime,
+            runtime_endpoint=config.runtime_endpoint,
+            layout=layout,
+            cgroup_root=config.cgroup_root,
+            clock=clock,
+            workers=self._table.all,
+            volume=self._volumes.where,
+        )
         access = Access(self._client, clock, config.node_name, anonymous=config.anonymous_auth)
         servicer = NodeServicer(
+            config,
             streams,
             self._runtime,
             self._care.images,
-            self._volumes.is_ready,
+            self._volumes.where,
+            self._sampler,
             clock,
             access if config.credentials is not None else None,
         )
         self._server.add(node_pb2_grpc.add_NodeServicer_to_server, servicer)
         if config.grpc_listen:
             self.grpc_port = self._agent.grpc_port = await self._server.start(config.grpc_listen)
-        endpoints = Endpoints(config, streams, self._runtime, host, clock, self._server.metrics.render)
+        endpoints = Endpoints(config, streams, self._sampler, host, self._server.metrics.render)
         self._https = HttpsServer(endpoints.handle, config.credentials, access)
         self.port = self._agent.port = await self._https.start(config.listen)
         self._tasks.spawn(self._agent.run(), "node-agent")
@@ -204,6 +217,7 @@ class Kubelet:
         self._tasks.spawn(self._watch.follow(), "runtime-watch")
         rotation = LogRotation(self._runtime, clock, lambda: self._running_logs(layout), config.node.logs)
         self._tasks.spawn(rotation.run(), "log-rotation")
+        self._tasks.spawn(self._sampler.run(), "cpu-rates")
         self._tasks.spawn(self._begin(), "begin")
 
     async def _begin(self) -> None:
@@ -259,6 +273,7 @@ class Kubelet:
             await self._https.stop()
         await self._server.stop(0.5)
         await self._tasks.close()
+        self._sampler.close()
         await asyncio.gather(self._pods.stop(), self._nodes.stop(), self._objects.stop(), self._runtime_classes.stop())
         await self._claims.stop()
         await asyncio.gather(*(worker.stop() for worker in self._table.all()))
