@@ -46,6 +46,14 @@ async def test_exec_sync_times_out_and_kills(shim: Shim, container: str) -> None
     assert (await shim.exec(container, "sh", "-c", "ps | grep [4]711")).exit_code == 1
 
 
+async def test_a_command_that_ends_its_container_is_answered(shim: Shim) -> None:
+    sandbox = await shim.run_pod(shim.pod("brief", host_network=True))
+    for number in range(5):
+        config = shim.container("sh", "-c", "until [ -e /tmp/out ]; do :; done", name=f"brief-{number}")
+        container = await shim.start(sandbox, config)
+        assert (await shim.exec(container, "touch", "/tmp/out")).exit_code == 0
+
+
 async def test_exec_of_what_does_not_exist(shim: Shim, container: str) -> None:
     with pytest.raises(grpc.aio.AioRpcError, match="executable file not found"):
         await shim.exec(container, "nosuch")
