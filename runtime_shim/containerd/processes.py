@@ -40,11 +40,23 @@ class Process:
         self.pipes = pipes
         self._tasks = client.tasks
         self._ids = {"container_id": container_id, "exec_id": exec_id}
+        self._end: asyncio.Future[tasksv1.WaitResponse] | None = None
+
+    def expect_end(self) -> None:
+        """Ask for its end before it is started: one that ends its container is unknown a moment later."""
+        self._end = asyncio.ensure_future(self._tasks.Wait(tasksv1.WaitRequest(**self._ids), timeout=None))
 
     async def wait(self) -> int:
         """The exit code."""
-        code: int = (await self._tasks.Wait(tasksv1.WaitRequest(**self._ids), timeout=None)).exit_status
+        assert self._end is not None
+        code: int = (await asyncio.shield(self._end)).exit_status
         return code
+
+    async def forget(self) -> None:
+        """Nobody asks for its end any more."""
+        if self._end is not None:
+            self._end.cancel()
+            await asyncio.gather(self._end, return_exceptions=True)
 
     async def drained(self) -> None:
         """All output has been read, or what holds it outlived the process for too long."""
@@ -109,17 +121,17 @@ class Processes:
         pipes = Pipes(folder, stdin=stdin, tty=tty, on_data=on_data)
         process = Process(self._client, real_id, exec_id, pipes)
         try:
-            await self._start(container, exec_id, command, pipes, folder, tty=tty)
+            await self._start(container, exec_id, command, process, folder, tty=tty)
             yield process
         finally:
             # The containerd-shim must find a reader until its process is gone.
             pipes.forget()
-            await asyncio.shield(asyncio.ensure_future(self._clean_up(real_id, exec_id, pipes, folder)))
+            await asyncio.shield(asyncio.ensure_future(self._clean_up(real_id, exec_id, process, folder)))
 
     async def _start(
-        self, container: Container, exec_id: str, command: Sequence[str], pipes: Pipes, folder: Path, *, tty: bool
+        self, container: Container, exec_id: str, command: Sequence[str], running: Process, folder: Path, *, tty: bool
     ) -> None:
-        container_id = container.record.id
+        container_id, pipes = container.record.id, running.pipes
         if not container.process:
             found = await self._client.containers.Get(containersv1.GetContainerRequest(id=container_id))
             container.process = orjson.dumps(orjson.loads(found.container.spec.value)["process"])
@@ -137,12 +149,14 @@ class Processes:
                 spec=any_pb2.Any(type_url=spec.PROCESS_TYPE, value=orjson.dumps(process)),
             )
         )
+        running.expect_end()
         try:
             await self._client.tasks.Start(tasksv1.StartRequest(container_id=container_id, exec_id=exec_id))
         except errors.ShimError as failure:
             raise errors.RuntimeFailure(f"failed to exec in container {container_id}: {failure}") from None
 
-    async def _clean_up(self, container_id: str, exec_id: str, pipes: Pipes, folder: Path) -> None:
+    async def _clean_up(self, container_id: str, exec_id: str, process: Process, folder: Path) -> None:
+        await process.forget()
         tasks, ids = self._client.tasks, {"container_id": container_id, "exec_id": exec_id}
         delete = tasksv1.DeleteProcessRequest(**ids)
         kill = tasksv1.KillRequest(container_id=container_id, exec_id=exec_id, signal=signal.SIGKILL)
@@ -157,5 +171,5 @@ class Processes:
                     await tasks.DeleteProcess(delete)
         except errors.ShimError as failure:
             LOG.warning("exec.left", container=container_id, exec=exec_id, error=failure)
-        pipes.close()
+        process.pipes.close()
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)

@@ -14,7 +14,19 @@ from navarch.services.base.tasks import TaskOwner
 from navarch.services.kubelet.core.deeds import Deeds
 from navarch.services.kubelet.core.machine import PodMachine
 from navarch.services.kubelet.core.observed import CREATED, RUNNING, Container
-from navarch.services.kubelet.core.orders import Done, Emit, Event, Failed, Order, Probed, Seen, StartContainer, Tick
+from navarch.services.kubelet.core.orders import (
+    Done,
+    Emit,
+    Event,
+    Failed,
+    Order,
+    Probed,
+    ResizeContainer,
+    ResizeJudged,
+    Seen,
+    StartContainer,
+    Tick,
+)
 from navarch.services.kubelet.core.references import ConfigError
 from navarch.services.kubelet.core.stages import Stage
 from navarch.services.kubelet.core.view import View
@@ -132,7 +144,7 @@ class PodWorker:
         That a container runs is seen a moment before the order to start it is done: one report tells both. Of a Pod
         that is being deleted only the end is of interest, which its removal reports.
         """
-        if isinstance(event, Failed | Probed):
+        if isinstance(event, Failed | Probed | ResizeJudged):
             return True
         if self.view.deleted:
             return False
@@ -142,4 +154,4 @@ class PodWorker:
                 one.state != CREATED and not (one.state == RUNNING and one.name in self.view.starting)
                 for one in containers
             )
-        return isinstance(event, Done) and isinstance(event.order, StartContainer)
+        return isinstance(event, Done) and isinstance(event.order, StartContainer | ResizeContainer)

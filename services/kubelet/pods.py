@@ -9,7 +9,16 @@ from collections.abc import Callable, Iterable
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.base.log import get_logger
 from navarch.services.kubelet.core.admission import admit
-from navarch.services.kubelet.core.orders import PodChanged, PodRemoved, ReferencesChanged, Rejected, Relisted, Seen
+from navarch.services.kubelet.core.granted import judge
+from navarch.services.kubelet.core.orders import (
+    PodChanged,
+    PodRemoved,
+    ReferencesChanged,
+    Rejected,
+    Relisted,
+    ResizeJudged,
+    Seen,
+)
 from navarch.services.kubelet.core.stages import Stage
 from navarch.services.kubelet.pod_worker import PodWorker
 from navarch.services.kubelet.runtime_watch import Fact, Listing, PodIdentity
@@ -35,6 +44,8 @@ class PodTable:
         # Of the newest listing: what belongs to no worker.
         self._unclaimed: dict[PodIdentity, list[Fact]] = {}
         self._sequence = 0
+        # Pods whose resize waits for room.
+        self._deferred: set[str] = set()
         self._log = get_logger("kubelet.pods")
         # The refusal of a Pod for the sake of the node as a whole; None to let it in.
         self.refuse: Callable[[corev1.Pod], Rejected | None] = lambda _: None
@@ -90,17 +101,42 @@ class PodTable:
             known = worker.view.pod.metadata
             if int(pod.metadata.resource_version or 0) > int(known.resource_version or 0):
                 worker.tell(PodChanged(pod))
+                self._judge_resize(worker)
             return
         worker = self._add(pod)
         worker.tell(PodChanged(pod))
         if worker.machine.awaits_admission:
-            others = [
-                other.view.pod
-                for other in self._workers.values()
-                if other is not worker and not other.machine.runs_nothing and other.machine.stage != Stage.NEW
-            ]
-            decision = self.refuse(pod) or admit(pod, self._node(), others)
-            worker.tell(decision)
+            worker.tell(self.refuse(pod) or admit(pod, self._node(), self._others(worker)))
+        self._judge_resize(worker)
+
+    def _others(self, worker: PodWorker) -> list[corev1.Pod]:
+        """The Pods that use the node beside one, with the resources that they were granted."""
+        return [
+            other.view.pod
+            for other in self._workers.values()
+            if other is not worker and not other.machine.runs_nothing and other.machine.stage != Stage.NEW
+        ]
+
+    def _judge_resize(self, worker: PodWorker) -> None:
+        """A running Pod may ask for other resources; what it gives back others may have waited for."""
+        if (asked := worker.view.asked) is not None and not worker.view.ending:
+            pending = judge(asked, self._node(), self._others(worker))
+            worker.tell(ResizeJudged(pending))
+            if pending is not None:
+                self._deferred.add(worker.uid)
+                return
+            self._deferred.discard(worker.uid)
+            self.room_was_made()
+
+    def room_was_made(self) -> None:
+        """Some Pod uses less than before: look again at the resizes that wait, the most important Pod's first."""
+        if not self._deferred:
+            return
+        waiting = [worker for uid in self._deferred if (worker := self._workers.get(uid)) is not None]
+        self._deferred = {worker.uid for worker in waiting if worker.view.asked is not None}
+        for worker in sorted(waiting, key=lambda worker: -worker.view.pod.spec.priority):
+            if worker.uid in self._deferred and worker.view.pending is not None:
+                self._judge_resize(worker)
 
     def _add(self, pod: corev1.Pod) -> PodWorker:
         metadata = pod.metadata
@@ -150,6 +186,7 @@ class PodTable:
         """Forget a worker that has nothing left to do."""
         if self._workers.get(worker.uid) is worker:
             del self._workers[worker.uid]
+            self.room_was_made()
             if in_api:
                 self._done.add(worker.uid)
             self._drop_worker(worker)

@@ -323,6 +323,8 @@ class Kubelet:
             shown = self._pods.get(f"{metadata.namespace}/{metadata.name}")
             self._table.reap(worker, in_api=shown is not None and shown.metadata.uid == metadata.uid)
             return
+        if worker.machine.runs_nothing:
+            self._table.room_was_made()
         self._statuses.mark(worker, urgent)
         if worker.is_busy:
             self._watch.hurry()
