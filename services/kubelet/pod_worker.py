@@ -31,7 +31,7 @@ from navarch.services.kubelet.core.references import ConfigError
 from navarch.services.kubelet.core.stages import Stage
 from navarch.services.kubelet.core.view import View
 from navarch.services.kubelet.happenings import Happenings
-from navarch.services.kubelet.probes import Prober
+from navarch.services.kubelet.probes import OnProbe, Prober
 from navarch.services.kubelet.runtime import Runtime
 
 
@@ -56,14 +56,17 @@ class PodWorker:
         clock: Clock,
         host_ip: str,
         on_change: Callable[["PodWorker", bool], None],
+        on_probe: OnProbe,
     ) -> None:
         self.machine = PodMachine(pod)
         self.deeds = Deeds()
+        # When this kubelet first saw it; Unix seconds.
+        self.seen_at = clock.now()
         self._executor = executor
         self._happenings = happenings
         self._clock = clock
         self._on_change = on_change
-        self._prober = Prober(runtime, clock, happenings, host_ip, self.tell)
+        self._prober = Prober(runtime, clock, happenings, host_ip, self.tell, on_probe)
         self._tasks = TaskOwner()
         self._timer: asyncio.Task[None] | None = None
         self._timer_at: float | None = None

@@ -18,6 +18,9 @@ from navarch.services.kubelet.core.view import View
 from navarch.services.kubelet.happenings import Happenings
 from navarch.services.kubelet.runtime import Runtime
 
+# Told of each probe: the Pod, the container, what it is for, how long it took, whether it succeeded.
+OnProbe = Callable[[corev1.Pod, str, ProbeKind, float, bool], None]
+
 
 @dataclass(frozen=True, slots=True)
 class _Subject:
@@ -45,8 +48,15 @@ class Prober:
     """The probes of one Pod."""
 
     def __init__(
-        self, runtime: Runtime, clock: Clock, happenings: Happenings, host_ip: str, tell: Callable[[Probed], None]
+        self,
+        runtime: Runtime,
+        clock: Clock,
+        happenings: Happenings,
+        host_ip: str,
+        tell: Callable[[Probed], None],
+        on_probe: OnProbe,
     ) -> None:
+        self._on_probe = on_probe
         self._runtime = runtime
         self._clock = clock
         self._happenings = happenings
@@ -90,7 +100,10 @@ class Prober:
         age_s = self._clock.now() - subject.run.started_at
         await self._clock.sleep(max(0.0, subject.probe.initial_delay_seconds - max(0.0, age_s)))
         while True:
+            began = self._clock.monotonic()
             failure = await self._probe(subject)
+            seconds = self._clock.monotonic() - began
+            self._on_probe(subject.pod, subject.run.name, subject.kind, seconds, failure is None)
             if failure is not None:
                 message = f"{subject.kind.capitalize()} probe failed: {failure}"
                 self._happenings.tell(subject.pod, "Warning", "Unhealthy", message, subject.run.name)

@@ -7,6 +7,7 @@ Pods, so that each is compared with what really runs; then end orphans. Stopping
 import asyncio
 import os
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
@@ -15,6 +16,7 @@ from navarch.services.api.errors import ApiError
 from navarch.services.api.rpc_status import to_rpc
 from navarch.services.base.clock import Clock, SystemClock
 from navarch.services.base.log import get_logger
+from navarch.services.base.metrics import Metrics
 from navarch.services.base.serving import GrpcServer, RpcStatus
 from navarch.services.base.tasks import TaskOwner
 from navarch.services.client.client import Client
@@ -29,11 +31,13 @@ from navarch.services.kubelet.core.references import NodeContext
 from navarch.services.kubelet.core.static_pods import is_mirror
 from navarch.services.kubelet.core.status import NodeFacts, pod_status
 from navarch.services.kubelet.executor import Executor
+from navarch.services.kubelet.gauges import Gauges
 from navarch.services.kubelet.happenings import Happenings
 from navarch.services.kubelet.https.endpoints import Endpoints
 from navarch.services.kubelet.https.server import HttpsServer
 from navarch.services.kubelet.images import Images
 from navarch.services.kubelet.log_rotation import Log, LogRotation
+from navarch.services.kubelet.measures import MeasuredExecutor, Measures
 from navarch.services.kubelet.mirrors import Mirrors
 from navarch.services.kubelet.node.agent import NodeAgent, NodeIdentity
 from navarch.services.kubelet.node.care import NodeCare
@@ -95,7 +99,10 @@ class Kubelet:
             cgroup_root=config.cgroup_root,
         )
         self._client = Client.connect(config.api_server, config.credentials, f"kubelet/{config.node_name}")
-        self._runtime = Runtime(config.runtime_endpoint)
+        self._measures = Measures(Metrics(), clock)
+        self._client.on_answer = partial(self._measures.requested, config.api_server)
+        self._runtime = Runtime(config.runtime_endpoint, clock)
+        self._runtime.observe = self._measures.called
         self._recorder = EventRecorder(self._client, "kubelet", config.node_name, clock)
         self._happenings = Happenings(self._recorder)
         self._images = Images(self._runtime, clock, self._happenings)
@@ -150,6 +157,8 @@ class Kubelet:
             self._table.in_transition,
             self._table.expects_ends,
         )
+        self._watch.observe = self._measures.relisted
+        self._care.evictions.on_evicted = self._measures.evicted
         self._objects = NodeObjects(self._client, clock, self._on_references)
         self._runtime_classes = RuntimeClasses(self._client, clock)
         self._statuses = StatusReporter(self._client, clock, NodeFacts(self._host_ips), self._mirror_of)
@@ -163,6 +172,7 @@ class Kubelet:
         self._claims = Claims(self._client, clock, self._on_references)
         self._tokens = PodTokens(self._client, clock)
         self._volumes = VolumeManager(layout, self._objects, context, self._claims, self._tokens, can_mount=can_mount)
+        self._volumes.observe = self._measures.volume
         self._executor = Executor(
             runtime=self._runtime,
             watch=self._watch,
@@ -183,7 +193,9 @@ class Kubelet:
         self._nodes: Informer[corev1.Node] = Informer(
             self._client, corev1.Node, field_selector=f"metadata.name={config.node_name}", clock=clock
         )
-        self._server = GrpcServer(config.credentials, translate=_translate, component="kubelet")
+        self._server = GrpcServer(
+            config.credentials, translate=_translate, component="kubelet", metrics=self._measures.metrics
+        )
         streams = PodStreams(self, self._runtime, layout, clock)
         self._sampler = Sampler(
             node_name=config.node_name,
@@ -209,8 +221,11 @@ class Kubelet:
         self._server.add(node_pb2_grpc.add_NodeServicer_to_server, servicer)
         if config.grpc_listen:
             self.grpc_port = self._agent.grpc_port = await self._server.start(config.grpc_listen)
-        endpoints = Endpoints(config, streams, self._sampler, host, self._server.metrics.render)
-        self._https = HttpsServer(endpoints.handle, config.credentials, access)
+        self._measures.metrics.registry.register(
+            Gauges(config.node_name, self._table.all, lambda: self._sampler.newest)
+        )
+        endpoints = Endpoints(config, streams, self._sampler, host, self._measures)
+        self._https = HttpsServer(endpoints.handle, config.credentials, access, self._measures.served)
         self.port = self._agent.port = await self._https.start(config.listen)
         self._tasks.spawn(self._agent.run(), "node-agent")
         self._tasks.spawn(self._statuses.run(), "status-reports")
@@ -317,6 +332,7 @@ class Kubelet:
                     await self._executor.refresh_volumes(worker)
 
     def _on_change(self, worker: PodWorker, urgent: bool) -> None:
+        self._measures.changed(worker)
         self._care.pod_changed()
         if worker.is_gone:
             metadata = worker.view.pod.metadata
@@ -332,18 +348,20 @@ class Kubelet:
     def _make_worker(self, pod: corev1.Pod) -> PodWorker:
         return PodWorker(
             pod,
-            executor=self._executor,
+            executor=MeasuredExecutor(self._executor, self._measures, self._clock.monotonic),
             runtime=self._runtime,
             happenings=self._happenings,
             clock=self._clock,
             host_ip=self._host_ips[0],
             on_change=self._on_change,
+            on_probe=self._measures.probes.probed,
         )
 
     def _drop_worker(self, worker: PodWorker) -> None:
         self._statuses.forget(worker.uid)
         self._claims.forget(worker.uid)
         self._tokens.forget(worker.uid)
+        self._measures.forget(worker.uid)
         self._tasks.spawn(worker.stop(), "worker-stop")
 
     def _node(self) -> corev1.Node:

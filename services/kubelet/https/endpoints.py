@@ -12,16 +12,19 @@ from navarch.protos.navarch import stats_pb2
 from navarch.services.api import codec
 from navarch.services.api.errors import InternalError, MethodNotSupported, UnknownKind
 from navarch.services.base.exposition import TEXT
+from navarch.services.base.log import get_logger
 from navarch.services.kubelet.config import Config
 from navarch.services.kubelet.configuration import configuration
 from navarch.services.kubelet.https.documents import document
 from navarch.services.kubelet.https.streams import StreamEndpoints
 from navarch.services.kubelet.https.usage import cadvisor_metrics, resource_metrics
+from navarch.services.kubelet.measures import Measures
 from navarch.services.kubelet.node.host import Host
 from navarch.services.kubelet.pod_streams import PodStreams
 from navarch.services.kubelet.runtime import RuntimeFailure
 from navarch.services.kubelet.stats.sampler import Sampler
 
+LOG = get_logger("kubelet.https")
 Answer = Awaitable[web.StreamResponse]
 STREAM_METHODS = frozenset({"GET", "POST"})
 # What Go reads as true.
@@ -29,7 +32,7 @@ TRUE = frozenset({"1", "t", "true"})
 
 
 class Endpoints:
-    """Answers requests that were let in. render_metrics: the kubelet's own series."""
+    """Answers requests that were let in."""
 
     def __init__(
         self,
@@ -37,13 +40,13 @@ class Endpoints:
         streams: PodStreams,
         sampler: Sampler,
         host: Host,
-        render_metrics: Callable[[], bytes],
+        measures: Measures,
     ) -> None:
         self._config = config
         self._pods = streams.pods
         self._sampler = sampler
         self._host = host
-        self._render_metrics = render_metrics
+        self._measures = measures
         by_path = StreamEndpoints(streams)
         self._streams: dict[str, Callable[[web.BaseRequest, Sequence[str]], Answer]] = {
             "containerLogs": by_path.logs,
@@ -58,6 +61,7 @@ class Endpoints:
             "/configz": self._configz,
             "/stats/summary": self._summary,
             "/metrics": self._metrics,
+            "/metrics/probes": self._probe_metrics,
             "/metrics/resource": self._resource_metrics,
             "/metrics/cadvisor": self._cadvisor_metrics,
         }
@@ -107,7 +111,15 @@ class Endpoints:
         return _json({"kubeletconfig": configuration(self._config)})
 
     async def _metrics(self, _: web.BaseRequest) -> web.Response:
-        return _text(self._render_metrics())
+        try:
+            # For what is told of volumes.
+            await self._sampler.summary()
+        except (RuntimeFailure, OSError) as failure:
+            LOG.warning("usage.unknown", error=failure)
+        return _text(self._measures.metrics.render())
+
+    async def _probe_metrics(self, _: web.BaseRequest) -> web.Response:
+        return _text(self._measures.probes.render())
 
     async def _summary(self, request: web.BaseRequest) -> web.Response:
         light = request.query.get("only_cpu_and_memory", "").lower() in TRUE

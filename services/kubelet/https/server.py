@@ -1,5 +1,6 @@
 """HTTPS: who calls, whether he may, and what becomes of a refusal."""
 
+import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
 
@@ -10,18 +11,22 @@ from navarch.services.base.credentials import Credentials
 from navarch.services.base.log import get_logger
 from navarch.services.base.tls_context import server_context
 from navarch.services.kubelet.access import Access
+from navarch.services.kubelet.https.paths import served_path
 
 LOG = get_logger("kubelet.https")
 STOP_S = 0.5
+# Told of each request: the method, the path without what is the caller's, how long it took.
+Observe = Callable[[str, str, float], None]
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class HttpsServer:
     """Serves `handle` to whom `access` lets in. credentials: None for plain text to anybody, in tests."""
 
-    def __init__(self, handle: Handler, credentials: Credentials | None, access: Access) -> None:
+    def __init__(self, handle: Handler, credentials: Credentials | None, access: Access, observe: Observe) -> None:
         self._handle = handle
         self._access = access
+        self._observe = observe
         self._credentials = credentials
         self._runner: web.ServerRunner | None = None
 
@@ -44,6 +49,13 @@ class HttpsServer:
             await self._runner.cleanup()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        began = asyncio.get_running_loop().time()
+        try:
+            return await self._answered(request)
+        finally:
+            self._observe(request.method, served_path(request.path), asyncio.get_running_loop().time() - began)
+
+    async def _answered(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             if self._credentials is not None:
                 await self._let_in(request)

@@ -106,6 +106,11 @@ class Sampler:
             found = self._last[1]
         return messages.light(found) if only_cpu_and_memory else found
 
+    @property
+    def newest(self) -> stats_pb2.Summary | None:
+        """The figures of the last walk, however old."""
+        return self._last[1] if self._last is not None else None
+
     async def run(self) -> None:
         """Note CPU times, for ever."""
         while True:

@@ -6,11 +6,13 @@ twice changes nothing, releasing takes away whatever is mounted below the Pod's 
 
 import asyncio
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.services.base.clock import SystemClock
 from navarch.services.base.log import get_logger
 from navarch.services.kubelet.core.claims import check_mode, is_for_one_pod
 from navarch.services.kubelet.core.events_text import mount_failed
@@ -66,6 +68,9 @@ class VolumeManager:
         self._sources: dict[tuple[str, str], Path] = {}
         # PersistentVolumes that one Pod alone may have, and which has.
         self._held: dict[str, str] = {}
+        self._clock = SystemClock()
+        # Told of each mount and unmount: the plugin, which of both, how long it took, whether it failed.
+        self.observe: Callable[[str, str, float, bool], None] = lambda *_: None
         self._log = get_logger("kubelet.volumes")
 
     async def prepare(self, pod: corev1.Pod, stamp: str) -> None:
@@ -77,7 +82,8 @@ class VolumeManager:
             try:
                 wanted, kind = await self._wanted(pod, volume, stamp)
                 name = wanted.name
-                self._sources[pod.metadata.uid, volume.name] = await kind.mount(wanted)
+                with self._measured(kind, "volume_mount"):
+                    self._sources[pod.metadata.uid, volume.name] = await kind.mount(wanted)
             except MountFailure as failure:
                 raise ConfigError(mount_failed(name, str(failure), failure.step)) from failure
             except (ConfigError, OSError) as failure:
@@ -152,8 +158,18 @@ class VolumeManager:
         # Parts of volumes first: they hold the volumes.
         await asyncio.to_thread(unmount_all, directory / "volume-subpaths")
         for kind, volume in self._found(directory):
-            await kind.unmount(volume)
+            with self._measured(kind, "volume_unmount"):
+                await kind.unmount(volume)
         await asyncio.to_thread(remove_tree if everything else unmount_all, directory)
+
+    @contextmanager
+    def _measured(self, kind: VolumeKind, operation: str) -> Iterator[None]:
+        began, failed = self._clock.monotonic(), True
+        try:
+            yield
+            failed = False
+        finally:
+            self.observe(kind.plugin, operation, self._clock.monotonic() - began, failed)
 
     def _found(self, directory: Path) -> Iterator[tuple[VolumeKind, Path]]:
         """The volumes that are there, by their directories."""
