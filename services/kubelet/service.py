@@ -225,7 +225,9 @@ class Kubelet:
             Gauges(config.node_name, self._table.all, lambda: self._sampler.newest)
         )
         endpoints = Endpoints(config, streams, self._sampler, host, self._measures)
-        self._https = HttpsServer(endpoints.handle, config.credentials, access, self._measures.served)
+        self._https = HttpsServer(
+            endpoints.handle, endpoints.upgraded, config.credentials, access, self._measures.served
+        )
         self.port = self._agent.port = await self._https.start(config.listen)
         self._tasks.spawn(self._agent.run(), "node-agent")
         self._tasks.spawn(self._statuses.run(), "status-reports")

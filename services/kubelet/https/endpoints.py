@@ -6,6 +6,7 @@ from urllib.parse import unquote
 
 import orjson
 from aiohttp import web
+from yarl import URL
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.navarch import stats_pb2
@@ -13,6 +14,7 @@ from navarch.services.api import codec
 from navarch.services.api.errors import InternalError, MethodNotSupported, UnknownKind
 from navarch.services.base.exposition import TEXT
 from navarch.services.base.log import get_logger
+from navarch.services.client.streams.front import Upgrade
 from navarch.services.kubelet.config import Config
 from navarch.services.kubelet.configuration import configuration
 from navarch.services.kubelet.https.documents import document
@@ -26,7 +28,8 @@ from navarch.services.kubelet.stats.sampler import Sampler
 
 LOG = get_logger("kubelet.https")
 Answer = Awaitable[web.StreamResponse]
-STREAM_METHODS = frozenset({"GET", "POST"})
+UPGRADED = frozenset({"exec", "attach", "portForward"})
+METHODS = {**dict.fromkeys(UPGRADED, frozenset({"GET", "POST"})), "run": frozenset({"POST"})}
 # What Go reads as true.
 TRUE = frozenset({"1", "t", "true"})
 
@@ -47,12 +50,13 @@ class Endpoints:
         self._sampler = sampler
         self._host = host
         self._measures = measures
-        by_path = StreamEndpoints(streams)
+        self._by_path = by_path = StreamEndpoints(streams)
         self._streams: dict[str, Callable[[web.BaseRequest, Sequence[str]], Answer]] = {
             "containerLogs": by_path.logs,
             "exec": by_path.exec,
             "attach": by_path.attach,
             "portForward": by_path.port_forward,
+            "run": by_path.run,
         }
         self._documents: dict[str, Callable[[web.BaseRequest], Awaitable[web.Response]]] = {
             "/healthz": self._healthz,
@@ -72,7 +76,7 @@ class Endpoints:
         answer = self._documents.get(path.rstrip("/"))
         words = [unquote(word) for word in path.strip("/").split("/")]
         stream = self._streams.get(words[0])
-        allowed = frozenset({"GET"}) if stream is None else STREAM_METHODS
+        allowed = METHODS.get(words[0], frozenset({"GET"}))
         if answer is None and stream is None:
             raise UnknownKind("404 page not found")
         if request.method not in allowed:
@@ -81,6 +85,13 @@ class Endpoints:
             return await answer(request)
         assert stream is not None
         return await stream(request, words[1:])
+
+    async def upgraded(self, upgrade: Upgrade, target: URL) -> None:
+        """Serve a connection whose client asks for SPDY. Raises ApiError before it has answered."""
+        verb, *words = [unquote(word) for word in target.raw_path.strip("/").split("/")]
+        if verb not in UPGRADED:
+            raise UnknownKind("404 page not found")
+        await self._by_path.upgraded(upgrade, verb, words, target.query)
 
     async def _healthz(self, _: web.BaseRequest) -> web.Response:
         return web.Response(text="ok")
