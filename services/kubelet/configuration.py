@@ -71,6 +71,32 @@ def configuration(config: Config) -> dict[str, Any]:
     return {name: value for name, value in shown.items() if value not in ("", [], {}, None)}
 
 
+def flags(config: Config) -> dict[str, object]:
+    """By name of the option, for /flagz."""
+    reserved = ",".join(f"{name}={amount}" for name, amount in _reserved(config.reserved).items())
+    return {
+        "node-name": config.node_name,
+        "api-server": config.api_server,
+        "runtime-endpoint": config.runtime_endpoint,
+        "root-dir": config.root_dir,
+        "listen": config.listen,
+        "grpc-listen": config.grpc_listen,
+        "node-ip": config.node_ip,
+        "pod-cidr": config.pod_cidr,
+        "cluster-dns": ",".join(config.cluster_dns),
+        "cluster-domain": config.cluster_domain,
+        "max-pods": config.max_pods,
+        "labels": ",".join(f"{key}={value}" for key, value in config.labels.items()),
+        "taints": ",".join(f"{one.key}={one.value}:{one.effect}" for one in config.taints),
+        "reserved": reserved,
+        "cgroup-root": config.cgroup_root,
+        "anonymous-auth": str(config.anonymous_auth).lower(),
+        "pod-manifest-path": config.pod_manifest_path or "",
+        "register-node": str(config.node.register).lower(),
+        "provider-id": config.node.provider_id,
+    }
+
+
 def _node(node: NodeOptions) -> dict[str, Any]:
     thresholds = [one for one in node.thresholds if one.signal is not Signal.ALLOCATABLE_MEMORY]
     reclaims = {one.signal.value: one.minimum_reclaim for one in thresholds if one.minimum_reclaim is not None}

@@ -34,6 +34,8 @@ DEFAULT_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10
 RUNTIME_BUCKETS_S = tuple(0.005 * 2.5**step for step in range(14))
 STORAGE_BUCKETS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 25.0, 50.0, 120.0, 300.0, 600.0)
 START_BUCKETS_S = (0.5, 1, 2, 3, 4, 5, 6, 8, 10, 20, 30, 45, 60, 120, 180, 240, 300, 360, 480, 600, 900, 1800, 3600)
+# As long as the genuine kubelet waits for a list of all before it calls itself sick.
+SILENT_S = 180.0
 # Requests that last as long as somebody wants them to.
 LONG_RUNNING = frozenset({"exec", "attach", "portForward", "containerLogs", "run"})
 PROBE_TYPES = {ProbeKind.LIVENESS: "Liveness", ProbeKind.READINESS: "Readiness", ProbeKind.STARTUP: "Startup"}
@@ -88,6 +90,7 @@ class Measures:
         self._calls = counter("rest_client_requests", "Requests to the API server.", ("code", "method", "host"))
         self.probes = Probes()
         self._listed_at: float | None = None
+        self._began = clock.monotonic()
         self._started: set[str] = set()
 
     def called(self, request: str, seconds: float, failed: bool) -> None:
@@ -105,6 +108,12 @@ class Measures:
             self._relist_interval_s.observe(began - self._listed_at)
         self._listed_at = began
         self._relisted.set(self._clock.now())
+
+    def staleness(self) -> str:
+        """What is wrong when nothing was heard of the runtime for long; "" when all is well."""
+        known = self._began if self._listed_at is None else self._listed_at
+        silent_s = self._clock.monotonic() - known
+        return f"the runtime was listed {silent_s:.0f} s ago, which is too long" if silent_s > SILENT_S else ""
 
     def evicted(self, signal: str) -> None:
         """A Pod was evicted for what is short, or over a limit."""

@@ -71,7 +71,7 @@ class PodStreams:
     def _log_options(self, options: corev1.PodLogOptions) -> LogOptions:
         since = None
         if options.HasField("since_time"):
-            since = float(options.since_time.seconds)
+            since = options.since_time.seconds + options.since_time.nanos / 1e9
         elif options.HasField("since_seconds"):
             since = self._clock.now() - options.since_seconds
         return LogOptions(

@@ -160,6 +160,11 @@ class Runtime:
         """What happens to containers and sandboxes, from this call on. Iterating raises RuntimeFailure."""
         return _translated(self._runtime.GetContainerEvents(criv1.GetEventsRequest(), wait_for_ready=True))
 
+    async def checkpoint_container(self, id_: str, location: str, timeout_s: int) -> None:
+        """Write a checkpoint of a running container to an archive; 0 for the runtime's own time limit."""
+        request = criv1.CheckpointContainerRequest(container_id=id_, location=location, timeout=timeout_s)
+        await self._call(self._runtime.CheckpointContainer, request, timeout_s + LIST_S if timeout_s else PULL_S)
+
     async def exec_sync(self, id_: str, command: list[str], timeout_s: int) -> criv1.ExecSyncResponse:
         """Run a command in a container; 0 for no time limit of its own."""
         request = criv1.ExecSyncRequest(container_id=id_, cmd=command, timeout=timeout_s)

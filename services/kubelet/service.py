@@ -24,6 +24,7 @@ from navarch.services.client.events import EventRecorder
 from navarch.services.client.informer import Informer
 from navarch.services.kubelet import cgroups
 from navarch.services.kubelet.access import Access
+from navarch.services.kubelet.checkpoints import Checkpoints
 from navarch.services.kubelet.claims import Claims
 from navarch.services.kubelet.config import Config
 from navarch.services.kubelet.core.paths import Layout
@@ -224,7 +225,15 @@ class Kubelet:
         self._measures.metrics.registry.register(
             Gauges(config.node_name, self._table.all, lambda: self._sampler.newest)
         )
-        endpoints = Endpoints(config, streams, self._sampler, host, self._measures)
+        endpoints = Endpoints(
+            config,
+            streams,
+            self._sampler,
+            host,
+            self._measures,
+            Checkpoints(self._runtime, layout, clock),
+            clock,
+        )
         self._https = HttpsServer(
             endpoints.handle, endpoints.upgraded, config.credentials, access, self._measures.served
         )

@@ -1,5 +1,6 @@
 """The paths that a kubelet serves."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from urllib.parse import unquote
@@ -11,12 +12,15 @@ from yarl import URL
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.navarch import stats_pb2
 from navarch.services.api import codec
-from navarch.services.api.errors import InternalError, MethodNotSupported, UnknownKind
+from navarch.services.api.errors import BadRequest, InternalError, MethodNotSupported, NotFound, UnknownKind
+from navarch.services.base.clock import Clock
 from navarch.services.base.exposition import TEXT
 from navarch.services.base.log import get_logger
 from navarch.services.client.streams.front import Upgrade
+from navarch.services.kubelet.checkpoints import Checkpoints
 from navarch.services.kubelet.config import Config
-from navarch.services.kubelet.configuration import configuration
+from navarch.services.kubelet.configuration import configuration, flags
+from navarch.services.kubelet.https import pages
 from navarch.services.kubelet.https.documents import document
 from navarch.services.kubelet.https.streams import StreamEndpoints
 from navarch.services.kubelet.https.usage import cadvisor_metrics, resource_metrics
@@ -29,7 +33,10 @@ from navarch.services.kubelet.stats.sampler import Sampler
 LOG = get_logger("kubelet.https")
 Answer = Awaitable[web.StreamResponse]
 UPGRADED = frozenset({"exec", "attach", "portForward"})
-METHODS = {**dict.fromkeys(UPGRADED, frozenset({"GET", "POST"})), "run": frozenset({"POST"})}
+METHODS = {
+    **dict.fromkeys(UPGRADED, frozenset({"GET", "POST"})),
+    **dict.fromkeys(("run", "checkpoint"), frozenset({"POST"})),
+}
 # What Go reads as true.
 TRUE = frozenset({"1", "t", "true"})
 
@@ -44,7 +51,17 @@ class Endpoints:
         sampler: Sampler,
         host: Host,
         measures: Measures,
+        checkpoints: Checkpoints,
+        clock: Clock,
     ) -> None:
+        self._checkpoints = checkpoints
+        self._clock = clock
+        self._started_at = clock.now()
+        self._checks: dict[str, pages.Check] = {
+            "ping": lambda: "",
+            "log": lambda: "",
+            "syncloop": measures.staleness,
+        }
         self._config = config
         self._pods = streams.pods
         self._sampler = sampler
@@ -57,12 +74,16 @@ class Endpoints:
             "attach": by_path.attach,
             "portForward": by_path.port_forward,
             "run": by_path.run,
+            "healthz": self._health,
+            "logs": self._node_log,
+            "checkpoint": self._checkpoint,
         }
         self._documents: dict[str, Callable[[web.BaseRequest], Awaitable[web.Response]]] = {
-            "/healthz": self._healthz,
             "/pods": self._list_pods,
             "/runningpods": self._list_running,
             "/configz": self._configz,
+            "/flagz": self._flagz,
+            "/statusz": self._statusz,
             "/stats/summary": self._summary,
             "/metrics": self._metrics,
             "/metrics/probes": self._probe_metrics,
@@ -93,8 +114,31 @@ class Endpoints:
             raise UnknownKind("404 page not found")
         await self._by_path.upgraded(upgrade, verb, words, target.query)
 
-    async def _healthz(self, _: web.BaseRequest) -> web.Response:
-        return web.Response(text="ok")
+    async def _health(self, request: web.BaseRequest, _: Sequence[str]) -> web.StreamResponse:
+        return pages.health(self._checks, request.path, verbose="verbose" in request.query)
+
+    async def _node_log(self, request: web.BaseRequest, words: Sequence[str]) -> web.StreamResponse:
+        return await asyncio.to_thread(pages.node_log, request.path.removeprefix("/logs").removeprefix("/"))
+
+    async def _checkpoint(self, request: web.BaseRequest, words: Sequence[str]) -> web.StreamResponse:
+        if len(words) != 3:
+            raise UnknownKind("404 page not found")
+        namespace, pod, container = words
+        timeout = request.query.get("timeout", "0")
+        if not (timeout.isascii() and timeout.isdecimal()):
+            raise BadRequest(f'cannot parse value of timeout parameter "{timeout}"')
+        worker = self._pods.find(namespace, pod)
+        if worker is None:
+            raise NotFound("pods", pod, "pod does not exist")
+        archive = await self._checkpoints.make(worker, container, int(timeout))
+        return _json({"items": [str(archive)]})
+
+    async def _flagz(self, _: web.BaseRequest) -> web.Response:
+        return pages.flagz(flags(self._config))
+
+    async def _statusz(self, _: web.BaseRequest) -> web.Response:
+        paths = [*self._documents, *(f"/{word}" for word in self._streams)]
+        return pages.statusz(self._started_at, self._clock.now(), paths)
 
     async def _list_pods(self, _: web.BaseRequest) -> web.Response:
         return _pod_list([self._pods.reported(worker) for worker in self._pods.all()])

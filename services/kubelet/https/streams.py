@@ -6,10 +6,8 @@ from contextlib import aclosing
 from aiohttp import web
 from multidict import MultiMapping
 
-from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.navarch import node_pb2
-from navarch.services.api.codec.times import parse_moment
-from navarch.services.api.errors import BadRequest, InternalError, UnknownKind
+from navarch.services.api.errors import BadRequest, InternalError, NotFound, UnknownKind
 from navarch.services.client.streams import spdy_commands, tunnel
 from navarch.services.client.streams.front import Upgrade
 from navarch.services.client.streams.serving import (
@@ -22,6 +20,7 @@ from navarch.services.client.streams.serving import (
 )
 from navarch.services.client.streams.spdy_commands import Form, SpdyCommand
 from navarch.services.client.streams.tunnel import Tunnel, serve_tunnel
+from navarch.services.kubelet.https.log_query import log_options
 from navarch.services.kubelet.pod_streams import Inputs, PodStreams
 
 NO_UPGRADE = "Upgrade request required"
@@ -40,7 +39,13 @@ class StreamEndpoints:
         if len(words) != 3:
             raise UnknownKind("404 page not found")
         namespace, pod, container = words
-        lines = self._streams.logs(namespace, pod, log_options(request, container))
+        options = log_options(request.query, container)
+        worker = self._streams.pods.find(namespace, pod)
+        if worker is None:
+            raise NotFound("pods", pod, f'pod "{pod}" does not exist')
+        if worker.view.container(container) is None:
+            raise NotFound("containers", container, f'container "{container}" not found in pod "{pod}"')
+        lines = self._streams.logs(namespace, pod, options)
         response = web.StreamResponse(headers={"Content-Type": "text/plain"})
         response.enable_chunked_encoding()
         await response.prepare(request)
@@ -160,27 +165,3 @@ def _websocket(request: web.BaseRequest) -> web.BaseRequest:
     if not is_websocket(request):
         raise BadRequest(NO_UPGRADE)
     return request
-
-
-def log_options(request: web.BaseRequest, container: str) -> corev1.PodLogOptions:
-    """The options of a log from the query. Raises BadRequest."""
-    options = corev1.PodLogOptions(
-        container=container,
-        follow=_flag(request.query, "follow"),
-        previous=_flag(request.query, "previous"),
-        timestamps=_flag(request.query, "timestamps"),
-        stream=request.query.get("stream", ""),
-    )
-    try:
-        for name, field in (
-            ("sinceSeconds", "since_seconds"),
-            ("tailLines", "tail_lines"),
-            ("limitBytes", "limit_bytes"),
-        ):
-            if text := request.query.get(name, ""):
-                setattr(options, field, int(text))
-        if text := request.query.get("sinceTime", ""):
-            options.since_time.seconds = parse_moment(text)[0]
-    except ValueError as failure:
-        raise BadRequest(f"Unable to decode the request for container logs: {failure}") from failure
-    return options

@@ -77,9 +77,10 @@ async def test_streams_in_kubernetes_own_words(own_lab: Any) -> None:
     [
         ("exec/default/web/main?output=1&command=ls", 400, "Upgrade request required"),
         ("exec/default/web/main?command=ls", 400, "you must specify at least 1 of stdin, stdout, stderr"),
-        ("containerLogs/default/web/none", 400, "container none is not valid for pod web"),
-        ("containerLogs/default/none/main", 404, 'pods "none" not found'),
-        ("containerLogs/default/web/main?tailLines=x", 400, "Unable to decode"),
+        ("containerLogs/default/web/none", 404, 'container "none" not found in pod "web"'),
+        ("containerLogs/default/none/main", 404, 'pod "none" does not exist'),
+        ("containerLogs/default/web/main?tailLines=x", 422, "Unable to decode query."),
+        ("containerLogs/default/web/main?limitBytes=-1", 422, "Invalid request."),
         ("containerLogs/default", 404, "404 page not found"),
         ("secrets", 404, "404 page not found"),
     ],

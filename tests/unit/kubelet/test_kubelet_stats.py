@@ -213,13 +213,13 @@ def test_cpu_and_memory_only() -> None:
 UNTIMED = -1.0
 
 
-def samples(text: bytes) -> dict[tuple[str, ...], tuple[float, float]]:
+def samples(text: bytes) -> dict[tuple[str, ...], list[float]]:
     """By name, container and Pod: value and time."""
     return {
-        (one.name, one.labels.get("container", ""), one.labels.get("pod", "")): (
+        (one.name, one.labels.get("container", ""), one.labels.get("pod", "")): [
             one.value,
             UNTIMED if one.timestamp is None else float(one.timestamp),
-        )
+        ]
         for family in text_string_to_metric_families(text.decode())
         for one in family.samples
     }
@@ -228,25 +228,25 @@ def samples(text: bytes) -> dict[tuple[str, ...], tuple[float, float]]:
 def test_resource_metrics_carry_the_time_of_their_figures() -> None:
     found = samples(resource_metrics(a_summary()))
     at = 1_700_000_100.25
-    assert found["node_cpu_usage_seconds_total", "", ""] == (2.5, at)
-    assert found["node_memory_working_set_bytes", "", ""] == (4096, at)
-    assert found["container_cpu_usage_seconds_total", "main", "web"] == (1.0, at)
-    assert found["container_memory_working_set_bytes", "main", "web"] == (100, at)
-    assert found["pod_cpu_usage_seconds_total", "", "web"] == (1.0, at)
-    assert found["container_start_time_seconds", "main", "web"] == (1_700_000_000.5, UNTIMED)
-    assert found["resource_scrape_error", "", ""] == (0, UNTIMED)
+    assert found["node_cpu_usage_seconds_total", "", ""] == [2.5, at]
+    assert found["node_memory_working_set_bytes", "", ""] == [4096, at]
+    assert found["container_cpu_usage_seconds_total", "main", "web"] == [1.0, at]
+    assert found["container_memory_working_set_bytes", "main", "web"] == [100, at]
+    assert found["pod_cpu_usage_seconds_total", "", "web"] == [1.0, at]
+    assert found["container_start_time_seconds", "main", "web"] == [1_700_000_000.5, UNTIMED]
+    assert found["resource_scrape_error", "", ""] == [0, UNTIMED]
     assert ("pod_memory_working_set_bytes", "", "web") not in found
 
 
 def test_resource_metrics_tell_that_there_are_no_figures() -> None:
-    assert samples(resource_metrics(None)) == {("resource_scrape_error", "", ""): (1, UNTIMED)}
+    assert samples(resource_metrics(None)) == {("resource_scrape_error", "", ""): [1, UNTIMED]}
 
 
 def test_cadvisor_metrics_of_containers_pods_and_the_node() -> None:
     run = Container("c1", "main", 0, "box", RUNNING, 1.0, image="app:1")
     text = cadvisor_metrics(Host(cpus=4, memory_bytes=1 << 30), a_summary(), {("u1", "main"): run})
     found = samples(text)
-    assert found["machine_cpu_cores", "", ""] == (4, UNTIMED)
+    assert found["machine_cpu_cores", "", ""] == [4, UNTIMED]
     assert found["container_cpu_usage_seconds_total", "main", "web"][0] == 1.0
     assert found["container_fs_usage_bytes", "main", "web"][0] == 11
     assert found["container_spec_memory_limit_bytes", "main", "web"][0] == 1000
