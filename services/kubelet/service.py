@@ -316,6 +316,7 @@ class Kubelet:
             clock=self._clock,
             host_ip=self._host_ips[0],
             on_change=self._on_change,
+            longest_crash_wait_s=self._config.node.longest_crash_wait_s,
         )
 
     def _drop_worker(self, worker: PodWorker) -> None:

@@ -65,7 +65,8 @@ class Container:
     hash: str = ""
     log_path: str = ""
     user: criv1.LinuxContainerUser | None = None
-    # What it has, where the runtime tells.
+    # These two where the runtime tells.
+    stop_signal: str = ""
     sizes: Sizes | None = None
     # Not in the runtime: reconstructed from the Pod's last reported status.
     lost: bool = False
@@ -223,6 +224,7 @@ def container_of(status: criv1.ContainerStatus, sandbox_id: str) -> Container:
         image_id=_image_id(status),
         hash=status.annotations.get(HASH_ANNOTATION, ""),
         log_path=status.log_path,
+        stop_signal=criv1.Signal.Name(status.stop_signal) if status.stop_signal else "",
         sizes=sizes_of(status.resources.linux) if status.resources.HasField("linux") else None,
         user=status.user.linux if status.HasField("user") and status.user.HasField("linux") else None,
     )
