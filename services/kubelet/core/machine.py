@@ -147,6 +147,9 @@ class PodMachine:
             case PodRemoved():
                 self._api_gone = True
                 self._stop_by(now + FORCED_GRACE_S)
+            case Admitted() | Rejected() if not self.awaits_admission:
+                # Said once, of a new Pod.
+                return False
             case Admitted():
                 self._admitted = True
             case Rejected(reason, message):
