@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.base.log import get_logger
-from navarch.services.kubelet.core.admission import admit
-from navarch.services.kubelet.core.orders import PodChanged, PodRemoved, ReferencesChanged, Rejected, Relisted, Seen
+from navarch.services.kubelet.core.orders import PodChanged, PodRemoved, ReferencesChanged, Relisted, Seen
 from navarch.services.kubelet.core.stages import Stage
 from navarch.services.kubelet.pod_worker import PodWorker
 from navarch.services.kubelet.runtime_watch import Fact, Listing, PodIdentity
@@ -18,17 +17,17 @@ IN_TRANSITION = (Stage.STARTING, Stage.INITIALIZING, Stage.STOPPING, Stage.RELEA
 
 
 class PodTable:
-    """All workers of one kubelet."""
+    """All workers of one kubelet. judge: says to a Pod that awaits it whether the node takes it."""
 
     def __init__(
         self,
         make_worker: Callable[[corev1.Pod], PodWorker],
         drop_worker: Callable[[PodWorker], None],
-        node: Callable[[], corev1.Node],
+        judge: Callable[[PodWorker], None],
     ) -> None:
         self._make_worker = make_worker
         self._drop_worker = drop_worker
-        self._node = node
+        self._judge = judge
         self._workers: dict[str, PodWorker] = {}
         # Pods that we are done with, and that the API still shows (a finalizer holds them).
         self._done: set[str] = set()
@@ -36,8 +35,6 @@ class PodTable:
         self._unclaimed: dict[PodIdentity, list[Fact]] = {}
         self._sequence = 0
         self._log = get_logger("kubelet.pods")
-        # The refusal of a Pod for the sake of the node as a whole; None to let it in.
-        self.refuse: Callable[[corev1.Pod], Rejected | None] = lambda _: None
         # Whether all Pods of the API have been seen: before, nothing can be called an orphan.
         self.complete = False
 
@@ -94,13 +91,7 @@ class PodTable:
         worker = self._add(pod)
         worker.tell(PodChanged(pod))
         if worker.machine.awaits_admission:
-            others = [
-                other.view.pod
-                for other in self._workers.values()
-                if other is not worker and not other.machine.runs_nothing and other.machine.stage != Stage.NEW
-            ]
-            decision = self.refuse(pod) or admit(pod, self._node(), others)
-            worker.tell(decision)
+            self._judge(worker)
 
     def _add(self, pod: corev1.Pod) -> PodWorker:
         metadata = pod.metadata

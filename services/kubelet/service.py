@@ -22,6 +22,7 @@ from navarch.services.client.events import EventRecorder
 from navarch.services.client.informer import Informer
 from navarch.services.kubelet import cgroups
 from navarch.services.kubelet.access import Access
+from navarch.services.kubelet.admissions import Admissions
 from navarch.services.kubelet.claims import Claims
 from navarch.services.kubelet.config import Config
 from navarch.services.kubelet.core.paths import Layout
@@ -110,7 +111,7 @@ class Kubelet:
             config.node.provider_id,
             config.node.register,
         )
-        self._table = PodTable(self._make_worker, self._drop_worker, self._node)
+        self._table = PodTable(self._make_worker, self._drop_worker, lambda worker: self._admissions.judge(worker))
         self._care = NodeCare(
             config.node_name,
             config.node,
@@ -126,7 +127,7 @@ class Kubelet:
             on_change=lambda: self._agent.look_soon(),
             on_image_removed=self._images.changed,
         )
-        self._table.refuse = self._care.refuse
+        self._admissions = Admissions(self._table.all, self._node, self._care.refuse, self._happenings.tell)
         self._agent = NodeAgent(
             self._client,
             self._runtime,
@@ -296,6 +297,7 @@ class Kubelet:
 
     def _on_change(self, worker: PodWorker, urgent: bool) -> None:
         self._care.pod_changed()
+        self._admissions.pod_changed()
         if worker.is_gone:
             metadata = worker.view.pod.metadata
             shown = self._pods.get(f"{metadata.namespace}/{metadata.name}")
