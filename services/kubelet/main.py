@@ -14,6 +14,8 @@ from navarch.services.kubelet.core.eviction_thresholds import ThresholdError
 from navarch.services.kubelet.node.options import add_options, node_options, reservations
 from navarch.services.kubelet.node.status import Reservations
 from navarch.services.kubelet.service import Kubelet
+from navarch.services.kubelet.sources.options import add_options as add_source_options
+from navarch.services.kubelet.sources.options import source_options
 
 
 def pairs(text: str) -> dict[str, str]:
@@ -55,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--reserved", type=reservations, default=Reservations(), metavar="cpu=100m,memory=256Mi")
     options.add_argument("--cgroup-root", default="/kubepods")
     options.add_argument("--anonymous-auth", action="store_true")
-    options.add_argument("--pod-manifest-path", type=Path, metavar="PATH", help="of static Pods")
+    add_source_options(options)
     return options
 
 
@@ -89,7 +91,7 @@ def main(argv: list[str]) -> None:
                 node=node,
                 cgroup_root=options.cgroup_root,
                 anonymous_auth=options.anonymous_auth,
-                pod_manifest_path=options.pod_manifest_path,
+                sources=source_options(options),
             )
         )
         # What tells of a power failure; on hosts without logind, of any shutdown.

@@ -6,7 +6,6 @@ Pods, so that each is compared with what really runs; then end orphans. Stopping
 
 import asyncio
 import os
-from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
@@ -47,7 +46,7 @@ from navarch.services.kubelet.pods import PodTable
 from navarch.services.kubelet.runtime import Runtime, RuntimeFailure
 from navarch.services.kubelet.runtime_classes import RuntimeClasses
 from navarch.services.kubelet.runtime_watch import Fact, Listing, PodIdentity, RuntimeWatch
-from navarch.services.kubelet.sources.files import StaticPods
+from navarch.services.kubelet.sources.static_pods import StaticPods
 from navarch.services.kubelet.statuses import StatusReporter
 from navarch.services.kubelet.tokens import PodTokens
 from navarch.services.kubelet.volumes.container_mounts import ContainerMounts
@@ -153,10 +152,14 @@ class Kubelet:
         self._objects = NodeObjects(self._client, clock, self._on_references)
         self._runtime_classes = RuntimeClasses(self._client, clock)
         self._statuses = StatusReporter(self._client, clock, NodeFacts(self._host_ips), self._mirror_of)
-        path = config.pod_manifest_path
-        self._static = StaticPods(path, config.node_name, self._table, clock, self._on_static) if path else None
+        sources = config.sources.sources(config.node_name)
+        self._static = StaticPods(sources, self._table, clock, lambda: self._mirrors.look())
         self._mirrors = Mirrors(
-            self._client, clock, self._static_pods, lambda: self._agent.node, lambda pod: self._report(pod.metadata.uid)
+            self._client,
+            clock,
+            self._static.wanted,
+            lambda: self._agent.node,
+            self._report,
         )
 
         can_mount = config.can_mount and os.geteuid() == 0
@@ -205,26 +208,26 @@ class Kubelet:
         self._objects.start()
         await self._learn_runtime()
         await self._listed.wait()
-        if self._static is not None:
-            # They are lived without an API server.
-            await self._agent.described.wait()
-            await self._static.look()
-            self._tasks.spawn(self._static.run(), "static-pods")
+        # Static Pods are lived without an API server.
+        await self._agent.described.wait()
+        self._tasks.spawn(self._static.run(), "static-pods")
         await self._agent.registered.wait()
         self._nodes.on_event(lambda _old, new: self._agent.saw(new))
         self._nodes.start()
         self._pods.on_event(self._on_pod)
         self._pods.start()
         await asyncio.gather(self._pods.synced(), self._nodes.synced())
-        self._tasks.spawn(self._mirrors.run(), "mirrors")
         if self._nodes.get(self._config.node_name) is None:
             # Deleted between its registration and our first look; no event tells of that.
             self._agent.saw(None)
-        self._table.complete = True
-        self._table.adopt_orphans()
         self._care.tell("Normal", "Starting", "Starting kubelet.")
         self._tasks.spawn(self._care.run(), "node-care")
         self._tasks.spawn(self._renew_tokens(), "tokens")
+        # Only now it is known what belongs to nobody.
+        await self._static.heard.wait()
+        self._tasks.spawn(self._mirrors.run(), "mirrors")
+        self._table.complete = True
+        self._table.adopt_orphans()
         known = {worker.uid for worker in self._table.all()}
         await self._volumes.remove_orphans(known)
         await asyncio.to_thread(cgroups.remove_orphans, self._config.cgroup_root, known)
@@ -327,17 +330,11 @@ class Kubelet:
     def _node(self) -> corev1.Node:
         return self._agent.node or self._agent.local
 
-    def _static_pods(self) -> Iterable[corev1.Pod]:
-        return self._static.wanted() if self._static is not None else ()
-
-    def _on_static(self) -> None:
-        self._mirrors.look()
-
     def _mirror_of(self, pod: corev1.Pod) -> corev1.Pod | None:
         return self._mirrors.of(pod)
 
-    def _report(self, uid: str) -> None:
-        if (worker := self._table.get(uid)) is not None:
+    def _report(self, pod: corev1.Pod) -> None:
+        if (worker := self._table.get(pod.metadata.uid)) is not None:
             self._statuses.mark(worker, urgent=True)
 
     def _running_logs(self, layout: Layout) -> list[Log]:
