@@ -3,7 +3,7 @@
 Source: Kubernetes' documentation of Pod resource sharing and KEP-753 (sidecar containers).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 
 from navarch.protos.k8s import quantity_pb2
@@ -27,19 +27,24 @@ def amounts(quantities: Mapping[str, quantity_pb2.Quantity]) -> Amounts:
     return {resource: amount(resource, quantity.string) for resource, quantity in quantities.items()}
 
 
-def requests(pod: corev1.Pod) -> Amounts:
-    """What the scheduler sets aside for the Pod.
+def asked(container: corev1.Container) -> Amounts:
+    """What a container's spec requests."""
+    return amounts(container.resources.requests)
+
+
+def requests(pod: corev1.Pod, of: Callable[[corev1.Container], Amounts] = asked) -> Amounts:
+    """What is set aside for the Pod. of: the requests of one container.
 
     The containers and sidecars run together; an init container runs beside the sidecars that were
     started before it. The larger of the two counts, per resource, plus the overhead.
     """
     together: Amounts = {}
     for container in pod.spec.containers:
-        _add(together, amounts(container.resources.requests))
+        _add(together, of(container))
     sidecars: Amounts = {}
     peak: Amounts = {}
     for container in pod.spec.init_containers:
-        wanted = amounts(container.resources.requests)
+        wanted = of(container)
         if container.restart_policy == "Always":
             _add(together, wanted)
             _add(sidecars, wanted)
@@ -52,6 +57,32 @@ def requests(pod: corev1.Pod) -> Amounts:
         together.update(amounts(pod.spec.resources.requests))
     _add(together, amounts(pod.spec.overhead))
     return {resource: value for resource, value in together.items() if value}
+
+
+def held_requests(pod: corev1.Pod) -> Amounts:
+    """What a bound Pod takes of its node while it is resized: what it asks for or still has, whichever is more.
+
+    A resize that its node can never grant takes nothing (KEP-1287).
+    """
+    statuses = [*pod.status.container_statuses, *pod.status.init_container_statuses]
+    allocated = {status.name: status.allocated_resources for status in statuses if status.allocated_resources}
+    if not allocated or pod.metadata.generation <= 1:
+        return requests(pod)
+    hopeless = any(
+        condition.type == "PodResizePending" and condition.reason == "Infeasible" for condition in pod.status.conditions
+    )
+
+    def held(container: corev1.Container) -> Amounts:
+        wanted = asked(container)
+        if container.name not in allocated:
+            return wanted
+        has = amounts(allocated[container.name])
+        if hopeless:
+            return {**wanted, **has}
+        _raise_to(has, wanted)
+        return has
+
+    return requests(pod, held)
 
 
 def qos_class(spec: corev1.PodSpec) -> str:

@@ -28,28 +28,23 @@ class MakingRoom:
 
 
 class Admissions:
-    """The admission of one node. workers: of all its Pods; tell: reports an Event of a Pod."""
+    """The admission of one node. workers: of all its Pods."""
 
-    def __init__(
-        self,
-        workers: Callable[[], Iterable[PodWorker]],
-        node: Callable[[], corev1.Node],
-        refuse: Callable[[corev1.Pod], Rejected | None] = lambda _: None,
-        tell: Callable[[corev1.Pod, EventType, str, str], None] = lambda *_: None,
-    ) -> None:
+    def __init__(self, workers: Callable[[], Iterable[PodWorker]], node: Callable[[], corev1.Node]) -> None:
         self._workers = workers
         self._node = node
         # The refusal of a Pod for the sake of the node as a whole; None to let it in.
-        self._refuse = refuse
-        self._tell = tell
+        self.refuse: Callable[[corev1.Pod], Rejected | None] = lambda _: None
+        # Reports an Event of a Pod.
+        self.tell: Callable[[corev1.Pod, EventType, str, str], None] = lambda *_: None
         self._making_room: dict[str, MakingRoom] = {}
         self._log = get_logger("kubelet.admissions")
 
     def judge(self, worker: PodWorker) -> None:
         """Tell a Pod whether it is taken; a critical one maybe later, when there is room for it."""
         pod = worker.view.pod
-        others = [other for other in self._workers() if other is not worker and self._takes_place(other)]
-        decision = self._refuse(pod) or admit(pod, self._node(), [other.view.pod for other in others])
+        others = self.others(worker)
+        decision = self.refuse(pod) or admit(pod, self._node(), [other.view.pod for other in others])
         if isinstance(decision, ShortOfResources) and is_critical(pod):
             refusal = self._make_room(worker, decision, others)
             if refusal is None:
@@ -65,6 +60,10 @@ class Admissions:
             elif all(worker.machine.runs_nothing for worker in room.leaving):
                 del self._making_room[uid]
                 self.judge(room.critical)
+
+    def others(self, worker: PodWorker) -> list[PodWorker]:
+        """Those whose Pods use the node beside a Pod, or are about to."""
+        return [other for other in self._workers() if other is not worker and self._takes_place(other)]
 
     def _takes_place(self, worker: PodWorker) -> bool:
         if worker.machine.stage == Stage.NEW:
@@ -84,6 +83,6 @@ class Admissions:
         self._making_room[worker.uid] = MakingRoom(worker, [*ending, *leaving])
         for victim in leaving:
             self._log.info("pod.preempted", pod=victim.view.name, critical=worker.view.name)
-            self._tell(victim.view.pod, "Warning", REASON, MESSAGE)
+            self.tell(victim.view.pod, "Warning", REASON, MESSAGE)
             victim.tell(preempt(victim.view.pod))
         return None

@@ -29,6 +29,8 @@ from navarch.services.kubelet.core.orders import (
     ReleaseVolumes,
     RemoveContainer,
     RemoveSandbox,
+    ResizeContainer,
+    ResizeSandbox,
     RunSandbox,
     Seen,
     StartContainer,
@@ -126,6 +128,10 @@ class Executor:
                 return await self._ensure_image(worker, order, name)
             case StartContainer():
                 return await self._start(worker, order)
+            case ResizeContainer():
+                return await self._resize(worker, order)
+            case ResizeSandbox(id_, sizes):
+                await self._runtime.update_sandbox(id_, sizes.as_resources())
             case StopContainer():
                 return await self._stop(worker, order)
             case RemoveContainer(id_):
@@ -254,6 +260,17 @@ class Executor:
                 raise
             return Done(order)
         return Done(order, (ended,))
+
+    async def _resize(self, worker: PodWorker, order: ResizeContainer) -> Done | Failed:
+        run, limit = worker.view.runtime.containers.get(order.id), order.sizes.memory_limit_bytes
+        if run is None:
+            return Done(order)
+        if limit and (used := await self._runtime.memory_in_use(order.id)) >= limit:
+            # The kernel would rather kill than refuse.
+            message = f"attempting to set container memory limit ({limit}) below current usage ({used})"
+            return Failed(order, "ResizeError", message)
+        await self._runtime.update_container(order.id, order.sizes.as_resources())
+        return Done(order, (await self._watch.inspect_container(order.id, run.sandbox_id),))
 
     async def _pre_stop(
         self, worker: PodWorker, order: StopContainer, container: corev1.Container, run: Container

@@ -11,9 +11,22 @@ from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.base.clock import Clock
 from navarch.services.base.log import get_logger
 from navarch.services.base.tasks import TaskOwner
+from navarch.services.kubelet.core.deeds import Deeds
 from navarch.services.kubelet.core.machine import PodMachine
 from navarch.services.kubelet.core.observed import CREATED, RUNNING, Container
-from navarch.services.kubelet.core.orders import Done, Emit, Event, Failed, Order, Probed, Seen, StartContainer, Tick
+from navarch.services.kubelet.core.orders import (
+    Done,
+    Emit,
+    Event,
+    Failed,
+    Order,
+    Probed,
+    ResizeContainer,
+    ResizeJudged,
+    Seen,
+    StartContainer,
+    Tick,
+)
 from navarch.services.kubelet.core.references import ConfigError
 from navarch.services.kubelet.core.stages import Stage
 from navarch.services.kubelet.core.view import View
@@ -45,6 +58,7 @@ class PodWorker:
         on_change: Callable[["PodWorker", bool], None],
     ) -> None:
         self.machine = PodMachine(pod)
+        self.deeds = Deeds()
         self._executor = executor
         self._happenings = happenings
         self._clock = clock
@@ -85,6 +99,7 @@ class PodWorker:
             if isinstance(order, Emit):
                 self._happenings.tell(self.view.pod, order.type, order.reason, order.message, order.container)
             else:
+                self.deeds.given(order, self._clock.now())
                 self._tasks.spawn(self._carry_out(order), f"order-{order.key[0]}")
         self._set_timer()
         self._prober.sync(self.view)
@@ -92,6 +107,7 @@ class PodWorker:
 
     async def _carry_out(self, order: Order) -> None:
         answer = await self._executor.carry_out(self, order)
+        self.deeds.answered(answer, self._clock.now())
         if isinstance(answer, Failed):
             self._log.warning("order.failed", order=order.key[0], reason=answer.reason, message=answer.message)
         self.tell(answer)
@@ -128,7 +144,7 @@ class PodWorker:
         That a container runs is seen a moment before the order to start it is done: one report tells both. Of a Pod
         that is being deleted only the end is of interest, which its removal reports.
         """
-        if isinstance(event, Failed | Probed):
+        if isinstance(event, Failed | Probed | ResizeJudged):
             return True
         if self.view.deleted:
             return False
@@ -138,4 +154,4 @@ class PodWorker:
                 one.state != CREATED and not (one.state == RUNNING and one.name in self.view.starting)
                 for one in containers
             )
-        return isinstance(event, Done) and isinstance(event.order, StartContainer)
+        return isinstance(event, Done) and isinstance(event.order, StartContainer | ResizeContainer)

@@ -8,7 +8,16 @@ from collections.abc import Callable, Iterable
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.base.log import get_logger
-from navarch.services.kubelet.core.orders import PodChanged, PodRemoved, ReferencesChanged, Relisted, Seen
+from navarch.services.kubelet.admissions import Admissions
+from navarch.services.kubelet.core.granted import judge
+from navarch.services.kubelet.core.orders import (
+    PodChanged,
+    PodRemoved,
+    ReferencesChanged,
+    Relisted,
+    ResizeJudged,
+    Seen,
+)
 from navarch.services.kubelet.core.stages import Stage
 from navarch.services.kubelet.pod_worker import PodWorker
 from navarch.services.kubelet.runtime_watch import Fact, Listing, PodIdentity
@@ -17,23 +26,26 @@ IN_TRANSITION = (Stage.STARTING, Stage.INITIALIZING, Stage.STOPPING, Stage.RELEA
 
 
 class PodTable:
-    """All workers of one kubelet. judge: says to a Pod that awaits it whether the node takes it."""
+    """All workers of one kubelet."""
 
     def __init__(
         self,
         make_worker: Callable[[corev1.Pod], PodWorker],
         drop_worker: Callable[[PodWorker], None],
-        judge: Callable[[PodWorker], None],
+        node: Callable[[], corev1.Node],
     ) -> None:
         self._make_worker = make_worker
         self._drop_worker = drop_worker
-        self._judge = judge
+        self._node = node
+        self.admissions = Admissions(self.all, node)
         self._workers: dict[str, PodWorker] = {}
         # Pods that we are done with, and that the API still shows (a finalizer holds them).
         self._done: set[str] = set()
         # Of the newest listing: what belongs to no worker.
         self._unclaimed: dict[PodIdentity, list[Fact]] = {}
         self._sequence = 0
+        # Pods whose resize waits for room.
+        self._deferred: set[str] = set()
         self._log = get_logger("kubelet.pods")
         # Whether all Pods of the API have been seen: before, nothing can be called an orphan.
         self.complete = False
@@ -87,11 +99,38 @@ class PodTable:
             known = worker.view.pod.metadata
             if int(pod.metadata.resource_version or 0) > int(known.resource_version or 0):
                 worker.tell(PodChanged(pod))
+                self._judge_resize(worker)
             return
         worker = self._add(pod)
         worker.tell(PodChanged(pod))
         if worker.machine.awaits_admission:
-            self._judge(worker)
+            self.admissions.judge(worker)
+        self._judge_resize(worker)
+
+    def _others(self, worker: PodWorker) -> list[corev1.Pod]:
+        """The Pods that use the node beside one, with the resources that they were granted."""
+        return [other.view.pod for other in self.admissions.others(worker)]
+
+    def _judge_resize(self, worker: PodWorker) -> None:
+        """A running Pod may ask for other resources; what it gives back others may have waited for."""
+        if (asked := worker.view.asked) is not None and not worker.view.ending:
+            pending = judge(asked, self._node(), self._others(worker))
+            worker.tell(ResizeJudged(pending))
+            if pending is not None:
+                self._deferred.add(worker.uid)
+                return
+            self._deferred.discard(worker.uid)
+            self.room_was_made()
+
+    def room_was_made(self) -> None:
+        """Some Pod uses less than before: look again at the resizes that wait, the most important Pod's first."""
+        if not self._deferred:
+            return
+        waiting = [worker for uid in self._deferred if (worker := self._workers.get(uid)) is not None]
+        self._deferred = {worker.uid for worker in waiting if worker.view.asked is not None}
+        for worker in sorted(waiting, key=lambda worker: -worker.view.pod.spec.priority):
+            if worker.uid in self._deferred and worker.view.pending is not None:
+                self._judge_resize(worker)
 
     def _add(self, pod: corev1.Pod) -> PodWorker:
         metadata = pod.metadata
@@ -141,6 +180,7 @@ class PodTable:
         """Forget a worker that has nothing left to do."""
         if self._workers.get(worker.uid) is worker:
             del self._workers[worker.uid]
+            self.room_was_made()
             if in_api:
                 self._done.add(worker.uid)
             self._drop_worker(worker)

@@ -107,6 +107,26 @@ class Runtime:
         """Start a created container."""
         await self._call(self._runtime.StartContainer, criv1.StartContainerRequest(container_id=id_), CALL_S)
 
+    async def update_container(self, id_: str, resources: criv1.LinuxContainerResources) -> None:
+        """Give a running container other resources."""
+        request = criv1.UpdateContainerResourcesRequest(container_id=id_, linux=resources)
+        await self._call(self._runtime.UpdateContainerResources, request, CALL_S)
+
+    async def update_sandbox(self, id_: str, resources: criv1.LinuxContainerResources) -> None:
+        """Give a Pod's cgroup other resources; a runtime that leaves Pods' cgroups alone has nothing to do."""
+        request = criv1.UpdatePodSandboxResourcesRequest(pod_sandbox_id=id_, resources=resources)
+        try:
+            await self._call(self._runtime.UpdatePodSandboxResources, request, CALL_S)
+        except RuntimeFailure as failure:
+            if failure.code is not grpc.StatusCode.UNIMPLEMENTED:
+                raise
+
+    async def memory_in_use(self, id_: str) -> int:
+        """The working set of a running container, in bytes."""
+        request = criv1.ContainerStatsRequest(container_id=id_)
+        response: criv1.ContainerStatsResponse = await self._read(self._runtime.ContainerStats, request, LIST_S)
+        return response.stats.memory.working_set_bytes.value
+
     async def stop_container(self, id_: str, grace_s: int) -> None:
         """SIGTERM, and SIGKILL after the grace. Idempotent."""
         request = criv1.StopContainerRequest(container_id=id_, timeout=grace_s)

@@ -21,7 +21,6 @@ from navarch.services.client.events import EventRecorder
 from navarch.services.client.informer import Informer
 from navarch.services.kubelet import cgroups
 from navarch.services.kubelet.access import Access
-from navarch.services.kubelet.admissions import Admissions
 from navarch.services.kubelet.claims import Claims
 from navarch.services.kubelet.config import Config
 from navarch.services.kubelet.core.paths import Layout
@@ -47,6 +46,7 @@ from navarch.services.kubelet.runtime import Runtime, RuntimeFailure
 from navarch.services.kubelet.runtime_classes import RuntimeClasses
 from navarch.services.kubelet.runtime_watch import Fact, Listing, PodIdentity, RuntimeWatch
 from navarch.services.kubelet.sources.static_pods import StaticPods
+from navarch.services.kubelet.stats.sampler import Sampler
 from navarch.services.kubelet.statuses import StatusReporter
 from navarch.services.kubelet.tokens import PodTokens
 from navarch.services.kubelet.volumes.container_mounts import ContainerMounts
@@ -110,7 +110,7 @@ class Kubelet:
             config.node.provider_id,
             config.node.register,
         )
-        self._table = PodTable(self._make_worker, self._drop_worker, lambda worker: self._admissions.judge(worker))
+        self._table = PodTable(self._make_worker, self._drop_worker, self._node)
         self._care = NodeCare(
             config.node_name,
             config.node,
@@ -126,7 +126,8 @@ class Kubelet:
             on_change=lambda: self._agent.look_soon(),
             on_image_removed=self._images.changed,
         )
-        self._admissions = Admissions(self._table.all, self._node, self._care.refuse, self._happenings.tell)
+        self._table.admissions.refuse = self._care.refuse
+        self._table.admissions.tell = self._happenings.tell
         self._agent = NodeAgent(
             self._client,
             self._runtime,
@@ -188,12 +189,31 @@ class Kubelet:
         )
         self._server = GrpcServer(config.credentials, translate=_translate, component="kubelet")
         streams = PodStreams(self, self._runtime, layout, clock)
+        self._sampler = Sampler(
+            node_name=config.node_name,
+            runtime=self._runtime,
+            runtime_endpoint=config.runtime_endpoint,
+            layout=layout,
+            cgroup_root=config.cgroup_root,
+            clock=clock,
+            workers=self._table.all,
+            volume=self._volumes.where,
+        )
         access = Access(self._client, clock, config.node_name, anonymous=config.anonymous_auth)
-        servicer = NodeServicer(streams, self._runtime, clock, access if config.credentials is not None else None)
+        servicer = NodeServicer(
+            config,
+            streams,
+            self._runtime,
+            self._care.images,
+            self._volumes.where,
+            self._sampler,
+            clock,
+            access if config.credentials is not None else None,
+        )
         self._server.add(node_pb2_grpc.add_NodeServicer_to_server, servicer)
         if config.grpc_listen:
             self.grpc_port = self._agent.grpc_port = await self._server.start(config.grpc_listen)
-        endpoints = Endpoints(config, streams, self._runtime, host, clock, self._server.metrics.render)
+        endpoints = Endpoints(config, streams, self._sampler, host, self._server.metrics.render)
         self._https = HttpsServer(endpoints.handle, config.credentials, access)
         self.port = self._agent.port = await self._https.start(config.listen)
         self._tasks.spawn(self._agent.run(), "node-agent")
@@ -201,6 +221,7 @@ class Kubelet:
         self._tasks.spawn(self._watch.follow(), "runtime-watch")
         rotation = LogRotation(self._runtime, clock, lambda: self._running_logs(layout), config.node.logs)
         self._tasks.spawn(rotation.run(), "log-rotation")
+        self._tasks.spawn(self._sampler.run(), "cpu-rates")
         self._tasks.spawn(self._begin(), "begin")
 
     async def _begin(self) -> None:
@@ -256,6 +277,7 @@ class Kubelet:
             await self._https.stop()
         await self._server.stop(0.5)
         await self._tasks.close()
+        self._sampler.close()
         await asyncio.gather(self._pods.stop(), self._nodes.stop(), self._objects.stop(), self._runtime_classes.stop())
         await self._claims.stop()
         await asyncio.gather(*(worker.stop() for worker in self._table.all()))
@@ -300,12 +322,14 @@ class Kubelet:
 
     def _on_change(self, worker: PodWorker, urgent: bool) -> None:
         self._care.pod_changed()
-        self._admissions.pod_changed()
+        self._table.admissions.pod_changed()
         if worker.is_gone:
             metadata = worker.view.pod.metadata
             shown = self._pods.get(f"{metadata.namespace}/{metadata.name}")
             self._table.reap(worker, in_api=shown is not None and shown.metadata.uid == metadata.uid)
             return
+        if worker.machine.runs_nothing:
+            self._table.room_was_made()
         self._statuses.mark(worker, urgent)
         if worker.is_busy:
             self._watch.hurry()

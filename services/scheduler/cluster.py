@@ -31,7 +31,7 @@ class PodInfo:
     @classmethod
     def of(cls, pod: corev1.Pod) -> "PodInfo":
         """Compute the info of ``pod``, which is not changed."""
-        requests = pod_resources.requests(pod)
+        requests = pod_resources.held_requests(pod)
         anti_affinity = pod.spec.affinity.pod_anti_affinity.required_during_scheduling_ignored_during_execution
         return cls(
             key=key_of(pod),

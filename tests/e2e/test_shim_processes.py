@@ -48,10 +48,13 @@ async def test_exec_sync_times_out_and_kills(shim: Shim, container: str) -> None
 
 async def test_a_command_that_ends_its_container_is_answered(shim: Shim) -> None:
     sandbox = await shim.run_pod(shim.pod("brief", host_network=True))
-    for number in range(5):
-        config = shim.container("sh", "-c", "until [ -e /tmp/out ]; do :; done", name=f"brief-{number}")
-        container = await shim.start(sandbox, config)
-        assert (await shim.exec(container, "touch", "/tmp/out")).exit_code == 0
+
+    async def live(name: str) -> int:
+        container = await shim.start(sandbox, shim.container("sh", "-c", "until [ -e /out ]; do :; done", name=name))
+        return (await shim.exec(container, "touch", "/out")).exit_code
+
+    # Side by side, since only on a busy host is the container gone before its command has been asked about.
+    assert set(await asyncio.gather(*(live(f"brief-{number}") for number in range(12)))) <= {0, 137}
 
 
 async def test_exec_of_what_does_not_exist(shim: Shim, container: str) -> None:

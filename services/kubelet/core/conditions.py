@@ -3,10 +3,20 @@
 from collections.abc import Sequence
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.services.kubelet.core.resizes import outstanding
 from navarch.services.kubelet.core.restart import is_sidecar
 from navarch.services.kubelet.core.view import View
 
-OWNED = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
+RESIZE_PENDING, RESIZE_IN_PROGRESS = "PodResizePending", "PodResizeInProgress"
+OWNED = (
+    "PodReadyToStartContainers",
+    "Initialized",
+    "Ready",
+    "ContainersReady",
+    "PodScheduled",
+    RESIZE_PENDING,
+    RESIZE_IN_PROGRESS,
+)
 
 
 def conditions(view: View, status: corev1.PodStatus, now: float) -> list[corev1.PodCondition]:
@@ -20,6 +30,7 @@ def conditions(view: View, status: corev1.PodStatus, now: float) -> list[corev1.
         _ready(view, containers_ready),
         containers_ready,
         _condition("PodScheduled", True),
+        *_resize(view, status),
     ]
     if view.verdict is not None and (told := view.verdict.condition) is not None:
         kept = [condition for condition in kept if condition.type != told.type]
@@ -27,7 +38,7 @@ def conditions(view: View, status: corev1.PodStatus, now: float) -> list[corev1.
     for condition in fresh:
         known = old.get(condition.type)
         condition.observed_generation = view.pod.metadata.generation
-        if known is not None and known.status == condition.status:
+        if known is not None and (known.status, _resize_reason(known)) == (condition.status, _resize_reason(condition)):
             condition.last_transition_time.CopyFrom(known.last_transition_time)
         else:
             condition.last_transition_time.seconds = int(now)
@@ -40,6 +51,24 @@ def _condition(type_: str, holds: bool, reason: str = "", message: str = "") -> 
     return corev1.PodCondition(
         type=type_, status="True" if holds else "False", reason=reason or None, message=message or None
     )
+
+
+def _resize(view: View, status: corev1.PodStatus) -> list[corev1.PodCondition]:
+    """Shown only while they hold (KEP-1287)."""
+    if status.phase in ("Succeeded", "Failed"):
+        return []
+    found = []
+    if view.pending is not None:
+        found.append(_condition(RESIZE_PENDING, True, view.pending.reason, view.pending.message))
+    if outstanding(view):
+        errors = "; ".join(view.resize_errors.values())
+        found.append(_condition(RESIZE_IN_PROGRESS, True, "Error" if errors else "", errors))
+    return found
+
+
+def _resize_reason(condition: corev1.PodCondition) -> str:
+    """What a resize waits for is a state of its own; other conditions keep their time while their reason changes."""
+    return condition.reason if condition.type in (RESIZE_PENDING, RESIZE_IN_PROGRESS) else ""
 
 
 def _has_network(view: View) -> bool:

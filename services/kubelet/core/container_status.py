@@ -2,7 +2,8 @@
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.kubelet.core.observed import CREATED, EXITED, Container
-from navarch.services.kubelet.core.view import View
+from navarch.services.kubelet.core.sizes import container_sizes
+from navarch.services.kubelet.core.view import View, Waiting
 
 SIGNALLED = 128
 
@@ -33,6 +34,9 @@ def container_status(
     status.state.SetInParent()
     status.last_state.SetInParent()
     waiting = view.waiting.get(container.name)
+    if run is not None and run.id in view.resized:
+        # It did not come to its end: an end that the policy calls final could not be taken back.
+        waiting = Waiting(default_waiting)
     if run is not None:
         _describe_run(view, container, run, status, runtime_name)
     if run is None or run.state == CREATED:
@@ -69,7 +73,11 @@ def _describe_run(
         status.last_state.terminated.CopyFrom(terminated_state(previous, runtime_name))
     if not run.alive:
         return
-    status.resources.CopyFrom(container.resources)
+    actual = view.actual_sizes(run)
+    if actual is None or actual == container_sizes(view.pod, container):
+        status.resources.CopyFrom(container.resources)
+    else:
+        status.resources.CopyFrom(actual.shown(container.resources))
     for name, quantity in container.resources.requests.items():
         status.allocated_resources[name].CopyFrom(quantity)
     for mount in container.volume_mounts:

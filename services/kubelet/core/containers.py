@@ -15,6 +15,7 @@ from navarch.services.kubelet.core.orders import (
     StopContainer,
     StopSandbox,
 )
+from navarch.services.kubelet.core.resizes import restarts_for_resize
 from navarch.services.kubelet.core.restart import is_sidecar, policy_of, should_restart
 from navarch.services.kubelet.core.view import View, Waiting
 
@@ -73,9 +74,10 @@ class Containers:
             return [self._resume(container, run, box)]
         elsewhere = run.sandbox_id != box.id
         policy = policy_of(self._view.pod, container, init=init)
-        if not should_restart(policy, container, run) and not (init and elsewhere):
+        resized = run.id in self._view.resized
+        if not resized and not should_restart(policy, container, run) and not (init and elsewhere):
             return []
-        if not elsewhere and not self._has_rested(container.name, run, now):
+        if not elsewhere and not resized and not self._has_rested(container.name, run, now):
             return []
         launch = self._launch(container, run.attempt + 1, box, now)
         if any(isinstance(order, StartContainer) and self._memory.is_free(order, now) for order in launch):
@@ -140,6 +142,9 @@ class Containers:
             self._kill_once(run, text.stopping(run.name), deadline)
         elif run.hash and run.hash != container_hash(container):
             self._kill_once(run, text.definition_changed(run.name), deadline)
+        elif restarts_for_resize(self._view, container, run):
+            self._view.resized.add(run.id)
+            self._kill_once(run, text.resize_restart(run.name), deadline)
         return [self._stop(run)] if run.id in self._memory.kills else []
 
     def _kill_once(self, run: Container, message: str, deadline: float) -> None:

@@ -1,6 +1,9 @@
 """The messages of Events and waiting containers, worded as people and scripts know them from Kubernetes."""
 
+import json
+
 from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.services.kubelet.core.granted import Pending
 from navarch.services.kubelet.core.view import Waiting
 
 SANDBOX_CHANGED = "Pod sandbox changed, it will be killed and re-created."
@@ -32,6 +35,36 @@ def probe_failed(container: str, kind: str) -> str:
 def definition_changed(container: str) -> str:
     """The image in the Pod's spec is another."""
     return f"Container {container} definition changed, will be restarted"
+
+
+def resize_restart(container: str) -> str:
+    """A container gets other resources by a restart only."""
+    return f"Container {container} resize requires restart"
+
+
+def resize(step: str, pod: corev1.Pod, error: str = "") -> str:
+    """How far a resize is, with the resources it is about. step: started, completed, error ..."""
+    containers = [
+        {"name": container.name, "resources": _listed(container.resources)}
+        for container in [*pod.spec.init_containers, *pod.spec.containers]
+        if container in pod.spec.containers or container.restart_policy == "Always"
+    ]
+    told = {"containers": containers, "generation": pod.metadata.generation, **({"error": error} if error else {})}
+    return f"Pod resize {step}: {json.dumps(told, separators=(',', ':'))}"
+
+
+def resize_pending(pod: corev1.Pod, pending: Pending) -> str:
+    """A resize that is not granted."""
+    return resize(pending.reason, pod, pending.message)
+
+
+def _listed(resources: corev1.ResourceRequirements) -> dict[str, dict[str, str]]:
+    parts = {"limits": resources.limits, "requests": resources.requests}
+    return {
+        part: {name: quantity.string for name, quantity in sorted(amounts.items())}
+        for part, amounts in parts.items()
+        if amounts
+    }
 
 
 def crash_waiting(delay_s: float, container: str, pod: corev1.Pod) -> str:

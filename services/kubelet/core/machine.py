@@ -16,6 +16,7 @@ from dataclasses import replace
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.kubelet.core import events_text as text
 from navarch.services.kubelet.core.containers import Containers
+from navarch.services.kubelet.core.granted import Pending, with_granted, with_reported
 from navarch.services.kubelet.core.memory import Memory
 from navarch.services.kubelet.core.observed import EXITED, Container, Sandbox
 from navarch.services.kubelet.core.orders import (
@@ -40,6 +41,9 @@ from navarch.services.kubelet.core.orders import (
     RemoveContainer,
     Removed,
     RemoveSandbox,
+    ResizeContainer,
+    ResizeJudged,
+    ResizeSandbox,
     RunSandbox,
     Seen,
     StartContainer,
@@ -47,6 +51,7 @@ from navarch.services.kubelet.core.orders import (
     Tick,
 )
 from navarch.services.kubelet.core.recovery import lost_containers, remembered_probes
+from navarch.services.kubelet.core.resizes import outstanding, remember_sizes, resize_orders
 from navarch.services.kubelet.core.stages import TRANSITIONS, IllegalTransition, Stage
 from navarch.services.kubelet.core.view import Verdict, View, Waiting
 
@@ -70,11 +75,17 @@ class PodMachine:
         self._volumes_ready = False
         self._volumes_released = False
         self._directories_removed = False
+        self._resizing = False
 
     @property
     def in_flight(self) -> dict[Key, Order]:
         """The orders that were given and not yet answered."""
         return self._memory.in_flight
+
+    @property
+    def memory(self) -> Memory:
+        """What it remembers beside the view; only to be read."""
+        return self._memory
 
     @property
     def wake_at(self) -> float | None:
@@ -131,7 +142,7 @@ class PodMachine:
         view, runtime = self.view, self.view.runtime
         match event:
             case PodChanged(pod):
-                view.pod = pod
+                view.take(with_granted(pod, view.pod) if self._synced else with_reported(pod), pod)
                 if not self._synced:
                     self._recover(now)
                 if view.deleted:
@@ -144,6 +155,8 @@ class PodMachine:
                 self._admitted = True
             case Rejected(reason, message):
                 view.verdict = Verdict(reason, message)
+            case ResizeJudged(pending):
+                return self._judged(pending)
             case Evict(reason, message, grace_s, condition):
                 view.verdict = Verdict(reason, message, condition)
                 self._stop_by(now + grace_s)
@@ -180,6 +193,21 @@ class PodMachine:
         if self.view.pod.status.phase in ("Succeeded", "Failed"):
             self.view.ending = True
 
+    def _judged(self, pending: Pending | None) -> bool:
+        """Other resources are granted, or not (yet)."""
+        view = self.view
+        if view.asked is None or pending == view.pending is not None:
+            return False
+        view.pending = pending
+        if pending is not None:
+            self._memory.notes.emit("Warning", f"Resize{pending.reason}", text.resize_pending(view.asked, pending))
+            return True
+        remember_sizes(view)
+        view.take(view.asked, view.asked)
+        self._resizing = True
+        self._memory.notes.emit("Normal", "ResizeStarted", text.resize("started", view.pod))
+        return True
+
     def _stop_by(self, deadline: float) -> None:
         """The deadline of a Pod's end only ever comes nearer."""
         self.view.ending = True
@@ -202,8 +230,15 @@ class PodMachine:
                 self._memory.released.add(id_)
                 if (box := runtime.sandboxes.get(id_)) is not None:
                     runtime.see(replace(box, ready=False))
+            case ResizeContainer(id_, container, sizes):
+                self.view.sizes[id_] = sizes
+                self.view.resize_errors.pop(container, None)
+            case ResizeSandbox(id_, sizes):
+                self.view.sizes[id_] = sizes
             case RemoveContainer(id_) | RemoveSandbox(id_):
                 runtime.forget(id_)
+                self.view.sizes.pop(id_, None)
+                self.view.resized.discard(id_)
             case ReleaseVolumes(everything):
                 self._volumes_released = True
                 self._volumes_ready = False
@@ -223,6 +258,9 @@ class PodMachine:
                 if any(isinstance(fact, Container) and fact.state == EXITED for fact in event.facts):
                     # It has become a run that ended, which waits as a crashed one.
                     self._memory.retries.allow(order)
+            case ResizeContainer(_, container):
+                self.view.resize_errors[container] = event.message
+                self._memory.notes.emit("Warning", "ResizeError", text.resize("error", self.view.pod, event.message))
             case RunSandbox():
                 self._memory.notes.emit("Warning", "FailedCreatePodSandBox", text.sandbox_failed(event.message))
             case PrepareVolumes():
@@ -338,8 +376,13 @@ class PodMachine:
         return [*orders, *self._containers.stop_all(now), RunSandbox(box.attempt + 1)]
 
     def _run_containers(self, now: float) -> list[Order]:
-        box = self.view.runtime.ready_sandbox()
-        return self._containers.run(box, now) if box is not None else []
+        view = self.view
+        if (box := view.runtime.ready_sandbox()) is None:
+            return []
+        if self._resizing and not outstanding(view):
+            self._resizing = False
+            self._memory.notes.emit("Normal", "ResizeCompleted", text.resize("completed", view.pod))
+        return [*self._containers.run(box, now), *resize_orders(view, box)]
 
     def _stop_containers(self, now: float) -> list[Order]:
         if self._stop_deadline is None:

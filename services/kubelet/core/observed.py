@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from navarch.protos.cri import v1_pb2 as criv1
+from navarch.services.kubelet.core.sizes import Sizes, sizes_of
 
 CREATED = criv1.CONTAINER_CREATED
 RUNNING = criv1.CONTAINER_RUNNING
@@ -64,6 +65,8 @@ class Container:
     hash: str = ""
     log_path: str = ""
     user: criv1.LinuxContainerUser | None = None
+    # What it has, where the runtime tells.
+    sizes: Sizes | None = None
     # Not in the runtime: reconstructed from the Pod's last reported status.
     lost: bool = False
 
@@ -220,5 +223,6 @@ def container_of(status: criv1.ContainerStatus, sandbox_id: str) -> Container:
         image_id=_image_id(status),
         hash=status.annotations.get(HASH_ANNOTATION, ""),
         log_path=status.log_path,
+        sizes=sizes_of(status.resources.linux) if status.resources.HasField("linux") else None,
         user=status.user.linux if status.HasField("user") and status.user.HasField("linux") else None,
     )

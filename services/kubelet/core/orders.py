@@ -9,7 +9,9 @@ from enum import StrEnum
 from typing import Literal
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.services.kubelet.core.granted import Pending
 from navarch.services.kubelet.core.observed import Container, Sandbox
+from navarch.services.kubelet.core.sizes import Sizes
 
 Key = tuple[str, ...]
 
@@ -62,6 +64,33 @@ class StartContainer:
     def key(self) -> Key:
         """One at a time for a container."""
         return ("start", self.container)
+
+
+@dataclass(frozen=True, slots=True)
+class ResizeContainer:
+    """Give a running container other resources."""
+
+    id: str
+    container: str
+    sizes: Sizes
+
+    @property
+    def key(self) -> Key:
+        """One at a time for a container."""
+        return ("resize", self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class ResizeSandbox:
+    """Give the Pod's cgroup other resources."""
+
+    id: str
+    sizes: Sizes
+
+    @property
+    def key(self) -> Key:
+        """One at a time for a sandbox."""
+        return ("resize-sandbox", self.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +186,8 @@ Order = (
     | RunSandbox
     | EnsureImage
     | StartContainer
+    | ResizeContainer
+    | ResizeSandbox
     | StopContainer
     | RemoveContainer
     | StopSandbox
@@ -190,6 +221,13 @@ class Rejected:
 
     reason: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResizeJudged:
+    """Whether the node gives the Pod the resources that its spec asks for now; None if so."""
+
+    pending: Pending | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +316,7 @@ Event = (
     | PodRemoved
     | Admitted
     | Rejected
+    | ResizeJudged
     | Evict
     | Seen
     | Relisted

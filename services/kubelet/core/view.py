@@ -4,9 +4,11 @@ from dataclasses import dataclass, field
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.kubelet.core.ephemeral import ephemeral_containers
+from navarch.services.kubelet.core.granted import Pending
 from navarch.services.kubelet.core.observed import EXITED, Container, PodRuntime, Sandbox
 from navarch.services.kubelet.core.orders import ProbeKind
 from navarch.services.kubelet.core.restart import is_sidecar, policy_of, should_restart
+from navarch.services.kubelet.core.sizes import Sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,21 @@ class View:
     verdict: Verdict | None = None
     # No container of it will ever run again.
     ending: bool = False
+    # The Pod as its spec asks for it, while `pod` has other resources: those that the node has granted.
+    asked: corev1.Pod | None = None
+    pending: Pending | None = None
+    # Of running containers and of sandboxes, where others than `pod` has, or where known after a resize.
+    sizes: dict[str, Sizes] = field(default_factory=dict)
+    resize_errors: dict[str, str] = field(default_factory=dict)
+    # Runs that ended so that their container gets other resources: another follows whatever the policy.
+    resized: set[str] = field(default_factory=set)
+
+    def take(self, granted: corev1.Pod, asked: corev1.Pod) -> None:
+        """The Pod has changed: as the node has granted it, and as its spec asks for it, the same object if alike."""
+        self.pod = granted
+        self.asked = None if asked is granted else asked
+        if self.asked is None:
+            self.pending = None
 
     @property
     def name(self) -> str:
@@ -56,6 +73,11 @@ class View:
         spec = self.pod.spec
         every = [*spec.containers, *spec.init_containers, *ephemeral_containers(self.pod)]
         return next((one for one in every if one.name == name), None)
+
+    def actual_sizes(self, run: Container) -> Sizes | None:
+        """What a run has; None for what it should have."""
+        # Only a change of its spec can make a difference.
+        return (self.sizes.get(run.id) or run.sizes) if self.pod.metadata.generation > 1 else None
 
     def started(self, container: corev1.Container, run: Container) -> bool:
         """Whether a run is up: its hook has ended and its startup probe has succeeded."""
@@ -103,7 +125,9 @@ class View:
         run = self.runtime.latest(container.name)
         if run is None or run.state != EXITED:
             return False
-        return not should_restart(policy_of(self.pod, container, init=False), container, run)
+        return run.id not in self.resized and not should_restart(
+            policy_of(self.pod, container, init=False), container, run
+        )
 
     def _lost_its_only_chance(self) -> bool:
         """A Pod that never restarts does not get a second sandbox once any container has run."""

@@ -98,8 +98,8 @@ class Host:
         self.admissions = Admissions(
             lambda: cast(list[PodWorker], list(self.workers.values())),
             lambda: node,
-            tell=lambda pod, type_, reason, message: self.told.append(f"{pod.metadata.name} {type_} {reason}"),
         )
+        self.admissions.tell = lambda pod, type_, reason, _: self.told.append(f"{pod.metadata.name} {type_} {reason}")
         self.workers: dict[str, Worker] = {}
 
     def judge(self, pod: corev1.Pod) -> "Worker":
