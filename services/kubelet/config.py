@@ -34,6 +34,8 @@ class Config:
     cluster_dns: Sequence[str] = ()
     cluster_domain: str = "cluster.local"
     max_pods: int = 110
+    # 0 for any number up to max_pods.
+    pods_per_core: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: Sequence[corev1.Taint] = ()
     reserved: Reservations = field(default_factory=Reservations)

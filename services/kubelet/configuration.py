@@ -55,8 +55,10 @@ def configuration(config: Config) -> dict[str, Any]:
         "topologyManagerScope": "container",
         "runtimeRequestTimeout": _span(CALL_S),
         "maxPods": config.max_pods,
+        "podsPerCore": config.pods_per_core,
         "podCIDR": config.pod_cidr,
         "podPidsLimit": -1,
+        "providerID": config.node.provider_id,
         "resolvConf": "/etc/resolv.conf",
         "cpuCFSQuota": True,
         "serializeImagePulls": False,
@@ -84,6 +86,7 @@ def _node(node: NodeOptions) -> dict[str, Any]:
         for priority, seconds in node.shutdown.periods
     ]
     return {
+        "enforceNodeAllocatable": ["pods" if len(thresholds) < len(node.thresholds) else "none"],
         "evictionHard": {one.signal.value: _amount(one.amount) for one in thresholds if one.hard},
         "evictionSoft": {one.signal.value: _amount(one.amount) for one in thresholds if not one.hard},
         "evictionSoftGracePeriod": {one.signal.value: _span(one.grace_s) for one in thresholds if not one.hard},

@@ -37,6 +37,8 @@ from navarch.services.kubelet.mirrors import Mirrors
 from navarch.services.kubelet.node.agent import NodeAgent, NodeIdentity
 from navarch.services.kubelet.node.care import NodeCare
 from navarch.services.kubelet.node.host import default_address, read_dns, read_host, read_load
+from navarch.services.kubelet.node.pod_network import PodNetwork
+from navarch.services.kubelet.node.status import most_pods
 from navarch.services.kubelet.node_api import NodeServicer
 from navarch.services.kubelet.objects import NodeObjects
 from navarch.services.kubelet.pod_streams import PodStreams
@@ -95,13 +97,14 @@ class Kubelet:
         )
         self._client = Client.connect(config.api_server, config.credentials, f"kubelet/{config.node_name}")
         self._runtime = Runtime(config.runtime_endpoint)
+        self._pod_network = PodNetwork(self._runtime, clock, config.pod_cidr)
         self._recorder = EventRecorder(self._client, "kubelet", config.node_name, clock)
         self._happenings = Happenings(self._recorder)
         self._images = Images(self._runtime, clock, self._happenings)
         identity = NodeIdentity(
             config.node_name,
             self._host_ips,
-            config.max_pods,
+            most_pods(config.max_pods, config.pods_per_core, host.cpus),
             config.labels,
             config.taints,
             config.reserved,
@@ -234,6 +237,7 @@ class Kubelet:
         self._tasks.spawn(self._static.run(), "static-pods")
         await self._agent.registered.wait()
         self._nodes.on_event(lambda _old, new: self._agent.saw(new))
+        self._nodes.on_event(lambda _old, new: self._pod_network.saw(new))
         self._nodes.start()
         self._pods.on_event(self._on_pod)
         self._pods.start()
@@ -254,7 +258,7 @@ class Kubelet:
         await asyncio.to_thread(cgroups.remove_orphans, self._config.cgroup_root, known)
 
     async def _learn_runtime(self) -> None:
-        """Wait for the runtime; learn its name, tell it the node's Pod network."""
+        """Wait for the runtime and learn its name; from now on it is told the node's Pod network."""
         while True:
             try:
                 version = await self._runtime.version()
@@ -263,11 +267,7 @@ class Kubelet:
                 self._log.warning("runtime.unreachable", endpoint=self._config.runtime_endpoint, error=failure)
                 await self._clock.sleep(RUNTIME_RETRY_S)
         self._statuses.node = NodeFacts(self._host_ips, version.runtime_name or "containerd")
-        if self._config.pod_cidr:
-            try:
-                await self._runtime.set_pod_cidr(self._config.pod_cidr)
-            except RuntimeFailure as failure:
-                self._log.warning("runtime.pod_cidr_untold", error=failure)
+        self._tasks.spawn(self._pod_network.run(), "pod-network")
 
     async def stop(self) -> None:
         """Stop working; containers keep running. Safe after a failed start."""
