@@ -84,6 +84,11 @@ class PodMachine:
         return self._memory.in_flight
 
     @property
+    def memory(self) -> Memory:
+        """What it remembers beside the view; only to be read."""
+        return self._memory
+
+    @property
     def wake_at(self) -> float | None:
         """When time alone changes something (Unix seconds)."""
         return self._memory.notes.wake_at
