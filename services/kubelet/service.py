@@ -175,6 +175,7 @@ class Kubelet:
             clock=clock,
             layout=layout,
             node=context,
+            node_object=self._node,
         )
         self._pods: Informer[corev1.Pod] = Informer(
             self._client, corev1.Pod, field_selector=f"spec.nodeName={config.node_name}", clock=clock

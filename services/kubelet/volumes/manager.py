@@ -18,6 +18,7 @@ from navarch.services.kubelet.core.paths import Layout
 from navarch.services.kubelet.core.references import ConfigError, Lookup, NodeContext
 from navarch.services.kubelet.volumes.empty_dir import EmptyDirs
 from navarch.services.kubelet.volumes.host_path import HostPaths
+from navarch.services.kubelet.volumes.image import ImageVolumes
 from navarch.services.kubelet.volumes.kinds import SET_UP, MountFailure, VolumeKind, Wanted
 from navarch.services.kubelet.volumes.local import LocalVolumes
 from navarch.services.kubelet.volumes.nfs import NfsVolumes
@@ -59,11 +60,13 @@ class VolumeManager:
             EmptyDirs(node, can_mount=can_mount),
             HostPaths(),
             *(ObjectFiles(member, lookup, node, tokens, can_mount=can_mount) for member in PLUGINS),
+            ImageVolumes(),
             LocalVolumes(),
             NfsVolumes(),
         ]
-        # By uid and volume: what containers get.
+        # By uid and volume: what containers get, and those that they never write to.
         self._sources: dict[tuple[str, str], Path] = {}
+        self._read_only: set[tuple[str, str]] = set()
         # PersistentVolumes that one Pod alone may have, and which has.
         self._held: dict[str, str] = {}
         self._log = get_logger("kubelet.volumes")
@@ -78,6 +81,8 @@ class VolumeManager:
                 wanted, kind = await self._wanted(pod, volume, stamp)
                 name = wanted.name
                 self._sources[pod.metadata.uid, volume.name] = await kind.mount(wanted)
+                if kind.read_only:
+                    self._read_only.add((pod.metadata.uid, volume.name))
             except MountFailure as failure:
                 raise ConfigError(mount_failed(name, str(failure), failure.step)) from failure
             except (ConfigError, OSError) as failure:
@@ -126,6 +131,10 @@ class VolumeManager:
             raise ConfigError(f"volume {volume} is not mounted")
         return found
 
+    def is_read_only(self, pod: corev1.Pod, volume: str) -> bool:
+        """Whether containers never write to a volume, whatever they ask for."""
+        return (pod.metadata.uid, volume) in self._read_only
+
     def in_use(self) -> Sequence[str]:
         """Unique names of attachable volumes, for the status of the node."""
         return sorted({name for kind in self._kinds for name in kind.in_use()})
@@ -139,6 +148,7 @@ class VolumeManager:
         await self._release(Path(self._layout.pod(uid)), everything=everything)
         for key in [key for key in self._sources if key[0] == uid]:
             del self._sources[key]
+        self._read_only = {key for key in self._read_only if key[0] != uid}
         for name in [name for name, holder in self._held.items() if holder == uid]:
             del self._held[name]
         if everything:
