@@ -56,8 +56,8 @@ async def test_a_volume_that_is_an_image(lab: Lab) -> None:
     for path in ("/all/bin", "/part", "/whose"):
         assert PROGRAM in (await lab.exec("shows", "ls", path)).split()
         assert "Read-only" in await lab.exec("shows", "sh", "-c", f"touch {path}/x 2>&1 || true")
-    told = {one.mount_path: one for one in pod.status.container_statuses[0].volume_mounts}
-    assert told["/all"].volume_status.image.image_ref in {image.id, *image.repo_digests}
+    shown = {one.mount_path: one for one in pod.status.container_statuses[0].volume_mounts}
+    assert shown["/all"].volume_status.image.image_ref in {image.id, *image.repo_digests}
 
 
 async def test_an_image_of_a_volume_that_is_not_to_be_had(lab: Lab) -> None:

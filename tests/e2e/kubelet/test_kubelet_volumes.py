@@ -7,7 +7,7 @@ from typing import Any
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api import codec
-from navarch.testing.kubelet_lab import Lab
+from navarch.testing.kubelet_lab import Lab, is_ready
 
 
 def sleeper(*mounts: dict[str, Any], name: str = "main", **more: Any) -> dict[str, Any]:
@@ -65,6 +65,38 @@ async def test_files_of_objects_with_their_modes_owners_and_updates(lab: Lab) ->
 
     await lab.eventually(is_new)
     assert await lab.exec("files", "cat", "/part") == "1"
+
+
+async def test_what_is_immutable_is_read_once(lab: Lab) -> None:
+    async def make(text: str) -> None:
+        for kind, field in (("ConfigMap", "data"), ("Secret", "stringData")):
+            metadata = {"name": kind.lower()}
+            await lab.make(
+                {"apiVersion": "v1", "kind": kind, "metadata": metadata, "immutable": True, field: {"a": text}}
+            )
+
+    async def create(name: str) -> None:
+        reference = {"name": "A", "valueFrom": {"configMapKeyRef": {"name": "configmap", "key": "a"}}}
+        script = "echo $A $(cat /secret/a); until [ -e /tmp/end ]; do sleep 0.1; done"
+        await lab.create(
+            name,
+            containers=[sleeper(mount("secret", "/secret"), env=[reference], command=["sh", "-c", script])],
+            volumes=[{"name": "secret", "secret": {"secretName": "secret"}}],
+        )
+        await lab.running(name)
+
+    await make("old")
+    await create("first")
+    for kind in (corev1.ConfigMap, corev1.Secret):
+        await lab.client.delete(kind, kind.__name__.lower(), lab.namespace)
+    await make("new")
+    await lab.exec("first", "touch", "/tmp/end")
+    await lab.when("first", lambda pod: is_ready(pod) and pod.status.container_statuses[0].restart_count)
+    assert await lab.said("first", "old old") == "old old\n"
+    await lab.delete("first")
+    await lab.gone("first")
+    await create("second")
+    assert await lab.said("second", "new new") == "new new\n"
 
 
 async def test_directories_of_the_pod_and_of_the_node(lab: Lab, tmp_path: Path) -> None:
