@@ -227,7 +227,8 @@ class Executor:
         images = {name: ref for (uid, name), ref in self._volume_images.items() if uid == pod.metadata.uid}
         mounts = self._mounts.mounts(pod, container, order.attempt, pod_ips, can, images)
         target_id = _target_id(worker, order.container)
-        run = Run(order.attempt, self._images.described(order.image_ref), pod_ips, mounts, target_id)
+        devices = self._mounts.devices(pod, container)
+        run = Run(order.attempt, self._images.described(order.image_ref), pod_ips, mounts, target_id, devices)
         return container_config(pod, container, run, self._objects, self._node)
 
     def _refused(

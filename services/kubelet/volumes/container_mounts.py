@@ -81,6 +81,19 @@ class ContainerMounts:
         Path(self._layout.log_file(pod, container.name, attempt)).parent.mkdir(parents=True, exist_ok=True)
         return mounts
 
+    def devices(self, pod: corev1.Pod, container: corev1.Container) -> Sequence[criv1.Device]:
+        """The volumes that a container has as block devices. Raises ConfigError."""
+        volumes = {volume.name: volume.volume_source.persistent_volume_claim for volume in pod.spec.volumes}
+        found = []
+        for device in container.volume_devices:
+            if device.name not in volumes:
+                raise ConfigError(f"volume {device.name} of device {device.device_path} is not a volume of the Pod")
+            # The runtime makes a device node of its own, by the numbers that the real one has.
+            path = self._volumes.source(pod, device.name).resolve()
+            rights = "r" if volumes[device.name].read_only else "mrw"
+            found.append(criv1.Device(container_path=device.device_path, host_path=str(path), permissions=rights))
+        return found
+
     def _sub_path(
         self, pod: corev1.Pod, container: corev1.Container, mount: corev1.VolumeMount, pod_ips: tuple[str, ...]
     ) -> str:

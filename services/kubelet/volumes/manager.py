@@ -6,24 +6,27 @@ twice changes nothing, releasing takes away whatever is mounted below the Pod's 
 
 import asyncio
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.base.log import get_logger
-from navarch.services.kubelet.core.claims import check_mode, is_for_one_pod
+from navarch.services.kubelet.core.claims import check_mode, is_for_node, is_for_one_pod
 from navarch.services.kubelet.core.events_text import mount_failed
 from navarch.services.kubelet.core.paths import Layout
 from navarch.services.kubelet.core.references import ConfigError, Lookup, NodeContext
 from navarch.services.kubelet.volumes.empty_dir import EmptyDirs
 from navarch.services.kubelet.volumes.host_path import HostPaths
 from navarch.services.kubelet.volumes.image import ImageVolumes
-from navarch.services.kubelet.volumes.kinds import SET_UP, MountFailure, VolumeKind, Wanted
+from navarch.services.kubelet.volumes.kinds import NODE_AFFINITY, SET_UP, MountFailure, VolumeKind, Wanted
 from navarch.services.kubelet.volumes.local import LocalVolumes
 from navarch.services.kubelet.volumes.nfs import NfsVolumes
 from navarch.services.kubelet.volumes.object_files import PLUGINS, ObjectFiles, Tokens
 from navarch.services.kubelet.volumes.removal import remove_tree, unmount_all
+
+# Of a Pod: where block devices have their directories.
+DEVICES = "volumeDevices"
 
 
 class Bound(Protocol):
@@ -52,9 +55,18 @@ class VolumeManager:
     """The volumes of one node. can_mount: False where nothing can be mounted (then plain directories serve)."""
 
     def __init__(
-        self, layout: Layout, lookup: Lookup, node: NodeContext, claims: Claims, tokens: Tokens, *, can_mount: bool
+        self,
+        layout: Layout,
+        lookup: Lookup,
+        node: NodeContext,
+        claims: Claims,
+        tokens: Tokens,
+        *,
+        can_mount: bool,
+        node_object: Callable[[], corev1.Node] = corev1.Node,
     ) -> None:
         self._layout = layout
+        self._node_object = node_object
         self._claims = claims
         self._kinds: list[VolumeKind] = [
             EmptyDirs(node, can_mount=can_mount),
@@ -80,6 +92,7 @@ class VolumeManager:
             try:
                 wanted, kind = await self._wanted(pod, volume, stamp)
                 name = wanted.name
+                self._check_node(wanted)
                 self._sources[pod.metadata.uid, volume.name] = await kind.mount(wanted)
                 if kind.read_only:
                     self._read_only.add((pod.metadata.uid, volume.name))
@@ -87,6 +100,10 @@ class VolumeManager:
                 raise ConfigError(mount_failed(name, str(failure), failure.step)) from failure
             except (ConfigError, OSError) as failure:
                 raise ConfigError(mount_failed(name, str(failure), step)) from failure
+
+    def _check_node(self, wanted: Wanted) -> None:
+        if wanted.persistent is not None and not is_for_node(wanted.persistent, self._node_object()):
+            raise MountFailure("no matching NodeSelectorTerms", NODE_AFFINITY)
 
     async def _wanted(self, pod: corev1.Pod, volume: corev1.Volume, stamp: str) -> tuple[Wanted, VolumeKind]:
         bound = await self._claims.find(pod, volume)
@@ -101,9 +118,8 @@ class VolumeManager:
         if kind is None:
             described = bound.persistent.spec.persistent_volume_source if bound is not None else source
             raise ConfigError(f"volume type {described.ListFields()[0][0].json_name} is not supported")
-        if wanted.block:
-            raise ConfigError("block devices are not supported by this kubelet")
-        directory = Path(self._layout.volumes(uid)) / kind.plugin / wanted.name
+        parent = Path(self._layout.pod(uid)) / DEVICES if wanted.block else Path(self._layout.volumes(uid))
+        directory = parent / kind.plugin / wanted.name
         return (
             Wanted(
                 pod, volume, directory, wanted.claim, wanted.persistent, wanted.read_only, wanted.block, wanted.stamp
@@ -164,9 +180,9 @@ class VolumeManager:
     def _found(self, directory: Path) -> Iterator[tuple[VolumeKind, Path]]:
         """The volumes that are there, by their directories."""
         for kind in self._kinds:
-            parent = directory / "volumes" / kind.plugin
-            for volume in sorted(parent.iterdir()) if parent.is_dir() else ():
-                yield kind, volume
+            for parent in (directory / "volumes" / kind.plugin, directory / DEVICES / kind.plugin):
+                for volume in sorted(parent.iterdir()) if parent.is_dir() else ():
+                    yield kind, volume
 
     async def remove_orphans(self, known: set[str]) -> None:
         """Remove the directories of Pods that are no more; for the start, when all Pods are known."""

@@ -2,8 +2,12 @@
 
 import base64
 import json
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api import codec
@@ -77,9 +81,10 @@ async def test_what_is_immutable_is_read_once(lab: Lab) -> None:
 
     async def create(name: str) -> None:
         reference = {"name": "A", "valueFrom": {"configMapKeyRef": {"name": "configmap", "key": "a"}}}
-        script = "echo $A $(cat /secret/a); until [ -e /tmp/end ]; do sleep 0.1; done"
+        script = "echo $A $(cat /secret/a); until [ -e /tmp/end ]; do sleep 0.1; done; false"
         await lab.create(
             name,
+            restartPolicy="OnFailure",
             containers=[sleeper(mount("secret", "/secret"), env=[reference], command=["sh", "-c", script])],
             volumes=[{"name": "secret", "secret": {"secretName": "secret"}}],
         )
@@ -198,6 +203,53 @@ async def test_persistent_volumes_by_their_claims(lab: Lab, tmp_path: Path) -> N
     await lab.eventually(unmounted)
     for name in ("local", "host"):
         await lab.client.delete(corev1.PersistentVolume, f"{lab.namespace}-{name}")
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Iterator[str]:
+    """A block device of 1 MiB."""
+    file = tmp_path / "disk"
+    file.write_bytes(b"from the host".ljust(1 << 20, b"\0"))
+    made = subprocess.run(["losetup", "-f", "--show", file], check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        yield made
+    finally:
+        subprocess.run(["losetup", "-d", made], check=True)
+
+
+async def test_a_volume_that_is_a_block_device(lab: Lab, device: str, tmp_path: Path) -> None:
+    await claimed(lab, "disk", {"local": {"path": device}}, volumeMode="Block")
+    await claimed(lab, "folder", {"hostPath": {"path": str(tmp_path)}}, volumeMode="Block")
+    for name, claim in (("raw", "disk"), ("none", "folder")):
+        script = "head -c 13 /dev/xvda && echo written | dd of=/dev/xvda conv=notrunc,fsync 2>&1; sleep 3600"
+        devices = [{"name": "v", "devicePath": "/dev/xvda"}]
+        await lab.create(
+            name,
+            containers=[sleeper(command=["sh", "-c", script], volumeDevices=devices)],
+            volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": claim}}],
+        )
+    pod = await lab.running("raw")
+    assert await lab.said("raw", "0+1 records out")
+    assert (await lab.logs("raw")).startswith("from the host")
+    assert Path(device).read_bytes().startswith(b"written\n")
+    assert "cannot be had as block devices" in await lab.event("none", "FailedMount")
+    await lab.delete("raw")
+    await lab.gone("raw")
+    assert Path(device).is_block_device()
+    assert not (lab.host.root_dir(lab.runtime) / "pods" / pod.metadata.uid).exists()
+    for name in ("disk", "folder"):
+        await lab.client.delete(corev1.PersistentVolume, f"{lab.namespace}-{name}")
+
+
+async def test_volumes_of_another_node_are_not_mounted(lab: Lab, tmp_path: Path) -> None:
+    elsewhere = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["elsewhere"]}]}
+    affinity = {"required": {"nodeSelectorTerms": [elsewhere]}}
+    await claimed(lab, "far", {"local": {"path": str(tmp_path)}}, nodeAffinity=affinity)
+    volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": "far"}}]
+    await lab.create("far", containers=[sleeper(mount("v", "/v"))], volumes=volumes)
+    words = f'MountVolume.NodeAffinity check failed for volume "{lab.namespace}-far" : no matching NodeSelectorTerms'
+    assert await lab.event("far", "FailedMount") == words
+    await lab.client.delete(corev1.PersistentVolume, f"{lab.namespace}-far")
 
 
 async def test_volumes_that_are_not_to_be_had_say_why(lab: Lab) -> None:
