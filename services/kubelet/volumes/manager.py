@@ -25,8 +25,8 @@ from navarch.services.kubelet.volumes.nfs import NfsVolumes
 from navarch.services.kubelet.volumes.object_files import PLUGINS, ObjectFiles, Tokens
 from navarch.services.kubelet.volumes.removal import remove_tree, unmount_all
 
-# Of a Pod: where block devices have their directories.
-DEVICES = "volumeDevices"
+# Of a Pod's directory: volumes, those of them that are block devices, and parts of volumes.
+VOLUMES, DEVICES, PARTS = "volumes", "volumeDevices", "volume-subpaths"
 
 
 class Bound(Protocol):
@@ -136,7 +136,8 @@ class VolumeManager:
         for volume in pod.spec.volumes:
             try:
                 wanted, kind = await self._wanted(pod, volume, stamp)
-                await kind.refresh(wanted)
+                if (pod.metadata.uid, volume.name) in self._sources:
+                    await kind.refresh(wanted)
             except (ConfigError, OSError) as failure:
                 self._log.info("volume.not_refreshed", pod=pod.metadata.name, volume=volume.name, cause=failure)
 
@@ -156,31 +157,33 @@ class VolumeManager:
         return sorted({name for kind in self._kinds for name in kind.in_use()})
 
     async def release(self, pod: corev1.Pod, *, everything: bool) -> None:
-        """Unmount what is mounted for the Pod; with `everything`, remove its directories and logs. Idempotent.
+        """Give back the volumes of a Pod that has ended; with `everything`, its directory and logs too. Idempotent.
 
-        Raises OSError or ConfigError while something cannot be unmounted.
+        What is in an emptyDir goes at once: nobody can read it any more. Raises OSError or ConfigError while something
+        cannot be unmounted.
         """
         uid = pod.metadata.uid
-        await self._release(Path(self._layout.pod(uid)), everything=everything)
         for key in [key for key in self._sources if key[0] == uid]:
             del self._sources[key]
         self._read_only = {key for key in self._read_only if key[0] != uid}
         for name in [name for name, holder in self._held.items() if holder == uid]:
             del self._held[name]
+        await self._release(Path(self._layout.pod(uid)), everything=everything)
         if everything:
             await asyncio.to_thread(shutil.rmtree, self._layout.log_directory(pod), ignore_errors=True)
 
     async def _release(self, directory: Path, *, everything: bool) -> None:
         # Parts of volumes first: they hold the volumes.
-        await asyncio.to_thread(unmount_all, directory / "volume-subpaths")
+        await asyncio.to_thread(unmount_all, directory / PARTS)
         for kind, volume in self._found(directory):
             await kind.unmount(volume)
-        await asyncio.to_thread(remove_tree if everything else unmount_all, directory)
+        for path in (directory,) if everything else (directory / PARTS, directory / VOLUMES, directory / DEVICES):
+            await asyncio.to_thread(remove_tree, path)
 
     def _found(self, directory: Path) -> Iterator[tuple[VolumeKind, Path]]:
         """The volumes that are there, by their directories."""
         for kind in self._kinds:
-            for parent in (directory / "volumes" / kind.plugin, directory / DEVICES / kind.plugin):
+            for parent in (directory / VOLUMES / kind.plugin, directory / DEVICES / kind.plugin):
                 for volume in sorted(parent.iterdir()) if parent.is_dir() else ():
                     yield kind, volume
 

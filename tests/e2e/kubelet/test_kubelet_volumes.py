@@ -71,6 +71,48 @@ async def test_files_of_objects_with_their_modes_owners_and_updates(lab: Lab) ->
     assert await lab.exec("files", "cat", "/part") == "1"
 
 
+async def is_absent(lab: Lab, path: Path) -> None:
+    async def absent() -> bool:
+        return not path.exists()
+
+    await lab.eventually(absent, f"{path} is gone")
+
+
+async def test_a_pod_that_has_ended_gives_its_volumes_back(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("kept")
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "secret"}, "stringData": {"a": "1"}}
+    await lab.make(secret)
+    volumes = [
+        {"name": "disk", "emptyDir": {}},
+        {"name": "memory", "emptyDir": {"medium": "Memory"}},
+        {"name": "secret", "secret": {"secretName": "secret"}},
+        {"name": "host", "hostPath": {"path": str(tmp_path)}},
+    ]
+    script = "echo said; echo last words > /dev/termination-log; echo x > /disk/x; echo x > /disk-of/y"
+    mounts = [mount(volume["name"], f"/{volume['name']}") for volume in volumes]
+    await lab.create(
+        "ends",
+        restartPolicy="Never",
+        containers=[sleeper(*mounts, mount("disk", "/disk-of", subPath="of"), command=["sh", "-c", script])],
+        volumes=volumes,
+    )
+    pod = await lab.ended("ends")
+    directory = lab.host.root_dir(lab.runtime) / "pods" / pod.metadata.uid
+    await is_absent(lab, directory / "volumes")
+    lab.kill_kubelet()
+    await lab.start_kubelet()
+    assert await lab.said("ends", "said")
+    pod = await lab.when("ends", lambda _: True)
+    state = pod.status.container_statuses[0].state.terminated
+    assert (pod.status.phase, state.message) == ("Succeeded", "last words\n")
+    assert [path.name for path in directory.glob("volume*")] == []
+    assert f"/pods/{pod.metadata.uid}/" not in Path("/proc/self/mountinfo").read_text()
+    assert (tmp_path / "kept").read_text() == "kept"
+    await lab.delete("ends")
+    await lab.gone("ends")
+    await is_absent(lab, directory)
+
+
 async def test_what_is_immutable_is_read_once(lab: Lab) -> None:
     async def make(text: str) -> None:
         for kind, field in (("ConfigMap", "data"), ("Secret", "stringData")):
@@ -236,7 +278,7 @@ async def test_a_volume_that_is_a_block_device(lab: Lab, device: str, tmp_path: 
     await lab.delete("raw")
     await lab.gone("raw")
     assert Path(device).is_block_device()
-    assert not (lab.host.root_dir(lab.runtime) / "pods" / pod.metadata.uid).exists()
+    await is_absent(lab, lab.host.root_dir(lab.runtime) / "pods" / pod.metadata.uid)
     for name in ("disk", "folder"):
         await lab.client.delete(corev1.PersistentVolume, f"{lab.namespace}-{name}")
 

@@ -189,7 +189,7 @@ async def test_a_volume_that_cannot_be_made_says_why(
     assert message in str(refusal.value)
 
 
-async def test_an_empty_dir_lives_as_long_as_the_pod(
+async def test_an_empty_dir_lives_until_the_pod_ends(
     volumes: VolumeManager, layout: Layout, pod: MakePod, mounted: Mounted
 ) -> None:
     made = with_volume(pod, {"emptyDir": {}})
@@ -197,8 +197,12 @@ async def test_an_empty_dir_lives_as_long_as_the_pod(
     assert stat.S_IMODE(path.stat().st_mode) == 0o777
     (path / "kept").write_text("x")
     await volumes.prepare(made, "again")
-    await volumes.release(made, everything=False)
     assert (path / "kept").exists()
+    await volumes.release(made, everything=False)
+    assert not path.exists()
+    assert Path(layout.log_directory(made)).exists()
+    await volumes.refresh(made, "late")
+    assert not path.exists()
     await volumes.release(made, everything=True)
     assert not Path(layout.pod("uid-web")).exists()
     assert not Path(layout.log_directory(made)).exists()
