@@ -132,9 +132,10 @@ class Containers:
         if now < waiting.since + PULL_ERROR_SHOWN_S:
             notes.wake(waiting.since + PULL_ERROR_SHOWN_S)
             return
-        message = text.pull_waiting(container.image, waiting)
+        image = waiting.image or container.image
+        message = text.pull_waiting(image, waiting)
         self._view.waiting[container.name] = Waiting("ImagePullBackOff", message, now)
-        notes.emit("Normal", "BackOff", text.pull_backoff(container.image), container.name)
+        notes.emit("Normal", "BackOff", text.pull_backoff(image), container.name)
         notes.emit("Warning", "Failed", "Error: ImagePullBackOff", container.name)
 
     def _correct(self, container: corev1.Container, run: Container, box: Sandbox, now: float) -> list[Order]:

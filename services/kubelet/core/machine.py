@@ -258,7 +258,7 @@ class PodMachine:
         match order:
             case EnsureImage(container) | StartContainer(container):
                 self._memory.images.pop(container, None)
-                self.view.waiting[container] = Waiting(event.reason, event.message, now)
+                self.view.waiting[container] = Waiting(event.reason, event.message, now, event.image)
                 if any(isinstance(fact, Container) and fact.state == EXITED for fact in event.facts):
                     # It has become a run that ended, which waits as a crashed one.
                     self._memory.retries.allow(order)

@@ -13,11 +13,12 @@ from navarch.services.kubelet.core.sizes import Sizes
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Why a container does not run."""
+    """Why a container does not run. image: of the volume or container that could not be had."""
 
     reason: str
     message: str = ""
     since: float = 0.0
+    image: str = ""
 
 
 @dataclass(frozen=True, slots=True)
