@@ -36,7 +36,12 @@ def configuration(config: Config) -> dict[str, Any]:
             "mode": "Webhook",
             "webhook": {"cacheAuthorizedTTL": _span(ALLOWED_S), "cacheUnauthorizedTTL": _span(DENIED_S)},
         },
-        "staticPodPath": str(config.pod_manifest_path or ""),
+        "staticPodPath": str(config.sources.path or ""),
+        "staticPodURL": config.sources.url,
+        # They may be secret.
+        "staticPodURLHeader": {name: ["<masked>"] for name, _ in config.sources.headers},
+        "fileCheckFrequency": _span(config.sources.path_check_s),
+        "httpCheckFrequency": _span(config.sources.url_check_s),
         "clusterDomain": config.cluster_domain,
         "clusterDNS": list(config.cluster_dns),
         "nodeStatusUpdateFrequency": _span(config.heartbeat_s),
@@ -50,8 +55,10 @@ def configuration(config: Config) -> dict[str, Any]:
         "topologyManagerScope": "container",
         "runtimeRequestTimeout": _span(CALL_S),
         "maxPods": config.max_pods,
+        "podsPerCore": config.pods_per_core,
         "podCIDR": config.pod_cidr,
         "podPidsLimit": -1,
+        "providerID": config.node.provider_id,
         "resolvConf": "/etc/resolv.conf",
         "cpuCFSQuota": True,
         "serializeImagePulls": False,
@@ -91,7 +98,7 @@ def flags(config: Config) -> dict[str, object]:
         "reserved": reserved,
         "cgroup-root": config.cgroup_root,
         "anonymous-auth": str(config.anonymous_auth).lower(),
-        "pod-manifest-path": config.pod_manifest_path or "",
+        "pod-manifest-path": config.sources.path or "",
         "register-node": str(config.node.register).lower(),
         "provider-id": config.node.provider_id,
     }
@@ -105,12 +112,14 @@ def _node(node: NodeOptions) -> dict[str, Any]:
         for priority, seconds in node.shutdown.periods
     ]
     return {
+        "enforceNodeAllocatable": ["pods" if len(thresholds) < len(node.thresholds) else "none"],
         "evictionHard": {one.signal.value: _amount(one.amount) for one in thresholds if one.hard},
         "evictionSoft": {one.signal.value: _amount(one.amount) for one in thresholds if not one.hard},
         "evictionSoftGracePeriod": {one.signal.value: _span(one.grace_s) for one in thresholds if not one.hard},
         "evictionMinimumReclaim": {name: _amount(amount) for name, amount in reclaims.items()},
         "evictionPressureTransitionPeriod": _span(node.transition_s),
         "evictionMaxPodGracePeriod": int(node.max_pod_grace_s),
+        "crashLoopBackOff": {"maxContainerRestartPeriod": _span(node.longest_crash_wait_s)},
         "imageMinimumGCAge": _span(node.images.minimum_age_s),
         "imageMaximumGCAge": _span(node.images.maximum_age_s),
         "imageGCHighThresholdPercent": node.images.high_percent,

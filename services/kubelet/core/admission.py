@@ -1,12 +1,20 @@
 """Whether the node takes a Pod that was bound to it: the scheduler may not have known, or was bypassed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api.pod_resources import amounts, host_ports, requests
 from navarch.services.kubelet.core.orders import Admitted, Rejected
 
 ANY_ADDRESS = "0.0.0.0"
+
+
+@dataclass(frozen=True, slots=True)
+class ShortOfResources(Rejected):
+    """The node has too little for the Pod, and nothing else is against it. missing: how much too little, of what."""
+
+    missing: Mapping[str, int]
 
 
 def admit(pod: corev1.Pod, node: corev1.Node, others: Iterable[corev1.Pod]) -> Admitted | Rejected:
@@ -46,14 +54,22 @@ def _ports(pod: corev1.Pod, others: list[corev1.Pod]) -> Rejected | None:
     return None
 
 
-def _resources(pod: corev1.Pod, node: corev1.Node, others: list[corev1.Pod]) -> Rejected | None:
+def _resources(pod: corev1.Pod, node: corev1.Node, others: list[corev1.Pod]) -> ShortOfResources | None:
     allocatable = amounts(node.status.allocatable)
-    wanted = requests(pod)
-    wanted["pods"] = 1
-    for resource, amount in sorted(wanted.items()):
-        used = len(others) if resource == "pods" else sum(requests(other).get(resource, 0) for other in others)
+    missing: dict[str, int] = {}
+    messages: dict[str, str] = {}
+    for resource, amount in sorted(claims(pod).items()):
+        used = sum(claims(other).get(resource, 0) for other in others)
         capacity = allocatable.get(resource, 0)
         if used + amount > capacity:
-            message = f"requested: {amount}, used: {used}, capacity: {capacity}"
-            return _rejected(f"OutOf{resource}", f"Node didn't have enough resource: {resource}, {message}")
+            missing[resource] = used + amount - capacity
+            messages[resource] = f"requested: {amount}, used: {used}, capacity: {capacity}"
+    for resource, message in messages.items():
+        refusal = _rejected(f"OutOf{resource}", f"Node didn't have enough resource: {resource}, {message}")
+        return ShortOfResources(refusal.reason, refusal.message, missing)
     return None
+
+
+def claims(pod: corev1.Pod) -> dict[str, int]:
+    """What a Pod takes of the node's allocatable: its requests, and the place of one Pod."""
+    return {**requests(pod), "pods": 1}

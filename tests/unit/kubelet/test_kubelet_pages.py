@@ -17,6 +17,7 @@ from navarch.services.kubelet.https.paths import served_path
 from navarch.services.kubelet.measures import operation_of
 from navarch.services.kubelet.node.options import NodeOptions
 from navarch.services.kubelet.node.status import Reservations
+from navarch.services.kubelet.sources.options import SourceOptions
 
 WELL = {"ping": lambda: "", "syncloop": lambda: ""}
 SICK = {"ping": lambda: "", "syncloop": lambda: "the runtime is silent"}
@@ -95,7 +96,7 @@ def test_the_configuration_is_shown_in_the_genuine_form() -> None:
             cluster_dns=("10.96.0.10",),
             reserved=Reservations(cpu_millicores=100, memory_bytes=1 << 28),
             taints=[corev1.Taint(key="gpu", value="yes", effect="NoSchedule")],
-            pod_manifest_path=Path("/etc/manifests"),
+            sources=SourceOptions(Path("/etc/manifests")),
             node=NodeOptions(transition_s=90.0),
         )
     )
