@@ -37,6 +37,8 @@ class Admissions:
         self.refuse: Callable[[corev1.Pod], Rejected | None] = lambda _: None
         # Reports an Event of a Pod.
         self.tell: Callable[[corev1.Pod, EventType, str, str], None] = lambda *_: None
+        # Told of each Pod that has to leave: the resource that there is too little of.
+        self.on_preempted: Callable[[str], None] = lambda _: None
         self._making_room: dict[str, MakingRoom] = {}
         self._log = get_logger("kubelet.admissions")
 
@@ -84,5 +86,6 @@ class Admissions:
         for victim in leaving:
             self._log.info("pod.preempted", pod=victim.view.name, critical=worker.view.name)
             self.tell(victim.view.pod, "Warning", REASON, MESSAGE)
+            self.on_preempted(next(iter(short.missing)))
             victim.tell(preempt(victim.view.pod))
         return None

@@ -78,6 +78,7 @@ class Measures:
             )
         )
         self._evictions = counter("kubelet_evictions", "Pods evicted.", ("eviction_signal",))
+        self._preemptions = counter("kubelet_preemptions", "Pods that left for critical ones.", ("preemption_signal",))
         self._storage_s = histogram(
             "storage_operation_duration_seconds",
             "Work on volumes.",
@@ -118,6 +119,10 @@ class Measures:
     def evicted(self, signal: str) -> None:
         """A Pod was evicted for what is short, or over a limit."""
         self._evictions.labels(signal).inc()
+
+    def preempted(self, resource: str) -> None:
+        """A Pod had to leave for a critical one, for which there was too little of something."""
+        self._preemptions.labels(resource).inc()
 
     def volume(self, plugin: str, operation: str, seconds: float, failed: bool) -> None:
         """A volume was mounted or unmounted. plugin: as its directory is called."""

@@ -11,7 +11,6 @@ from typing import Any
 import grpc
 import orjson
 
-from navarch.protos.cri import v1_pb2 as criv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.navarch import node_pb2, node_pb2_grpc, stats_pb2
 from navarch.services.api.errors import BadRequest, ServiceUnavailable
@@ -21,11 +20,10 @@ from navarch.services.client import requests
 from navarch.services.kubelet.access import Access
 from navarch.services.kubelet.config import Config
 from navarch.services.kubelet.configuration import configuration
-from navarch.services.kubelet.core.observed import CONTAINER_LABEL, UID_LABEL
 from navarch.services.kubelet.inspection import inspect, moment
 from navarch.services.kubelet.node.image_gc import ImageGc, ImageUse
 from navarch.services.kubelet.pod_streams import PodStreams
-from navarch.services.kubelet.runtime import Runtime, RuntimeFailure
+from navarch.services.kubelet.runtime import RuntimeFailure
 from navarch.services.kubelet.stats.sampler import Sampler
 
 # Tells a caller that there is a log, before its first line.
@@ -40,7 +38,6 @@ class NodeServicer(node_pb2_grpc.NodeServicer):
         self,
         config: Config,
         streams: PodStreams,
-        runtime: Runtime,
         images: ImageGc,
         volume: Callable[[corev1.Pod, str], Path | None],
         sampler: Sampler,
@@ -53,7 +50,6 @@ class NodeServicer(node_pb2_grpc.NodeServicer):
         self._volume = volume
         self._sampler = sampler
         self._pods = streams.pods
-        self._runtime = runtime
         self._clock = clock
         self._access = access
 
@@ -109,21 +105,12 @@ class NodeServicer(node_pb2_grpc.NodeServicer):
     async def Stats(self, request: node_pb2.StatsRequest, context: Context) -> node_pb2.StatsResponse:
         """CPU and memory that containers use."""
         await self._authorize(context, "GET", "/stats")
-        try:
-            found = await self._runtime.container_stats()
-        except RuntimeFailure as failure:
-            raise ServiceUnavailable(str(failure)) from failure
         answer = node_pb2.StatsResponse(time=time_from(self._clock.now()))
-        for worker in self._pods.all():
-            metadata = worker.view.pod.metadata
-            if (request.namespace and request.namespace != metadata.namespace) or (
-                request.pod and request.pod != metadata.name
-            ):
-                continue
-            pod = answer.pods.add(namespace=metadata.namespace, name=metadata.name, uid=metadata.uid)
-            pod.containers.extend(
-                _stats_of(stats) for stats in found if stats.attributes.labels.get(UID_LABEL) == metadata.uid
-            )
+        for pod in (await self._summary()).pods:
+            ref = pod.pod_ref
+            if request.namespace in ("", ref.namespace) and request.pod in ("", ref.name):
+                containers = map(_stats_of, pod.containers)
+                answer.pods.add(namespace=ref.namespace, name=ref.name, uid=ref.uid, containers=containers)
         return answer
 
     async def Pods(self, request: node_pb2.PodsRequest, context: Context) -> node_pb2.PodsResponse:
@@ -134,8 +121,11 @@ class NodeServicer(node_pb2_grpc.NodeServicer):
     async def Summarize(self, request: node_pb2.SummarizeRequest, context: Context) -> stats_pb2.Summary:
         """What the node and its Pods use."""
         await self._authorize(context, "GET", "/stats/summary")
+        return await self._summary(only_cpu_and_memory=request.only_cpu_and_memory)
+
+    async def _summary(self, *, only_cpu_and_memory: bool = False) -> stats_pb2.Summary:
         try:
-            return await self._sampler.summary(only_cpu_and_memory=request.only_cpu_and_memory)
+            return await self._sampler.summary(only_cpu_and_memory=only_cpu_and_memory)
         except (RuntimeFailure, OSError) as failure:
             raise ServiceUnavailable(str(failure)) from failure
 
@@ -174,12 +164,12 @@ def _image(use: ImageUse) -> node_pb2.NodeImage:
     )
 
 
-def _stats_of(stats: criv1.ContainerStats) -> node_pb2.ContainerStats:
+def _stats_of(usage: stats_pb2.ContainerUsage) -> node_pb2.ContainerStats:
     return node_pb2.ContainerStats(
-        name=stats.attributes.labels.get(CONTAINER_LABEL, stats.attributes.metadata.name),
-        cpu_usage_ns=stats.cpu.usage_core_nano_seconds.value,
-        memory_working_set_bytes=stats.memory.working_set_bytes.value,
-        filesystem_used_bytes=stats.writable_layer.used_bytes.value,
+        name=usage.name,
+        cpu_usage_ns=usage.cpu.usage_core_nano_seconds,
+        memory_working_set_bytes=usage.memory.working_set_bytes,
+        filesystem_used_bytes=usage.rootfs.used_bytes,
     )
 
 

@@ -61,7 +61,7 @@ class Servers:
         measures.metrics.registry.register(gauges)
         self._grpc = GrpcServer(config.credentials, translate=_translate, component="kubelet", metrics=measures.metrics)
         known = access if config.credentials is not None else None
-        servicer = NodeServicer(config, streams, runtime, images, volumes.where, self._sampler, clock, known)
+        servicer = NodeServicer(config, streams, images, volumes.where, self._sampler, clock, known)
         self._grpc.add(node_pb2_grpc.add_NodeServicer_to_server, servicer)
         checkpoints = Checkpoints(runtime, layout, clock)
         endpoints = Endpoints(config, streams, self._sampler, host, measures, checkpoints, clock)

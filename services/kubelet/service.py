@@ -127,6 +127,7 @@ class Kubelet:
         )
         self._table.admissions.refuse = self._care.refuse
         self._table.admissions.tell = self._happenings.tell
+        self._table.admissions.on_preempted = self._measures.preempted
         self._agent = NodeAgent(
             self._client,
             self._runtime,

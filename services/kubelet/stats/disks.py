@@ -32,6 +32,13 @@ def file_system(path: Path) -> stats_pb2.FsUsage:
     )
 
 
+def mounted(path: Path) -> stats_pb2.FsUsage:
+    """The file system of a volume. Raises OSError, also for a volume that is a device."""
+    if not path.is_dir():
+        raise NotADirectoryError(path)
+    return file_system(path)
+
+
 def directory(path: Path) -> stats_pb2.FsUsage:
     """What a directory takes of its file system. Raises OSError."""
     usage = file_system(path)

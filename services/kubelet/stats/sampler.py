@@ -28,7 +28,7 @@ from navarch.services.kubelet.node.usage import LOCAL_SOURCES, disk_use, mount_p
 from navarch.services.kubelet.pod_worker import PodWorker
 from navarch.services.kubelet.runtime import Runtime
 from navarch.services.kubelet.stats import messages, system
-from navarch.services.kubelet.stats.disks import Key, SlowReadings, directory, file_system
+from navarch.services.kubelet.stats.disks import Key, SlowReadings, directory, file_system, mounted
 from navarch.services.kubelet.stats.groups import first_process, read_cpu_ns, read_group
 from navarch.services.kubelet.stats.network import interfaces, main_interface, network_usage
 from navarch.services.kubelet.stats.rates import PERIOD_S, Rates
@@ -227,7 +227,7 @@ class Sampler:
             if path is None:
                 continue
             if claim_name(pod, volume):
-                yield key, partial(file_system, path)
+                yield key, partial(mounted, path)
             elif any(volume.volume_source.HasField(kind) for kind in LOCAL_SOURCES):
                 yield key, partial(directory, path)
 

@@ -3,13 +3,15 @@
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.navarch import node_pb2
+from navarch.services.api import codec
 from navarch.services.base.tls_context import client_context
 from navarch.testing.kubelet_lab import Lab
 
@@ -101,9 +103,38 @@ async def test_the_summary_tells_what_a_pod_and_the_node_use(lab: Lab) -> None:
     assert (lab.namespace, "worker") in [(pod.pod_ref.namespace, pod.pod_ref.name) for pod in told.pods]
 
 
-@pytest.mark.parametrize(
-    ("path", "status"), [("/stats/nothing", 404), ("/nothing", 404), ("/debug/flags/v", 404)], ids=str
-)
-async def test_unknown_paths(lab: Lab, path: str, status: int) -> None:
-    async with session(lab) as kubelet, kubelet.get(path) as response:
-        assert response.status == status
+async def test_volumes_by_claims_are_measured_and_named_by_their_claims(lab: Lab, tmp_path: Path) -> None:
+    name = f"{lab.namespace}-data"
+    spec = {"accessModes": ["ReadWriteOnce"], "storageClassName": ""}
+    asked = {**spec, "resources": {"requests": {"storage": "1Gi"}}, "volumeName": name}
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"}, "spec": asked}
+    made = await lab.make(claim)
+    reference = {"namespace": lab.namespace, "name": "data", "uid": made.metadata.uid}
+    source = {"hostPath": {"path": str(tmp_path)}, "capacity": {"storage": "1Gi"}, "claimRef": reference}
+    volume = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": {**spec, **source}}
+    await lab.client.create(codec.from_json(volume))
+    made.status.phase = "Bound"
+    await lab.client.update_status(made)
+    await lab.create("keeper", volumes=[{"name": "store", "persistentVolumeClaim": {"claimName": "data"}}])
+    await lab.running("keeper")
+    async with session(lab) as kubelet:
+
+        async def volumes() -> dict[str, Any]:
+            pod = pod_in(await summary(kubelet), lab, "keeper") or {}
+            return {one["name"]: one for one in pod.get("volume", ())}
+
+        found = await lab.eventually(volumes, "the volume is measured")
+        assert found["store"]["pvcRef"] == {"name": "data", "namespace": lab.namespace}
+        assert 0 < found["store"]["availableBytes"] <= found["store"]["capacityBytes"]
+        async with kubelet.get("/metrics") as response:
+            families = text_string_to_metric_families(await response.text())
+        labels = [
+            one.labels
+            for family in families
+            for one in family.samples
+            if one.name == "kubelet_volume_stats_capacity_bytes"
+        ]
+        assert {"namespace": lab.namespace, "persistentvolumeclaim": "data"} in labels
+    await lab.delete("keeper")
+    await lab.gone("keeper")
+    await lab.client.delete(corev1.PersistentVolume, name)

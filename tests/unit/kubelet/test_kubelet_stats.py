@@ -15,7 +15,7 @@ from navarch.services.kubelet.https.usage import cadvisor_metrics, resource_metr
 from navarch.services.kubelet.inspection import moment
 from navarch.services.kubelet.node.host import Host
 from navarch.services.kubelet.stats import messages
-from navarch.services.kubelet.stats.disks import SlowReadings
+from navarch.services.kubelet.stats.disks import SlowReadings, mounted
 from navarch.services.kubelet.stats.groups import first_process, read_cpu_ns, read_group
 from navarch.services.kubelet.stats.network import interfaces, main_interface, network_usage
 from navarch.services.kubelet.stats.rates import Rates
@@ -156,6 +156,12 @@ async def test_directories_are_walked_once_a_minute_and_old_figures_serve_meanwh
     assert len(walks) == 2
     assert await readings.of({}) == {}
     readings.close()
+
+
+def test_a_volume_that_is_a_device_has_no_file_system(tmp_path: Path) -> None:
+    assert mounted(tmp_path).capacity_bytes > 0
+    with pytest.raises(NotADirectoryError):
+        mounted(Path("/dev/null"))
 
 
 async def test_what_cannot_be_read_has_no_figures() -> None:
