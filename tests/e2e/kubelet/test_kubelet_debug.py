@@ -104,10 +104,10 @@ async def test_each_kind_of_pod_that_does_not_run_is_explained(lab: Lab, kubecon
 
 
 async def test_an_owner_that_may_make_no_pods_is_explained(lab: Lab, kubeconfig: Path) -> None:
-    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
-    await lab.make(quota)
-    await lab.until(corev1.ResourceQuota, "none", lambda quota: "pods" in quota.status.hard)
-    template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": main(image=IMAGE)}}
+    template = {
+        "metadata": {"labels": {"app": "web"}},
+        "spec": {"containers": main(image=IMAGE), "priorityClassName": "absent"},
+    }
     spec = {"selector": {"matchLabels": {"app": "web"}}, "template": template}
     await lab.make({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": spec})
     await lab.until(
@@ -116,7 +116,7 @@ async def test_an_owner_that_may_make_no_pods_is_explained(lab: Lab, kubeconfig:
 
     async def explained() -> bool:
         code, _, err = await navarch(kubeconfig, "node", "debug", "deployment/web", "-n", lab.namespace)
-        return code == 1 and "deployment.apps/web has no Pods: " in err and "exceeded quota: none" in err
+        return code == 1 and "deployment.apps/web has no Pods: " in err and "no PriorityClass with name absent" in err
 
     await lab.eventually(explained)
 
