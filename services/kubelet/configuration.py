@@ -93,6 +93,7 @@ def _node(node: NodeOptions) -> dict[str, Any]:
         "evictionMinimumReclaim": {name: _amount(amount) for name, amount in reclaims.items()},
         "evictionPressureTransitionPeriod": _span(node.transition_s),
         "evictionMaxPodGracePeriod": int(node.max_pod_grace_s),
+        "crashLoopBackOff": {"maxContainerRestartPeriod": _span(node.longest_crash_wait_s)},
         "imageMinimumGCAge": _span(node.images.minimum_age_s),
         "imageMaximumGCAge": _span(node.images.maximum_age_s),
         "imageGCHighThresholdPercent": node.images.high_percent,

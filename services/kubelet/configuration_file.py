@@ -107,6 +107,7 @@ FIELDS = {
     "containerLogMaxWorkers": Field("--container-log-max-workers", number),
     "containerLogMonitorInterval": Field("--container-log-monitor-interval", text),
     "containerRuntimeEndpoint": Field("--runtime-endpoint", text),
+    "crashLoopBackOff.maxContainerRestartPeriod": Field("--crash-loop-max-restart-period", text),
     "enforceNodeAllocatable": Field("--enforce-node-allocatable", texts),
     "evictionHard": Field("--eviction-hard", pairs("<")),
     "evictionMaxPodGracePeriod": Field("--eviction-max-pod-grace-period", number),

@@ -11,6 +11,7 @@ from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.base.clock import Clock
 from navarch.services.base.log import get_logger
 from navarch.services.base.tasks import TaskOwner
+from navarch.services.kubelet.core.backoff import LONGEST_S
 from navarch.services.kubelet.core.deeds import Deeds
 from navarch.services.kubelet.core.machine import PodMachine
 from navarch.services.kubelet.core.observed import CREATED, RUNNING, Container
@@ -56,8 +57,9 @@ class PodWorker:
         clock: Clock,
         host_ip: str,
         on_change: Callable[["PodWorker", bool], None],
+        longest_crash_wait_s: float = LONGEST_S,
     ) -> None:
-        self.machine = PodMachine(pod)
+        self.machine = PodMachine(pod, longest_crash_wait_s)
         self.deeds = Deeds()
         self._executor = executor
         self._happenings = happenings

@@ -169,7 +169,15 @@ class Kubelet:
         can_mount = config.can_mount and os.geteuid() == 0
         self._claims = Claims(self._client, clock, self._on_references)
         self._tokens = PodTokens(self._client, clock)
-        self._volumes = VolumeManager(layout, self._objects, context, self._claims, self._tokens, can_mount=can_mount)
+        self._volumes = VolumeManager(
+            layout,
+            self._objects,
+            context,
+            self._claims,
+            self._tokens,
+            can_mount=can_mount,
+            node_object=self._node,
+        )
         self._executor = Executor(
             runtime=self._runtime,
             watch=self._watch,
@@ -183,6 +191,7 @@ class Kubelet:
             clock=clock,
             layout=layout,
             node=context,
+            node_object=self._node,
         )
         self._pods: Informer[corev1.Pod] = Informer(
             self._client, corev1.Pod, field_selector=f"spec.nodeName={config.node_name}", clock=clock
@@ -343,6 +352,7 @@ class Kubelet:
             clock=self._clock,
             host_ip=self._host_ips[0],
             on_change=self._on_change,
+            longest_crash_wait_s=self._config.node.longest_crash_wait_s,
         )
 
     def _drop_worker(self, worker: PodWorker) -> None:

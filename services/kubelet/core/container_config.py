@@ -43,7 +43,7 @@ class Image:
 class Run:
     """What one run of a container needs beside its spec. mounts: prepared by the volumes.
 
-    target_id: of the container whose processes it shares.
+    devices: its volumes that are block devices. target_id: of the container whose processes it shares.
     """
 
     attempt: int
@@ -51,6 +51,7 @@ class Run:
     pod_ips: tuple[str, ...]
     mounts: Sequence[criv1.Mount]
     target_id: str = ""
+    devices: Sequence[criv1.Device] = ()
 
 
 def container_config(
@@ -70,6 +71,7 @@ def container_config(
         working_dir=container.working_dir,
         envs=[criv1.KeyValue(key=name, value=value.encode()) for name, value in variables.items()],
         mounts=run.mounts,
+        devices=run.devices,
         labels={**pod_labels(pod), CONTAINER_LABEL: container.name},
         annotations={
             HASH_ANNOTATION: container_hash(container),

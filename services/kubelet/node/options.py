@@ -4,6 +4,7 @@ import argparse
 from dataclasses import dataclass, field
 
 from navarch.services.api.quantity import Quantity, QuantityError, cpu_millicores, memory_bytes
+from navarch.services.kubelet.core.backoff import LONGEST_S
 from navarch.services.kubelet.core.eviction_thresholds import (
     DEFAULT_HARD,
     Threshold,
@@ -51,6 +52,7 @@ class NodeOptions:
     logs: LogPolicy = field(default_factory=LogPolicy)
     provider_id: str = ""
     register: bool = True
+    longest_crash_wait_s: float = LONGEST_S
 
 
 def node_labels(text: str) -> dict[str, str]:
@@ -123,6 +125,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--enforce-node-allocatable", type=enforced, default=["pods"], metavar="pods|none")
     add("--node-labels", type=node_labels, default={}, metavar="KEY=VALUE,...")
     add("--provider-id", default="")
+    add("--crash-loop-max-restart-period", type=_crash_wait, default=LONGEST_S, metavar="DURATION")
     add("--register-node", type=truth, default=True, metavar="true|false")
 
 
@@ -155,6 +158,7 @@ def node_options(options: argparse.Namespace) -> NodeOptions:
         ),
         provider_id=options.provider_id,
         register=options.register_node,
+        longest_crash_wait_s=options.crash_loop_max_restart_period,
     )
 
 
@@ -169,6 +173,14 @@ def duration_option_s(text: str) -> float:
         return duration_s(text)
     except ThresholdError as failure:
         raise argparse.ArgumentTypeError(str(failure)) from None
+
+
+def _crash_wait(text: str) -> float:
+    """The longest rest of a crashing container: KubeletConfiguration's crashLoopBackOff (KEP-4603)."""
+    wait_s = duration_option_s(text)
+    if not 1.0 <= wait_s <= LONGEST_S:
+        raise argparse.ArgumentTypeError(f"{text} is not between 1s and {LONGEST_S:.0f}s")
+    return wait_s
 
 
 def truth(text: str) -> bool:
