@@ -1,5 +1,6 @@
 """``navarch node``: what a node has, does and says, and why a Pod of it does not run."""
 
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -101,6 +102,21 @@ def stats(name: Name, output: Output = "", kubeconfig: options.Kubeconfig = None
         print_rows(node_tables.OF_CONTAINERS, node_tables.container_rows(answer))
     else:
         print_rows(node_tables.USAGE, node_tables.usage_rows(answer))
+
+
+@node.command()
+def logs(
+    name: Name,
+    unit: Annotated[str, typer.Argument(help="A service of the host. Default: the kubelet.", metavar="UNIT")] = "",
+    tail: Annotated[int, typer.Option(min=1, help="So many lines from the end.")] = 100,
+    kubeconfig: options.Kubeconfig = None,
+) -> None:
+    """Print what the kubelet, or another service of a node, has written last."""
+
+    async def ask(stub: "node_pb2_grpc.NodeAsyncStub") -> node_pb2.UnitLogsResponse:
+        return await stub.UnitLogs(node_pb2.UnitLogsRequest(node=name, unit=unit, tail_lines=tail), timeout=TIMEOUT_S)
+
+    sys.stdout.buffer.write(_ask(kubeconfig, ask).data)
 
 
 @node.command()

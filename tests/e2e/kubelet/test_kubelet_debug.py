@@ -138,3 +138,9 @@ async def test_what_a_node_has_and_uses(lab: Lab, kubeconfig: Path) -> None:
 
     code, _, err = await navarch(kubeconfig, "node", "stats", "nowhere")
     assert (code, "nowhere" in err) == (1, True)
+
+    assert " kubelet.node node.registered " in await said(kubeconfig, "node", "logs", lab.node, "--tail=100000")
+    last = await said(kubeconfig, "node", "logs", lab.node, "kubelet", "--tail=1")
+    assert len(last.splitlines()) == 1
+    code, _, err = await navarch(kubeconfig, "node", "logs", lab.node, "../../etc/passwd")
+    assert (code, "is no name of a service" in err) == (1, True)
