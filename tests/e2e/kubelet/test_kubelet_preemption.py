@@ -5,7 +5,7 @@ from typing import Any
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.testing.kubelet_lab import Lab
 
-CRITICAL = {"priorityClassName": "system-node-critical"}
+CRITICAL: dict[str, Any] = {"priorityClassName": "system-node-critical"}
 
 
 def asking(cpu: str) -> list[dict[str, Any]]:

@@ -20,8 +20,8 @@ from navarch.services.api import codec
 from navarch.services.api.codec.times import format_seconds
 
 NOW = 1_800_000_000.0
-SPEC = {"nodeName": "n1", "containers": [{"name": "main", "image": "app:1"}]}
-READY = {"type": "Ready", "status": "True"}
+SPEC: dict[str, Any] = {"nodeName": "n1", "containers": [{"name": "main", "image": "app:1"}]}
+READY: dict[str, Any] = {"type": "Ready", "status": "True"}
 
 
 def moment(seconds: float) -> str:
@@ -86,21 +86,27 @@ def order(name: str, message: str = "", **fields: Any) -> node_pb2.InspectRespon
     return inspected(stage="Starting", history=["New", "Starting"], orders=[one])
 
 
-PENDING = {"phase": "Pending"}
-GATED = {"schedulingGates": [{"name": "a"}, {"name": "b"}]}
-UNSCHEDULED = {"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/2 nodes are available"}]}
-VOLUME = {"volumes": [{"name": "v", "configMap": {"name": "c", "items": [{"key": "k", "path": "p"}]}}]}
-CLAIMED = {"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]}
-READINESS = {"containers": [{**SPEC["containers"][0], "readinessProbe": {"tcpSocket": {"port": 1}}}]}  # type: ignore[dict-item]
-STARTUP = {"containers": [{**SPEC["containers"][0], "startupProbe": {"tcpSocket": {"port": 1}}}]}  # type: ignore[dict-item]
-INIT = {"initContainers": [{"name": "first", "image": "app:1"}]}
-INIT_RUNS = {
+PENDING: dict[str, Any] = {"phase": "Pending"}
+GATED: dict[str, Any] = {"schedulingGates": [{"name": "a"}, {"name": "b"}]}
+UNSCHEDULED: dict[str, Any] = {
+    "conditions": [{"type": "PodScheduled", "status": "False", "message": "0/2 nodes are available"}]
+}
+VOLUME: dict[str, Any] = {"volumes": [{"name": "v", "configMap": {"name": "c", "items": [{"key": "k", "path": "p"}]}}]}
+CLAIMED: dict[str, Any] = {"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]}
+READINESS: dict[str, Any] = {"containers": [{**SPEC["containers"][0], "readinessProbe": {"tcpSocket": {"port": 1}}}]}
+STARTUP: dict[str, Any] = {"containers": [{**SPEC["containers"][0], "startupProbe": {"tcpSocket": {"port": 1}}}]}
+INIT: dict[str, Any] = {"initContainers": [{"name": "first", "image": "app:1"}]}
+INIT_RUNS: dict[str, Any] = {
     "phase": "Pending",
     "initContainerStatuses": [
         {"name": "first", "image": "", "imageID": "", "state": {"running": {"startedAt": moment(-90)}}}
     ],
 }
-CLAIM = {"metadata": {"name": "data"}, "spec": {"storageClassName": "fast"}, "status": {"phase": "Pending"}}
+CLAIM: dict[str, Any] = {
+    "metadata": {"name": "data"},
+    "spec": {"storageClassName": "fast"},
+    "status": {"phase": "Pending"},
+}
 
 
 def facts(pod: corev1.Pod, **more: Any) -> Facts:
@@ -292,7 +298,7 @@ def test_what_a_pod_needs(spec: dict[str, Any], expected: list[str]) -> None:
     assert [f"{one.kind} {one.name}: {one.where} {list(one.keys)}" for one in references(a_pod(spec))] == expected
 
 
-TAINT = {"key": "gpu", "value": "yes", "effect": "NoSchedule"}
+TAINT: dict[str, Any] = {"key": "gpu", "value": "yes", "effect": "NoSchedule"}
 
 
 @pytest.mark.parametrize(
