@@ -5,7 +5,15 @@ import time
 import grpc
 from google.protobuf.message import Message
 
-from navarch.cli.output.diagnosis.facts import CLAIM, CONFIG_MAP, SECRET, Facts, Reference, references
+from navarch.cli.output.diagnosis.facts import (
+    CLAIM,
+    CONFIG_MAP,
+    SECRET,
+    Facts,
+    Reference,
+    failed_containers,
+    references,
+)
 from navarch.cli.session import Session
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.navarch import node_pb2, node_pb2_grpc
@@ -15,6 +23,7 @@ from navarch.services.api.rpc_status import from_rpc
 
 # A kubelet that does not answer is a finding, not something to wait for.
 KUBELET_S = 5.0
+LAST_LINES, LAST_BYTES = 5, 4096
 CLASSES: dict[str, type[Message]] = {
     CONFIG_MAP: corev1.ConfigMap,
     SECRET: corev1.Secret,
@@ -39,6 +48,7 @@ async def gather(session: Session, pod: corev1.Pod) -> Facts:
         unanswered=unanswered,
         events=await events_about(session, namespace, pod.metadata.uid),
         owner_events=await events_about(session, namespace, owner.uid) if owner is not None else (),
+        last_words={name: words for name in failed_containers(pod) if (words := await _last_words(session, pod, name))},
         objects={(one.kind, one.name): await _object(session, one, namespace) for one in references(pod)},
     )
 
@@ -56,6 +66,17 @@ async def _inspect(session: Session, pod: corev1.Pod) -> tuple[node_pb2.InspectR
         return await stub.Inspect(request, timeout=KUBELET_S), ""
     except grpc.aio.AioRpcError as error:
         return None, from_rpc(error).message
+
+
+async def _last_words(session: Session, pod: corev1.Pod, container: str) -> str:
+    """What a container wrote last; "" where that cannot be had."""
+    options = corev1.PodLogOptions(container=container, tail_lines=LAST_LINES, limit_bytes=LAST_BYTES)
+    request = node_pb2.LogsRequest(namespace=pod.metadata.namespace, pod=pod.metadata.name, options=options)
+    call = node_pb2_grpc.NodeStub(session.client.channel).Logs(request, timeout=KUBELET_S)
+    try:
+        return b"".join([answer.data async for answer in call]).decode(errors="replace")
+    except grpc.aio.AioRpcError:
+        return ""
 
 
 async def _node(session: Session, name: str) -> corev1.Node | None:

@@ -40,6 +40,7 @@ class Facts:
     events: Sequence[corev1.Event] = ()
     owner_events: Sequence[corev1.Event] = ()
     objects: Mapping[tuple[str, str], Message | None] = field(default_factory=dict)
+    last_words: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def status(self) -> str:
@@ -50,6 +51,16 @@ class Facts:
     def is_scheduled(self) -> bool:
         """Whether it has a node."""
         return bool(self.pod.spec.node_name)
+
+
+def failed_containers(pod: corev1.Pod) -> list[str]:
+    """The containers whose last run ended in failure, and that do not run now."""
+    status = pod.status
+    return [
+        one.name
+        for one in [*status.init_container_statuses, *status.container_statuses]
+        if not one.state.HasField("running") and (one.state.terminated.exit_code or one.last_state.terminated.exit_code)
+    ]
 
 
 def references(pod: corev1.Pod) -> list[Reference]:

@@ -34,6 +34,9 @@ def _lines(facts: Facts, found: Sequence[Finding], events: Sequence[Sequence[str
     yield Line(0, "Why" if found else "Nothing is wrong with it")
     for number, one in enumerate(found, start=1):
         yield Plain(1, f"{number}. {one.about}: {one.text}")
+    for name, words in facts.last_words.items():
+        yield Plain(1, f"Last words of {name}:")
+        yield from (Plain(2, line) for line in words.splitlines())
     yield Plain(0, "")
     if not facts.is_scheduled:
         rows = [[name, "; ".join(why) or "nothing that is seen here"] for name, why in _against(facts).items()]
@@ -103,6 +106,7 @@ def document(facts: Facts, found: Sequence[Finding]) -> dict[str, Any]:
         "stage": inspected.stage if inspected is not None else "",
         "history": list(inspected.history) if inspected is not None else [],
         "reasons": [{"about": one.about, "text": one.text} for one in found],
+        "lastWords": dict(facts.last_words),
         "nodes": _against(facts),
         "pod": codec.to_json(facts.pod),
         "events": [codec.to_json(event) for event in facts.events],

@@ -63,7 +63,7 @@ async def test_each_kind_of_pod_that_does_not_run_is_explained(lab: Lab, kubecon
     await lab.create("unplaced", nodeName="", nodeSelector={"disk": "golden"})
     await lab.create("imageless", containers=main(image=GONE))
     await lab.create("unconfigured", containers=main(env=[key]))
-    await lab.create("crashing", containers=main(command=["sh", "-c", "exit 3"]))
+    await lab.create("crashing", containers=main(command=["sh", "-c", "echo no such file; exit 3"]))
     await lab.create("unready", containers=main(readinessProbe=probe))
     await lab.create("too-large", containers=main(resources={"requests": {"cpu": "9999"}}))
     volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]
@@ -87,6 +87,8 @@ async def test_each_kind_of_pod_that_does_not_run_is_explained(lab: Lab, kubecon
 
     await lab.when("crashing", waits_for("CrashLoopBackOff"))
     assert (await reasons("crashing"))["container main"].startswith("ended with exit code 3; ")
+    page = await said(kubeconfig, "node", "debug", "crashing", "-n", lab.namespace)
+    assert "  Last words of main:\n    no such file\n" in page
 
     await lab.event("unready", "Unhealthy")
     assert (await reasons("unready"))["container main"].endswith("Readiness probe failed: not today")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from google.protobuf.message import Message
 
-from navarch.cli.output.diagnosis.facts import Facts, references
+from navarch.cli.output.diagnosis.facts import Facts, failed_containers, references
 from navarch.cli.output.diagnosis.findings import findings, is_well
 from navarch.cli.output.diagnosis.page import document, page
 from navarch.cli.output.diagnosis.placement import against
@@ -347,6 +347,14 @@ def test_the_page_of_a_pod_without_a_place() -> None:
     assert "n2     nothing that is seen here" in text
     assert "FailedScheduling" in text
     assert document(known, [])["nodes"] == {"n1": ["is not Ready"], "n2": []}
+
+
+def test_the_last_words_of_a_container_that_failed() -> None:
+    known = replace(CASES["crash"][0], last_words={"main": "loading\nno such file\n"})
+    assert failed_containers(known.pod) == ["main"]
+    assert failed_containers(a_pod(**running(ready=True, lastState=ended(1)))) == []
+    assert "  Last words of main:\n    loading\n    no such file\n" in page(known, findings(known), [])
+    assert document(known, [])["lastWords"] == {"main": "loading\nno such file\n"}
 
 
 def test_images_and_use_as_tables_and_documents() -> None:
