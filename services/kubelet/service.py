@@ -154,16 +154,10 @@ class Kubelet:
         self._care.evictions.on_evicted = self._measures.evicted
         self._objects = NodeObjects(self._client, clock, self._on_references)
         self._runtime_classes = RuntimeClasses(self._client, clock)
-        self._statuses = StatusReporter(self._client, clock, NodeFacts(self._host_ips), self._mirror_of)
         sources = config.sources.sources(config.node_name)
         self._static = StaticPods(sources, self._table, clock, lambda: self._mirrors.look())
-        self._mirrors = Mirrors(
-            self._client,
-            clock,
-            self._static.wanted,
-            lambda: self._agent.node,
-            self._report,
-        )
+        self._mirrors = Mirrors(self._client, clock, self._static.wanted, lambda: self._agent.node, self._report)
+        self._statuses = StatusReporter(self._client, clock, NodeFacts(self._host_ips), self._mirrors.of)
 
         can_mount = config.can_mount and os.geteuid() == 0
         self._claims = Claims(self._client, clock, self._on_references)
@@ -347,9 +341,6 @@ class Kubelet:
 
     def _node(self) -> corev1.Node:
         return self._agent.node or self._agent.local
-
-    def _mirror_of(self, pod: corev1.Pod) -> corev1.Pod | None:
-        return self._mirrors.of(pod)
 
     def _report(self, pod: corev1.Pod) -> None:
         if (worker := self._table.get(pod.metadata.uid)) is not None:

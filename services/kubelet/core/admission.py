@@ -56,10 +56,11 @@ def _ports(pod: corev1.Pod, others: list[corev1.Pod]) -> Rejected | None:
 
 def _resources(pod: corev1.Pod, node: corev1.Node, others: list[corev1.Pod]) -> ShortOfResources | None:
     allocatable = amounts(node.status.allocatable)
+    held = [claims(other) for other in others]
     missing: dict[str, int] = {}
     messages: dict[str, str] = {}
     for resource, amount in sorted(claims(pod).items()):
-        used = sum(claims(other).get(resource, 0) for other in others)
+        used = sum(one.get(resource, 0) for one in held)
         capacity = allocatable.get(resource, 0)
         if used + amount > capacity:
             missing[resource] = used + amount - capacity
