@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
@@ -228,7 +229,9 @@ class Executor:
         mounts = self._mounts.mounts(pod, container, order.attempt, pod_ips, can, images)
         target_id = _target_id(worker, order.container)
         devices = self._mounts.devices(pod, container)
-        run = Run(order.attempt, self._images.described(order.image_ref), pod_ips, mounts, target_id, devices)
+        image = self._images.described(order.image_ref)
+        read_file = partial(self._mounts.file, pod)
+        run = Run(order.attempt, image, pod_ips, mounts, target_id, devices, read_file)
         return container_config(pod, container, run, self._objects, self._node)
 
     def _refused(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.kubelet.core.container_hash import container_hash
-from navarch.services.kubelet.core.environment import environment, expand
+from navarch.services.kubelet.core.environment import ReadFile, environment, expand, no_files
 from navarch.services.kubelet.core.linux_resources import container_resources
 from navarch.services.kubelet.core.observed import (
     CONTAINER_LABEL,
@@ -43,7 +43,8 @@ class Image:
 class Run:
     """What one run of a container needs beside its spec. mounts: prepared by the volumes.
 
-    devices: its volumes that are block devices. target_id: of the container whose processes it shares.
+    devices: its volumes that are block devices. read_file: reads files of its Pod's volumes. target_id: of the
+    container whose processes it shares.
     """
 
     attempt: int
@@ -52,13 +53,14 @@ class Run:
     mounts: Sequence[criv1.Mount]
     target_id: str = ""
     devices: Sequence[criv1.Device] = ()
+    read_file: ReadFile = no_files
 
 
 def container_config(
     pod: corev1.Pod, container: corev1.Container, run: Run, lookup: Lookup, node: NodeContext
 ) -> criv1.ContainerConfig:
     """The configuration of one run. Raises ConfigError when something it names is missing."""
-    variables = environment(pod, container, lookup, node, run.pod_ips)
+    variables = environment(pod, container, lookup, node, run.pod_ips, run.read_file)
     security = container_security(pod, container, run.image.uid, run.image.user)
     if run.target_id:
         security.namespace_options.pid = criv1.TARGET

@@ -3,11 +3,17 @@
 from pathlib import Path
 from typing import Any
 
+from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.testing.kubelet_lab import Lab
 
 
 def sleeper(**more: Any) -> dict[str, Any]:
     return {"name": "main", "command": ["sleep", "3600"], **more}
+
+
+def cannot_be_configured(pod: corev1.Pod) -> bool:
+    reasons = [one.state.waiting.reason for one in pod.status.container_statuses]
+    return "CreateContainerConfigError" in reasons
 
 
 async def variables(lab: Lab, name: str) -> dict[str, str]:
@@ -69,6 +75,34 @@ async def test_variables_from_everywhere(lab: Lab) -> None:
     untold = await variables(lab, "untold")
     assert "MY_DB_SERVICE_HOST" not in untold
     assert "KUBERNETES_SERVICE_HOST" in untold
+
+
+async def test_variables_from_a_file_that_an_init_container_has_written(lab: Lab) -> None:
+    def variable(name: str, key: str, path: str = "of/a.env", **more: Any) -> dict[str, Any]:
+        reference = {"volumeName": "files", "path": path, "key": key, **more}
+        return {"name": name, "valueFrom": {"fileKeyRef": reference}}
+
+    async def create(name: str, script: str, *env: dict[str, Any]) -> None:
+        mounts = [{"name": "files", "mountPath": "/files"}]
+        await lab.create(
+            name,
+            initContainers=[{"name": "init", "command": ["sh", "-c", script], "volumeMounts": mounts}],
+            containers=[sleeper(env=list(env))],
+            volumes=[{"name": "files", "emptyDir": {}}],
+        )
+
+    write = "mkdir /files/of; printf \"# mine\\nA='1 \\$X'\\nB='two\\nlines'\\n\" > /files/of/a.env"
+    absent = variable("NONE", "A", "b.env", optional=True)
+    await create("told", write, variable("ONE", "A"), variable("TWO", "B"), absent)
+    await create("untold", "true", variable("ONE", "A"))
+    # A link of the Pod's does not lead to the node's files.
+    await create("stray", "ln -s / /files/of", variable("ONE", "root", "of/etc/passwd"))
+    await lab.running("told")
+    found = await variables(lab, "told")
+    assert (found["ONE"], found["TWO"], "NONE" in found) == ("1 $X", "two\nlines", False)
+    for name, words in (("untold", 'key "A" not found in file "of/a.env"'), ("stray", "leads out of")):
+        assert words in await lab.event(name, "Failed")
+        await lab.when(name, cannot_be_configured)
 
 
 async def test_names_and_resolvers(lab: Lab) -> None:
@@ -134,11 +168,5 @@ async def test_users_rights_and_limits(lab: Lab) -> None:
     pod = await lab.running("free")
     assert pod.status.qos_class == "Guaranteed"
     assert int(status_line(await lab.exec("free", "cat", "/proc/1/status"), "CapEff"), 16) > 1 << 20
-    waiting = await lab.when(
-        "root",
-        lambda pod: (
-            any(one.state.waiting.reason for one in pod.status.container_statuses)
-            and pod.status.container_statuses[0].state.waiting.reason == "CreateContainerConfigError"
-        ),
-    )
+    waiting = await lab.when("root", cannot_be_configured)
     assert "runAsNonRoot" in waiting.status.container_statuses[0].state.waiting.message
