@@ -127,6 +127,7 @@ class Kubelet:
             on_image_removed=self._images.changed,
         )
         self._table.refuse = self._care.refuse
+        self._table.read_node = lambda then: self._tasks.spawn(self._agent.read(then), "node-read")
         self._agent = NodeAgent(
             self._client,
             self._runtime,

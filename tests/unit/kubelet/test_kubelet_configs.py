@@ -215,9 +215,15 @@ def test_run_as_non_root(pod: MakePod, own: Any, uid: int | None, user: str, mes
 def a_node(**labels: str) -> corev1.Node:
     node = corev1.Node()
     node.metadata.labels.update(labels)
-    for name, text in {"cpu": "2", "memory": "1Gi", "pods": "3"}.items():
+    node.metadata.name = "n1"
+    for name, text in {"cpu": "2", "memory": "1Gi", "pods": "3", "x.io/fpga": "1"}.items():
         node.status.allocatable[name].string = text
     return node
+
+
+def affinity(member: str, key: str, operator: str, *values: str) -> dict[str, Any]:
+    term = {member: [{"key": key, "operator": operator, "values": list(values)}]}
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}}
 
 
 PORT = one(ports=[{"containerPort": 80, "hostPort": 80, "protocol": "TCP"}])
@@ -239,7 +245,35 @@ PORT = one(ports=[{"containerPort": 80, "hostPort": 80, "protocol": "TCP"}])
             "Pod was rejected: Node didn't have enough resource: cpu, requested: 1500, used: 1000, capacity: 2000",
         ),
         ({}, [{}, {}, {}], "OutOfpods", "requested: 1, used: 3, capacity: 3"),
-        ({"containers": one(resources={"requests": {"x.io/gpu": "1"}})}, [], "OutOfx.io/gpu", "capacity: 0"),
+        ({"containers": one(resources={"requests": {"x.io/gpu": "1"}})}, [], "", ""),
+        ({"containers": one(resources={"requests": {"x.io/fpga": "2"}})}, [], "OutOfx.io/fpga", "capacity: 1"),
+        (
+            {"containers": one(resources={"requests": {"hugepages-2Mi": "2Mi"}})},
+            [],
+            "OutOfhugepages-2Mi",
+            "capacity: 0",
+        ),
+        ({"affinity": affinity("matchExpressions", "disk", "In", "ssd", "nvme")}, [], "", ""),
+        ({"affinity": affinity("matchExpressions", "disk", "DoesNotExist")}, [], "NodeAffinity", "Predicate NodeAff"),
+        ({"affinity": affinity("matchFields", "metadata.name", "In", "n1")}, [], "", ""),
+        (
+            {"affinity": affinity("matchFields", "metadata.name", "NotIn", "n1")},
+            [],
+            "NodeAffinity",
+            "affinity/selector",
+        ),
+        (
+            {"containers": one(resources=resources("3", of="requests")), "nodeSelector": {"disk": "hdd"}},
+            [],
+            "OutOfcpu",
+            "requested: 3000, used: 0, capacity: 2000",
+        ),
+        (
+            {"securityContext": {"supplementalGroupsPolicy": "Strict"}},
+            [],
+            "SupplementalGroupsPolicyNotSupported",
+            "Pod was rejected: SupplementalGroupsPolicy=Strict is not supported in this node",
+        ),
     ],
 )
 def test_admission(pod: MakePod, spec: Any, others: list[Any], reason: str, message: str) -> None:
@@ -250,6 +284,33 @@ def test_admission(pod: MakePod, spec: Any, others: list[Any], reason: str, mess
     assert isinstance(decision, Rejected)
     assert decision.reason == reason
     assert message in decision.message
+
+
+@pytest.mark.parametrize(
+    ("effect", "tolerations", "static", "refused"),
+    [
+        ("NoSchedule", [], False, False),
+        ("NoExecute", [], False, True),
+        ("NoExecute", [], True, False),
+        ("NoExecute", [{"key": "k", "operator": "Exists"}], False, False),
+        ("NoExecute", [{"key": "k", "operator": "Equal", "value": "other"}], False, True),
+    ],
+)
+def test_taints_at_admission(pod: MakePod, effect: str, tolerations: list[Any], static: bool, refused: bool) -> None:
+    made, node = pod(tolerations=tolerations), a_node()
+    node.spec.taints.add(key="k", value="v", effect=effect)
+    if static:
+        made.metadata.annotations["kubernetes.io/config.source"] = "file"
+    message = "Pod was rejected: Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate"
+    assert admit(made, node, []) == (Rejected("TaintToleration", message) if refused else Admitted())
+
+
+def test_a_pod_that_is_labelled_for_another_system(pod: MakePod) -> None:
+    made = pod()
+    made.metadata.labels["kubernetes.io/os"] = "windows"
+    decision = admit(made, a_node(), [])
+    assert isinstance(decision, Rejected)
+    assert decision.reason == "PodOSSelectorNodeLabelDoesNotMatch"
 
 
 def a_secret(**entries: Any) -> corev1.Secret:
