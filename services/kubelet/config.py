@@ -32,6 +32,8 @@ class Config:
     pod_cidr: str = ""
     cluster_dns: Sequence[str] = ()
     cluster_domain: str = "cluster.local"
+    # The resolver configuration that Pods with dnsPolicy Default get.
+    resolv_conf: str = "/etc/resolv.conf"
     max_pods: int = 110
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: Sequence[corev1.Taint] = ()

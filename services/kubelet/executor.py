@@ -19,6 +19,7 @@ from navarch.services.kubelet import cgroups
 from navarch.services.kubelet.core import events_text as text
 from navarch.services.kubelet.core.abilities import abilities, image_volumes
 from navarch.services.kubelet.core.container_config import Run, container_config
+from navarch.services.kubelet.core.dns import dns_warnings
 from navarch.services.kubelet.core.ephemeral import target_of
 from navarch.services.kubelet.core.observed import CREATED, RUNNING, Container, sandbox_of
 from navarch.services.kubelet.core.orders import (
@@ -43,7 +44,7 @@ from navarch.services.kubelet.core.orders import (
 from navarch.services.kubelet.core.paths import Layout
 from navarch.services.kubelet.core.qos import cgroup_parent
 from navarch.services.kubelet.core.references import ConfigError, NodeContext
-from navarch.services.kubelet.core.sandbox_config import sandbox_config
+from navarch.services.kubelet.core.sandbox_config import check_hostname, sandbox_config
 from navarch.services.kubelet.core.static_pods import is_static
 from navarch.services.kubelet.happenings import Happenings
 from navarch.services.kubelet.hooks import Hooks
@@ -167,6 +168,9 @@ class Executor:
     async def _run_sandbox(self, worker: PodWorker, order: RunSandbox, attempt: int) -> Done:
         pod = worker.view.pod
         handler = await self._runtime_classes.handler(pod)
+        check_hostname(pod, self._node)
+        for reason, message in dns_warnings(pod, self._node):
+            self._happenings.tell(pod, "Warning", reason, message)
         config = sandbox_config(pod, attempt, self._layout, self._node)
         async with self._gate:
             id_ = await self._runtime.run_sandbox(config, handler)

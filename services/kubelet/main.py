@@ -48,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--pod-cidr", default="")
     options.add_argument("--cluster-dns", default="", metavar="IP,...")
     options.add_argument("--cluster-domain", default="cluster.local")
+    options.add_argument("--resolv-conf", default="/etc/resolv.conf", metavar="PATH")
     options.add_argument("--max-pods", type=int, default=110)
     add_options(options)
     options.add_argument("--labels", type=pairs, default={}, metavar="KEY=VALUE,...")
@@ -82,6 +83,7 @@ def main(argv: list[str]) -> None:
                 pod_cidr=options.pod_cidr,
                 cluster_dns=tuple(filter(None, options.cluster_dns.split(","))),
                 cluster_domain=options.cluster_domain,
+                resolv_conf=options.resolv_conf,
                 max_pods=options.max_pods,
                 labels={**options.labels, **options.node_labels},
                 taints=options.taints,

@@ -88,7 +88,7 @@ class Kubelet:
             ephemeral_storage_bytes=read_load(root).disk_bytes,
             cluster_dns=tuple(config.cluster_dns),
             cluster_domain=config.cluster_domain,
-            host_dns=read_dns(),
+            host_dns=read_dns(config.resolv_conf),
             api_host=api_host,
             api_port=api_port,
             cgroup_root=config.cgroup_root,

@@ -89,7 +89,8 @@ def read_dns(path: str = "/etc/resolv.conf") -> HostDns:
         if word == "nameserver":
             servers += values[:1]
         elif word in ("search", "domain"):
-            searches = values
+            # With or without its last dot it is one domain.
+            searches = [value.removesuffix(".") or "." for value in values]
         elif word == "options":
             options = values
     return HostDns(tuple(servers), tuple(searches), tuple(options))

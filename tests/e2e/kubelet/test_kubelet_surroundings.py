@@ -133,6 +133,44 @@ async def test_names_and_resolvers(lab: Lab) -> None:
     assert await lab.exec("plain", "cat", "/proc/1/comm") != "sleep\n"
 
 
+async def test_resolvers_and_names_beyond_their_limits(lab: Lab, tmp_path: Path) -> None:
+    resolver = tmp_path / "resolv.conf"
+    resolver.write_text("nameserver 192.0.2.1\nsearch of.the.host.\noptions timeout:1\n")
+    lab.kill_kubelet()
+    await lab.start_kubelet(f"--resolv-conf={resolver}", "--cluster-dns=192.0.2.10")
+    try:
+        servers = [f"192.0.2.{number}" for number in (1, 2, 3, 4)]
+        searches = [f"s{number}.example" for number in range(32)]
+        dns = {"nameservers": servers[1:], "searches": searches}
+        await lab.create("full", dnsPolicy="Default", dnsConfig=dns)
+        await lab.create("cluster")
+        await lab.create("long", hostname="a" * 63, subdomain="web", setHostnameAsFQDN=True)
+        await lab.create("named", hostname="b", subdomain="web", hostnameOverride="over.ride.example")
+        await lab.running("full")
+        told = (await lab.exec("full", "cat", "/etc/resolv.conf")).split("\n")
+        assert [line.split()[1] for line in told if line.startswith("nameserver")] == servers[:3]
+        applied = ["of.the.host", *searches[:31]]
+        assert next(line.split()[1:] for line in told if line.startswith("search")) == applied
+        await lab.eventually(lambda: told_all(lab, {servers[2], applied[-1]}))
+        await lab.running("cluster")
+        text = await lab.exec("cluster", "cat", "/etc/resolv.conf")
+        assert f"search {lab.namespace}.svc.cluster.local svc.cluster.local cluster.local of.the.host\n" in text
+        assert "nameserver 192.0.2.10\n" in text
+        assert "options ndots:5\n" in text
+        assert "is too long (64 characters is the max, " in await lab.event("long", "FailedCreatePodSandBox")
+        await lab.running("named")
+        assert await lab.exec("named", "hostname") == "over.ride.example\n"
+    finally:
+        lab.kill_kubelet()
+        await lab.start_kubelet()
+
+
+async def told_all(lab: Lab, last_words: set[str]) -> bool:
+    """Whether Events of the Pod tell what was left of its resolver, each line to its end."""
+    events = [message for reason, message in await lab.events("full") if reason == "DNSConfigForming"]
+    return {message.split()[-1] for message in events} == last_words
+
+
 def status_line(text: str, field: str) -> str:
     return next(line.partition(":")[2].strip() for line in text.splitlines() if line.startswith(f"{field}:"))
 
