@@ -46,6 +46,7 @@ from navarch.services.kubelet.core.qos import cgroup_parent
 from navarch.services.kubelet.core.references import ConfigError, NodeContext
 from navarch.services.kubelet.core.sandbox_config import check_hostname, sandbox_config
 from navarch.services.kubelet.core.static_pods import is_static
+from navarch.services.kubelet.core.user_namespaces import check_handler, wants_own
 from navarch.services.kubelet.happenings import Happenings
 from navarch.services.kubelet.hooks import Hooks
 from navarch.services.kubelet.images import ImageRefusal, Images
@@ -55,6 +56,7 @@ from navarch.services.kubelet.runtime import Runtime, RuntimeFailure
 from navarch.services.kubelet.runtime_classes import RuntimeClasses
 from navarch.services.kubelet.runtime_watch import RuntimeWatch
 from navarch.services.kubelet.statuses import StatusReporter
+from navarch.services.kubelet.user_namespaces import UserNamespaces
 from navarch.services.kubelet.volumes.container_mounts import ContainerMounts
 from navarch.services.kubelet.volumes.manager import VolumeManager
 
@@ -93,6 +95,7 @@ class Executor:
         self._runtime_classes = runtime_classes
         self._statuses = statuses
         self._happenings = happenings
+        self._users = UserNamespaces(layout)
         self._hooks = Hooks(runtime, clock)
         self._clock = clock
         self._layout = layout
@@ -171,7 +174,9 @@ class Executor:
         check_hostname(pod, self._node)
         for reason, message in dns_warnings(pod, self._node):
             self._happenings.tell(pod, "Warning", reason, message)
-        config = sandbox_config(pod, attempt, self._layout, self._node)
+        if wants_own(pod):
+            check_handler(handler, can=abilities(self._node_object(), handler).user_namespaces)
+        config = sandbox_config(pod, attempt, self._layout, self._node, self._users.of(pod))
         async with self._gate:
             id_ = await self._runtime.run_sandbox(config, handler)
         return Done(order, (sandbox_of(await self._runtime.sandbox_status(id_)),))
@@ -203,7 +208,8 @@ class Executor:
             id_ = order.created
             if config is not None:
                 try:
-                    sandbox = sandbox_config(pod, box.attempt, self._layout, self._node)
+                    users = self._users.of(pod)
+                    sandbox = sandbox_config(pod, box.attempt, self._layout, self._node, users)
                     id_ = await self._runtime.create_container(box.id, config, sandbox)
                 except RuntimeFailure as failure:
                     return self._refused(worker, order, "CreateContainerError", str(failure))
@@ -235,7 +241,7 @@ class Executor:
         devices = self._mounts.devices(pod, container)
         image = self._images.described(order.image_ref)
         read_file = partial(self._mounts.file, pod)
-        run = Run(order.attempt, image, pod_ips, mounts, target_id, devices, read_file)
+        run = Run(order.attempt, image, pod_ips, mounts, target_id, devices, read_file, self._users.of(pod))
         return container_config(pod, container, run, self._objects, self._node)
 
     def _refused(

@@ -24,6 +24,7 @@ from navarch.services.kubelet import cgroups
 from navarch.services.kubelet.access import Access
 from navarch.services.kubelet.claims import Claims
 from navarch.services.kubelet.config import Config
+from navarch.services.kubelet.core import apparmor
 from navarch.services.kubelet.core.paths import Layout
 from navarch.services.kubelet.core.references import NodeContext
 from navarch.services.kubelet.core.static_pods import is_mirror
@@ -92,6 +93,7 @@ class Kubelet:
             api_host=api_host,
             api_port=api_port,
             cgroup_root=config.cgroup_root,
+            seccomp_root=str(layout.root / "seccomp"),
         )
         self._client = Client.connect(config.api_server, config.credentials, f"kubelet/{config.node_name}")
         self._runtime = Runtime(config.runtime_endpoint)
@@ -126,7 +128,9 @@ class Kubelet:
             on_change=lambda: self._agent.look_soon(),
             on_image_removed=self._images.changed,
         )
-        self._table.refuse = self._care.refuse
+        self._table.refuse = lambda pod: (
+            self._care.refuse(pod) or config.node.sysctls.refuse(pod) or apparmor.refuse(pod, enabled=host.apparmor)
+        )
         self._table.read_node = lambda then: self._tasks.spawn(self._agent.read(then), "node-read")
         self._agent = NodeAgent(
             self._client,

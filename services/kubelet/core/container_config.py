@@ -44,7 +44,7 @@ class Run:
     """What one run of a container needs beside its spec. mounts: prepared by the volumes.
 
     devices: its volumes that are block devices. read_file: reads files of its Pod's volumes. target_id: of the
-    container whose processes it shares.
+    container whose processes it shares. users: the Pod's own user namespace.
     """
 
     attempt: int
@@ -54,6 +54,7 @@ class Run:
     target_id: str = ""
     devices: Sequence[criv1.Device] = ()
     read_file: ReadFile = no_files
+    users: criv1.UserNamespace | None = None
 
 
 def container_config(
@@ -61,7 +62,12 @@ def container_config(
 ) -> criv1.ContainerConfig:
     """The configuration of one run. Raises ConfigError when something it names is missing."""
     variables = environment(pod, container, lookup, node, run.pod_ips, run.read_file)
-    security = container_security(pod, container, run.image.uid, run.image.user)
+    security = container_security(pod, container, run.image.uid, run.image.user, run.users, node.seccomp_root)
+    if run.users is not None:
+        # The files of volumes keep their owners: the Pod's root is theirs.
+        for mount in run.mounts:
+            mount.uidMappings.extend(run.users.uids)
+            mount.gidMappings.extend(run.users.gids)
     if run.target_id:
         security.namespace_options.pid = criv1.TARGET
         security.namespace_options.target_id = run.target_id

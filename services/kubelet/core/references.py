@@ -57,6 +57,8 @@ class NodeContext:
     api_host: str = ""
     api_port: str = ""
     cgroup_root: str = "/kubepods"
+    # Where seccomp profiles of type Localhost are.
+    seccomp_root: str = "/var/lib/kubelet/seccomp"
 
 
 def find_config_map(lookup: Lookup, namespace: str, name: str, *, optional: bool) -> corev1.ConfigMap | None:

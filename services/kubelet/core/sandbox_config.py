@@ -10,6 +10,7 @@ from navarch.services.kubelet.core.qos import cgroup_parent
 from navarch.services.kubelet.core.references import ConfigError, NodeContext
 from navarch.services.kubelet.core.security import sandbox_security
 from navarch.services.kubelet.core.static_pods import CONFIG_SOURCE
+from navarch.services.kubelet.core.sysctls import normal_name
 
 HOSTNAME_LENGTH = 63
 # __NEW_UTS_LEN
@@ -31,8 +32,10 @@ def pod_labels(pod: corev1.Pod) -> dict[str, str]:
     return {NAME_LABEL: metadata.name, NAMESPACE_LABEL: metadata.namespace, UID_LABEL: metadata.uid}
 
 
-def sandbox_config(pod: corev1.Pod, attempt: int, layout: Layout, node: NodeContext) -> criv1.PodSandboxConfig:
-    """The sandbox of a Pod. Deterministic: the same Pod gives the same configuration."""
+def sandbox_config(
+    pod: corev1.Pod, attempt: int, layout: Layout, node: NodeContext, users: criv1.UserNamespace | None = None
+) -> criv1.PodSandboxConfig:
+    """The sandbox of a Pod. Deterministic: the same Pod gives the same configuration. users: its user namespace."""
     metadata = pod.metadata
     config = criv1.PodSandboxConfig(
         metadata=criv1.PodSandboxMetadata(
@@ -45,8 +48,8 @@ def sandbox_config(pod: corev1.Pod, attempt: int, layout: Layout, node: NodeCont
         annotations={CONFIG_SOURCE: "api", **metadata.annotations},
         linux=criv1.LinuxPodSandboxConfig(
             cgroup_parent=cgroup_parent(pod, node.cgroup_root),
-            security_context=sandbox_security(pod),
-            sysctls={sysctl.name: sysctl.value for sysctl in pod.spec.security_context.sysctls},
+            security_context=sandbox_security(pod, users),
+            sysctls={normal_name(sysctl.name): sysctl.value for sysctl in pod.spec.security_context.sysctls},
             resources=pod_resources(pod),
         ),
     )

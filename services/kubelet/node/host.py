@@ -26,6 +26,7 @@ class Host:
     os_image: str = ""
     architecture: str = ""
     swap_bytes: int = 0
+    apparmor: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,8 @@ def read_host() -> Host:
         os_image=_os_name(),
         architecture=MACHINES.get(platform.machine(), platform.machine()),
         swap_bytes=memory.get("SwapTotal", 0),
+        apparmor=_text("/sys/module/apparmor/parameters/enabled").startswith("Y")
+        and Path("/sys/kernel/security/apparmor").exists(),
     )
 
 

@@ -14,6 +14,7 @@ from navarch.services.kubelet.core.eviction_thresholds import (
 from navarch.services.kubelet.core.image_policy import ImagePolicy
 from navarch.services.kubelet.core.pressure import TRANSITION_S
 from navarch.services.kubelet.core.shutdown_plan import ShutdownPolicy, by_grace_periods, by_priorities
+from navarch.services.kubelet.core.sysctls import SysctlError, SysctlPolicy
 from navarch.services.kubelet.log_rotation import LogPolicy
 from navarch.services.kubelet.node.status import Reservations
 
@@ -50,6 +51,7 @@ class NodeOptions:
     logs: LogPolicy = field(default_factory=LogPolicy)
     provider_id: str = ""
     register: bool = True
+    sysctls: SysctlPolicy = field(default_factory=SysctlPolicy)
 
 
 def node_labels(text: str) -> dict[str, str]:
@@ -94,6 +96,14 @@ def reservations(text: str) -> Reservations:
     )
 
 
+def sysctls(text: str) -> SysctlPolicy:
+    """Read "kernel.msg*,net.core.somaxconn": what Pods may set beside the safe ones. Raises ArgumentTypeError."""
+    try:
+        return SysctlPolicy.of(filter(None, text.split(",")))
+    except SysctlError as failure:
+        raise argparse.ArgumentTypeError(str(failure)) from None
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options, as kubelet calls them."""
     add = parser.add_argument
@@ -119,6 +129,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--system-reserved", type=reservations, default=Reservations(), metavar="cpu=100m,memory=256Mi,...")
     add("--node-labels", type=node_labels, default={}, metavar="KEY=VALUE,...")
     add("--provider-id", default="")
+    add("--allowed-unsafe-sysctls", type=sysctls, default=SysctlPolicy(), metavar="NAME,PATTERN*,...")
     add("--register-node", type=_truth, default=True, metavar="true|false")
 
 
@@ -150,6 +161,7 @@ def node_options(options: argparse.Namespace) -> NodeOptions:
         ),
         provider_id=options.provider_id,
         register=options.register_node,
+        sysctls=options.allowed_unsafe_sysctls,
     )
 
 
