@@ -52,7 +52,7 @@ class PodTable:
         # The refusal of a Pod for the sake of the node as a whole; None to let it in.
         self.refuse: Callable[[corev1.Pod], Rejected | None] = lambda _: None
         # Has the Node read from the API, as well as that goes, and calls back.
-        self.read_node: Callable[[Callable[[], None]], None] = lambda then: then()
+        self.read_node: Callable[[Callable[[], None]], object] = lambda then: then()
         # Whether all Pods of the API have been seen: before, nothing can be called an orphan.
         self.complete = False
 

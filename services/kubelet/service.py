@@ -93,6 +93,7 @@ class Kubelet:
             api_host=api_host,
             api_port=api_port,
             cgroup_root=config.cgroup_root,
+            page_sizes=tuple(name.removeprefix("hugepages-") for name in sorted(host.hugepages)),
             seccomp_root=str(layout.root / "seccomp"),
         )
         self._client = Client.connect(config.api_server, config.credentials, f"kubelet/{config.node_name}")

@@ -93,7 +93,7 @@ def container_config(
         stdin_once=container.stdin_once,
         tty=container.tty,
         linux=criv1.LinuxContainerConfig(
-            resources=container_resources(pod, container, node.memory_bytes),
+            resources=container_resources(pod, container, node.memory_bytes, node.page_sizes),
             security_context=security,
         ),
         stop_signal=container.lifecycle.stop_signal or criv1.RUNTIME_DEFAULT,

@@ -125,6 +125,12 @@ def test_dns(pod: MakePod, spec: Any, servers: Any, searches: Any, options: Any)
     assert (list(found.servers), list(found.searches), list(found.options)) == (servers, searches, options)
 
 
+def test_huge_pages_that_are_not_asked_for_are_not_to_be_had(pod: MakePod) -> None:
+    made = pod(containers=one(resources={"limits": {"hugepages-2Mi": "4Mi"}}))
+    found = container_resources(made, made.spec.containers[0], NODE.memory_bytes, ("1Gi", "2Mi"))
+    assert {(limit.page_size, limit.limit) for limit in found.hugepage_limits} == {("1GB", 0), ("2MB", 4 << 20)}
+
+
 MANY = [f"s{number}.example" for number in range(40)]
 LONG = [f"{number}{'y' * 249}" for number in range(9)]
 
