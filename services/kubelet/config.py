@@ -8,6 +8,7 @@ from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.base.tls import Credentials
 from navarch.services.kubelet.node.options import NodeOptions
 from navarch.services.kubelet.node.status import Reservations
+from navarch.services.kubelet.sources.options import SourceOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ class Config:
     # The resolver configuration that Pods with dnsPolicy Default get.
     resolv_conf: str = "/etc/resolv.conf"
     max_pods: int = 110
+    # 0 for any number up to max_pods.
+    pods_per_core: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: Sequence[corev1.Taint] = ()
     reserved: Reservations = field(default_factory=Reservations)
@@ -42,7 +45,7 @@ class Config:
     can_mount: bool = True
     heartbeat_s: float = 10.0
     cgroup_root: str = "/kubepods"
-    # Where the manifests of static Pods are: a directory or a file.
-    pod_manifest_path: Path | None = None
+    # Where static Pods come from.
+    sources: SourceOptions = field(default_factory=SourceOptions)
     # Whether requests without credentials are asked about at the API server, as of system:anonymous.
     anonymous_auth: bool = False

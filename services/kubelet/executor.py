@@ -64,6 +64,7 @@ from navarch.services.kubelet.volumes.manager import VolumeManager
 STARTS_PER_CPU = 2
 # A container that could not be started, or whose hook failed, gets this long to go.
 FAILED_START_GRACE_S = 2
+LEFT_BY_HOOK_S = 2
 
 
 class Executor:
@@ -280,6 +281,9 @@ class Executor:
         if container is not None and container.lifecycle.HasField("pre_stop") and run.state == RUNNING:
             await self._pre_stop(worker, order, container, run)
         left_s = order.deadline - self._clock.now()
+        if order.id in self._pre_stopped:
+            # A hook that took all the time leaves its container some all the same.
+            left_s = max(left_s, LEFT_BY_HOOK_S)
         await self._runtime.stop_container(order.id, max(0, math.ceil(left_s - 0.05)))
         try:
             ended = await self._watch.inspect_container(order.id, run.sandbox_id)

@@ -5,18 +5,15 @@ here and belongs to no Pod of the API is an orphan: it gets a worker too, whose 
 """
 
 from collections.abc import Callable, Iterable
-from functools import partial
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.base.log import get_logger
-from navarch.services.kubelet.core.admission import NODE_AFFINITY, admit
+from navarch.services.kubelet.admissions import Admissions
 from navarch.services.kubelet.core.granted import judge
 from navarch.services.kubelet.core.orders import (
-    Admitted,
     PodChanged,
     PodRemoved,
     ReferencesChanged,
-    Rejected,
     Relisted,
     ResizeJudged,
     Seen,
@@ -40,6 +37,7 @@ class PodTable:
         self._make_worker = make_worker
         self._drop_worker = drop_worker
         self._node = node
+        self.admissions = Admissions(self.all, node)
         self._workers: dict[str, PodWorker] = {}
         # Pods that we are done with, and that the API still shows (a finalizer holds them).
         self._done: set[str] = set()
@@ -49,10 +47,6 @@ class PodTable:
         # Pods whose resize waits for room.
         self._deferred: set[str] = set()
         self._log = get_logger("kubelet.pods")
-        # The refusal of a Pod for the sake of the node as a whole; None to let it in.
-        self.refuse: Callable[[corev1.Pod], Rejected | None] = lambda _: None
-        # Has the Node read from the API, as well as that goes, and calls back.
-        self.read_node: Callable[[Callable[[], None]], object] = lambda then: then()
         # Whether all Pods of the API have been seen: before, nothing can be called an orphan.
         self.complete = False
 
@@ -110,30 +104,12 @@ class PodTable:
         worker = self._add(pod)
         worker.tell(PodChanged(pod))
         if worker.machine.awaits_admission:
-            verdict = self._verdict(worker)
-            if isinstance(verdict, Rejected) and verdict.reason == NODE_AFFINITY:
-                # Labels may have come with the Pod.
-                self.read_node(partial(self._admit_late, worker))
-                return
-            worker.tell(verdict)
+            self.admissions.judge(worker)
         self._judge_resize(worker)
-
-    def _verdict(self, worker: PodWorker) -> Admitted | Rejected:
-        pod = worker.view.pod
-        return self.refuse(pod) or admit(pod, self._node(), self._others(worker))
-
-    def _admit_late(self, worker: PodWorker) -> None:
-        if worker.machine.awaits_admission:
-            worker.tell(self._verdict(worker))
-            self._judge_resize(worker)
 
     def _others(self, worker: PodWorker) -> list[corev1.Pod]:
         """The Pods that use the node beside one, with the resources that they were granted."""
-        return [
-            other.view.pod
-            for other in self._workers.values()
-            if other is not worker and not other.machine.runs_nothing and other.machine.stage != Stage.NEW
-        ]
+        return [other.view.pod for other in self.admissions.others(worker)]
 
     def _judge_resize(self, worker: PodWorker) -> None:
         """A running Pod may ask for other resources; what it gives back others may have waited for."""

@@ -6,7 +6,6 @@ Pods, so that each is compared with what really runs; then end orphans. Stopping
 
 import asyncio
 import os
-from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
@@ -39,6 +38,8 @@ from navarch.services.kubelet.mirrors import Mirrors
 from navarch.services.kubelet.node.agent import NodeAgent, NodeIdentity
 from navarch.services.kubelet.node.care import NodeCare
 from navarch.services.kubelet.node.host import default_address, read_dns, read_host, read_load
+from navarch.services.kubelet.node.pod_network import PodNetwork
+from navarch.services.kubelet.node.status import most_pods
 from navarch.services.kubelet.node_api import NodeServicer
 from navarch.services.kubelet.objects import NodeObjects
 from navarch.services.kubelet.pod_streams import PodStreams
@@ -47,7 +48,8 @@ from navarch.services.kubelet.pods import PodTable
 from navarch.services.kubelet.runtime import Runtime, RuntimeFailure
 from navarch.services.kubelet.runtime_classes import RuntimeClasses
 from navarch.services.kubelet.runtime_watch import Fact, Listing, PodIdentity, RuntimeWatch
-from navarch.services.kubelet.sources.files import StaticPods
+from navarch.services.kubelet.sources.static_pods import StaticPods
+from navarch.services.kubelet.stats.sampler import Sampler
 from navarch.services.kubelet.statuses import StatusReporter
 from navarch.services.kubelet.tokens import PodTokens
 from navarch.services.kubelet.volumes.container_mounts import ContainerMounts
@@ -98,13 +100,14 @@ class Kubelet:
         )
         self._client = Client.connect(config.api_server, config.credentials, f"kubelet/{config.node_name}")
         self._runtime = Runtime(config.runtime_endpoint)
+        self._pod_network = PodNetwork(self._runtime, clock, config.pod_cidr)
         self._recorder = EventRecorder(self._client, "kubelet", config.node_name, clock)
         self._happenings = Happenings(self._recorder)
         self._images = Images(self._runtime, clock, self._happenings)
         identity = NodeIdentity(
             config.node_name,
             self._host_ips,
-            config.max_pods,
+            most_pods(config.max_pods, config.pods_per_core, host.cpus),
             config.labels,
             config.taints,
             config.reserved,
@@ -129,10 +132,11 @@ class Kubelet:
             on_change=lambda: self._agent.look_soon(),
             on_image_removed=self._images.changed,
         )
-        self._table.refuse = lambda pod: (
+        self._table.admissions.refuse = lambda pod: (
             self._care.refuse(pod) or config.node.sysctls.refuse(pod) or apparmor.refuse(pod, enabled=host.apparmor)
         )
-        self._table.read_node = lambda then: self._tasks.spawn(self._agent.read(then), "node-read")
+        self._table.admissions.read_node = lambda then: self._tasks.spawn(self._agent.read(then), "node-read")
+        self._table.admissions.tell = self._happenings.tell
         self._agent = NodeAgent(
             self._client,
             self._runtime,
@@ -158,10 +162,14 @@ class Kubelet:
         self._objects = NodeObjects(self._client, clock, self._on_references)
         self._runtime_classes = RuntimeClasses(self._client, clock)
         self._statuses = StatusReporter(self._client, clock, NodeFacts(self._host_ips), self._mirror_of)
-        path = config.pod_manifest_path
-        self._static = StaticPods(path, config.node_name, self._table, clock, self._on_static) if path else None
+        sources = config.sources.sources(config.node_name)
+        self._static = StaticPods(sources, self._table, clock, lambda: self._mirrors.look())
         self._mirrors = Mirrors(
-            self._client, clock, self._static_pods, lambda: self._agent.node, lambda pod: self._report(pod.metadata.uid)
+            self._client,
+            clock,
+            self._static.wanted,
+            lambda: self._agent.node,
+            self._report,
         )
 
         can_mount = config.can_mount and os.geteuid() == 0
@@ -199,12 +207,31 @@ class Kubelet:
         )
         self._server = GrpcServer(config.credentials, translate=_translate, component="kubelet")
         streams = PodStreams(self, self._runtime, layout, clock)
+        self._sampler = Sampler(
+            node_name=config.node_name,
+            runtime=self._runtime,
+            runtime_endpoint=config.runtime_endpoint,
+            layout=layout,
+            cgroup_root=config.cgroup_root,
+            clock=clock,
+            workers=self._table.all,
+            volume=self._volumes.where,
+        )
         access = Access(self._client, clock, config.node_name, anonymous=config.anonymous_auth)
-        servicer = NodeServicer(streams, self._runtime, clock, access if config.credentials is not None else None)
+        servicer = NodeServicer(
+            config,
+            streams,
+            self._runtime,
+            self._care.images,
+            self._volumes.where,
+            self._sampler,
+            clock,
+            access if config.credentials is not None else None,
+        )
         self._server.add(node_pb2_grpc.add_NodeServicer_to_server, servicer)
         if config.grpc_listen:
             self.grpc_port = self._agent.grpc_port = await self._server.start(config.grpc_listen)
-        endpoints = Endpoints(config, streams, self._runtime, host, clock, self._server.metrics.render)
+        endpoints = Endpoints(config, streams, self._sampler, host, self._server.metrics.render)
         self._https = HttpsServer(endpoints.handle, config.credentials, access)
         self.port = self._agent.port = await self._https.start(config.listen)
         self._tasks.spawn(self._agent.run(), "node-agent")
@@ -212,6 +239,7 @@ class Kubelet:
         self._tasks.spawn(self._watch.follow(), "runtime-watch")
         rotation = LogRotation(self._runtime, clock, lambda: self._running_logs(layout), config.node.logs)
         self._tasks.spawn(rotation.run(), "log-rotation")
+        self._tasks.spawn(self._sampler.run(), "cpu-rates")
         self._tasks.spawn(self._begin(), "begin")
 
     async def _begin(self) -> None:
@@ -219,32 +247,33 @@ class Kubelet:
         self._objects.start()
         await self._learn_runtime()
         await self._listed.wait()
-        if self._static is not None:
-            # They are lived without an API server.
-            await self._agent.described.wait()
-            await self._static.look()
-            self._tasks.spawn(self._static.run(), "static-pods")
+        # Static Pods are lived without an API server.
+        await self._agent.described.wait()
+        self._tasks.spawn(self._static.run(), "static-pods")
         await self._agent.registered.wait()
         self._nodes.on_event(lambda _old, new: self._agent.saw(new))
+        self._nodes.on_event(lambda _old, new: self._pod_network.saw(new))
         self._nodes.start()
         self._pods.on_event(self._on_pod)
         self._pods.start()
         await asyncio.gather(self._pods.synced(), self._nodes.synced())
-        self._tasks.spawn(self._mirrors.run(), "mirrors")
         if self._nodes.get(self._config.node_name) is None:
             # Deleted between its registration and our first look; no event tells of that.
             self._agent.saw(None)
-        self._table.complete = True
-        self._table.adopt_orphans()
         self._care.tell("Normal", "Starting", "Starting kubelet.")
         self._tasks.spawn(self._care.run(), "node-care")
         self._tasks.spawn(self._renew_tokens(), "tokens")
+        # Only now it is known what belongs to nobody.
+        await self._static.heard.wait()
+        self._tasks.spawn(self._mirrors.run(), "mirrors")
+        self._table.complete = True
+        self._table.adopt_orphans()
         known = {worker.uid for worker in self._table.all()}
         await self._volumes.remove_orphans(known)
         await asyncio.to_thread(cgroups.remove_orphans, self._config.cgroup_root, known)
 
     async def _learn_runtime(self) -> None:
-        """Wait for the runtime; learn its name, tell it the node's Pod network."""
+        """Wait for the runtime and learn its name; from now on it is told the node's Pod network."""
         while True:
             try:
                 version = await self._runtime.version()
@@ -253,11 +282,7 @@ class Kubelet:
                 self._log.warning("runtime.unreachable", endpoint=self._config.runtime_endpoint, error=failure)
                 await self._clock.sleep(RUNTIME_RETRY_S)
         self._statuses.node = NodeFacts(self._host_ips, version.runtime_name or "containerd")
-        if self._config.pod_cidr:
-            try:
-                await self._runtime.set_pod_cidr(self._config.pod_cidr)
-            except RuntimeFailure as failure:
-                self._log.warning("runtime.pod_cidr_untold", error=failure)
+        self._tasks.spawn(self._pod_network.run(), "pod-network")
 
     async def stop(self) -> None:
         """Stop working; containers keep running. Safe after a failed start."""
@@ -267,6 +292,7 @@ class Kubelet:
             await self._https.stop()
         await self._server.stop(0.5)
         await self._tasks.close()
+        self._sampler.close()
         await asyncio.gather(self._pods.stop(), self._nodes.stop(), self._objects.stop(), self._runtime_classes.stop())
         await self._claims.stop()
         await asyncio.gather(*(worker.stop() for worker in self._table.all()))
@@ -311,6 +337,7 @@ class Kubelet:
 
     def _on_change(self, worker: PodWorker, urgent: bool) -> None:
         self._care.pod_changed()
+        self._table.admissions.pod_changed()
         if worker.is_gone:
             metadata = worker.view.pod.metadata
             shown = self._pods.get(f"{metadata.namespace}/{metadata.name}")
@@ -331,6 +358,7 @@ class Kubelet:
             clock=self._clock,
             host_ip=self._host_ips[0],
             on_change=self._on_change,
+            longest_crash_wait_s=self._config.node.longest_crash_wait_s,
         )
 
     def _drop_worker(self, worker: PodWorker) -> None:
@@ -342,17 +370,11 @@ class Kubelet:
     def _node(self) -> corev1.Node:
         return self._agent.node or self._agent.local
 
-    def _static_pods(self) -> Iterable[corev1.Pod]:
-        return self._static.wanted() if self._static is not None else ()
-
-    def _on_static(self) -> None:
-        self._mirrors.look()
-
     def _mirror_of(self, pod: corev1.Pod) -> corev1.Pod | None:
         return self._mirrors.of(pod)
 
-    def _report(self, uid: str) -> None:
-        if (worker := self._table.get(uid)) is not None:
+    def _report(self, pod: corev1.Pod) -> None:
+        if (worker := self._table.get(pod.metadata.uid)) is not None:
             self._statuses.mark(worker, urgent=True)
 
     def _running_logs(self, layout: Layout) -> list[Log]:

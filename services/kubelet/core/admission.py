@@ -3,13 +3,15 @@
 What is refused first is what the Pod's status tells: the order is that of Kubernetes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api.node_selection import matches_pod_affinity, tolerates
 from navarch.services.api.pod_resources import amounts, host_ports, requests
 from navarch.services.kubelet.core.events_text import REJECTED
 from navarch.services.kubelet.core.orders import Admitted, Rejected
+from navarch.services.kubelet.core.pressure import is_critical
 from navarch.services.kubelet.core.static_pods import is_static
 
 ANY_ADDRESS = "0.0.0.0"
@@ -20,18 +22,24 @@ NODE_AFFINITY = "NodeAffinity"
 RANK = {"pods": 0, "cpu": 1, "memory": 2, "ephemeral-storage": 3}
 
 
+@dataclass(frozen=True, slots=True)
+class ShortOfResources(Rejected):
+    """The node has too little for the Pod, and nothing else is against it. missing: how much too little, of what."""
+
+    missing: Mapping[str, int]
+
+
 def admit(pod: corev1.Pod, node: corev1.Node, others: Iterable[corev1.Pod]) -> Admitted | Rejected:
     """Judge a Pod. others: the Pods that use the node now."""
     others = list(others)
-    return (
-        _os(pod)
-        or _groups(pod, node)
-        or _resources(pod, node, others)
-        or _affinity(pod, node)
-        or _ports(pod, others)
-        or _taints(pod, node)
-        or Admitted()
-    )
+    if (refusal := _os(pod) or _groups(pod, node)) is not None:
+        return refusal
+    short = _resources(pod, node, others)
+    other = _affinity(pod, node) or _ports(pod, others) or _taints(pod, node)
+    if short is None or other is None:
+        return short or other or Admitted()
+    # Room does not help it, so that a critical one is told what would.
+    return other if is_critical(pod) else Rejected(short.reason, short.message)
 
 
 def _rejected(reason: str, message: str) -> Rejected:
@@ -87,22 +95,30 @@ def _ports(pod: corev1.Pod, others: list[corev1.Pod]) -> Rejected | None:
     return None
 
 
-def _resources(pod: corev1.Pod, node: corev1.Node, others: list[corev1.Pod]) -> Rejected | None:
+def _resources(pod: corev1.Pod, node: corev1.Node, others: list[corev1.Pod]) -> ShortOfResources | None:
     allocatable = amounts(node.status.allocatable)
-    wanted = requests(pod)
-    wanted["pods"] = 1
-    for resource, amount in sorted(wanted.items(), key=lambda one: (RANK.get(one[0], len(RANK)), one[0])):
+    missing: dict[str, int] = {}
+    messages: dict[str, str] = {}
+    for resource, amount in sorted(claims(pod).items(), key=lambda one: (RANK.get(one[0], len(RANK)), one[0])):
         if is_extended(resource) and resource not in allocatable:
             # Not of the node but of the cluster.
             continue
-        used = len(others) if resource == "pods" else sum(requests(other).get(resource, 0) for other in others)
+        used = sum(claims(other).get(resource, 0) for other in others)
         capacity = allocatable.get(resource, 0)
         if used + amount > capacity:
-            message = f"requested: {amount}, used: {used}, capacity: {capacity}"
-            return _rejected(f"OutOf{resource}", f"Node didn't have enough resource: {resource}, {message}")
+            missing[resource] = used + amount - capacity
+            messages[resource] = f"requested: {amount}, used: {used}, capacity: {capacity}"
+    for resource, message in messages.items():
+        refusal = _rejected(f"OutOf{resource}", f"Node didn't have enough resource: {resource}, {message}")
+        return ShortOfResources(refusal.reason, refusal.message, missing)
     return None
 
 
 def is_extended(resource: str) -> bool:
     """Whether a resource is none of Kubernetes' own."""
     return "/" in resource and "kubernetes.io/" not in resource
+
+
+def claims(pod: corev1.Pod) -> dict[str, int]:
+    """What a Pod takes of the node's allocatable: its requests, and the place of one Pod."""
+    return {**requests(pod), "pods": 1}

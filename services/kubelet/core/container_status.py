@@ -80,6 +80,8 @@ def _describe_run(
         status.resources.CopyFrom(actual.shown(container.resources))
     for name, quantity in container.resources.requests.items():
         status.allocated_resources[name].CopyFrom(quantity)
+    if run.stop_signal:
+        status.stop_signal = run.stop_signal
     for mount in container.volume_mounts:
         entry = status.volume_mounts.add(name=mount.name, mount_path=mount.mount_path)
         if mount.read_only:

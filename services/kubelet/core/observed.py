@@ -68,7 +68,8 @@ class Container:
     # Of what is mounted, by path: the images, and all that is read-only to its depth.
     mounted_images: tuple[tuple[str, str], ...] = ()
     recursive_read_only: frozenset[str] = frozenset()
-    # What it has, where the runtime tells.
+    # These two where the runtime tells.
+    stop_signal: str = ""
     sizes: Sizes | None = None
     # Not in the runtime: reconstructed from the Pod's last reported status.
     lost: bool = False
@@ -226,6 +227,7 @@ def container_of(status: criv1.ContainerStatus, sandbox_id: str) -> Container:
         image_id=_image_id(status),
         hash=status.annotations.get(HASH_ANNOTATION, ""),
         log_path=status.log_path,
+        stop_signal=criv1.Signal.Name(status.stop_signal) if status.stop_signal else "",
         sizes=sizes_of(status.resources.linux) if status.resources.HasField("linux") else None,
         mounted_images=tuple(
             (mount.container_path, mount.image.image_ref) for mount in status.mounts if mount.image.image_ref

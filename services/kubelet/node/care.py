@@ -46,7 +46,7 @@ class NodeCare:
         self._reference = corev1.ObjectReference(kind="Node", name=name, uid=name)
         usage = UsageReader(runtime, layout, cgroup_root, pods_memory_bytes)
         self._containers = ContainerGc(runtime, clock, layout, workers, complete)
-        self._images = ImageGc(
+        self.images = ImageGc(
             runtime,
             usage,
             clock,
@@ -60,7 +60,7 @@ class NodeCare:
             usage=usage,
             workers=workers,
             containers=self._containers,
-            images=self._images,
+            images=self.images,
             tell_node=self.tell,
             tell_pod=happenings.tell,
             on_conditions=on_change,
@@ -94,4 +94,4 @@ class NodeCare:
 
     async def run(self) -> None:
         """Take care, for ever."""
-        await asyncio.gather(self._evictions.run(), self._images.run(), self._containers.run(), self._logind.run())
+        await asyncio.gather(self._evictions.run(), self.images.run(), self._containers.run(), self._logind.run())

@@ -143,10 +143,14 @@ class VolumeManager:
 
     def source(self, pod: corev1.Pod, volume: str) -> Path:
         """What containers get of a volume. Raises ConfigError for one that was not prepared."""
-        found = self._sources.get((pod.metadata.uid, volume))
+        found = self.where(pod, volume)
         if found is None:
             raise ConfigError(f"volume {volume} is not mounted")
         return found
+
+    def where(self, pod: corev1.Pod, volume: str) -> Path | None:
+        """What containers get of a volume; None for one that was not prepared."""
+        return self._sources.get((pod.metadata.uid, volume))
 
     def is_read_only(self, pod: corev1.Pod, volume: str) -> bool:
         """Whether containers never write to a volume, whatever they ask for."""
