@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.base.log import get_logger
 from navarch.services.client.events import EventType
-from navarch.services.kubelet.core.admission import ShortOfResources, admit
+from navarch.services.kubelet.core.admission import NODE_AFFINITY, ShortOfResources, admit
 from navarch.services.kubelet.core.orders import Admitted, Rejected
 from navarch.services.kubelet.core.preemption import MESSAGE, REASON, preempt, victims, without
 from navarch.services.kubelet.core.pressure import is_critical
@@ -35,6 +35,8 @@ class Admissions:
         self._node = node
         # The refusal of a Pod for the sake of the node as a whole; None to let it in.
         self.refuse: Callable[[corev1.Pod], Rejected | None] = lambda _: None
+        # Has the Node read from the API, as well as that goes, and calls back.
+        self.read_node: Callable[[Callable[[], None]], object] = lambda then: then()
         # Reports an Event of a Pod.
         self.tell: Callable[[corev1.Pod, EventType, str, str], None] = lambda *_: None
         # Told of each Pod that has to leave: the resource that there is too little of.
@@ -44,15 +46,27 @@ class Admissions:
 
     def judge(self, worker: PodWorker) -> None:
         """Tell a Pod whether it is taken; a critical one maybe later, when there is room for it."""
-        decision: Admitted | Rejected | None = self._decision(worker)
-        if isinstance(decision, ShortOfResources) and is_critical(worker.view.pod):
-            decision = self._make_room(worker, decision)
-        if decision is not None:
-            worker.tell(decision)
+        decision = self._decide(worker)
+        if isinstance(decision, Rejected) and decision.reason == NODE_AFFINITY:
+            # The labels that it asks for may have come just before it.
+            self.read_node(lambda: self._judge_again(worker))
+        else:
+            self._tell(worker, decision)
 
-    def _decision(self, worker: PodWorker) -> Admitted | Rejected:
+    def _judge_again(self, worker: PodWorker) -> None:
+        if worker.machine.awaits_admission:
+            self._tell(worker, self._decide(worker))
+
+    def _decide(self, worker: PodWorker) -> Admitted | Rejected:
         pod = worker.view.pod
         return self.refuse(pod) or admit(pod, self._node(), [other.view.pod for other in self.others(worker)])
+
+    def _tell(self, worker: PodWorker, decision: Admitted | Rejected) -> None:
+        answer: Admitted | Rejected | None = decision
+        if isinstance(decision, ShortOfResources) and is_critical(worker.view.pod):
+            answer = self._make_room(worker, decision)
+        if answer is not None:
+            worker.tell(answer)
 
     def pod_changed(self) -> None:
         """Something happened to a Pod: others may have got the room that they wait for."""
@@ -64,7 +78,7 @@ class Admissions:
                 self.judge(room.critical)
 
     def _has_room(self, worker: PodWorker) -> bool:
-        return not isinstance(self._decision(worker), ShortOfResources)
+        return not isinstance(self._decide(worker), ShortOfResources)
 
     def others(self, worker: PodWorker) -> list[PodWorker]:
         """Those whose Pods use the node beside a Pod, or are about to."""
