@@ -26,6 +26,8 @@ HOST_SHARED = (
     "--eviction-hard=memory.available<100Mi,nodefs.available<1%,nodefs.inodesFree<1%,imagefs.available<1%",
     "--image-gc-high-threshold=100",
 )
+# Simulated containers need none, and not every user may make them.
+NO_GROUPS = ("--cgroups-per-qos=false", "--enforce-node-allocatable=none")
 
 
 def specs(layout: Layout) -> list[Spec]:
@@ -102,6 +104,7 @@ def arguments(layout: Layout, service: str) -> list[str]:
                 f"--grpc-listen={layout.listen('kubelet-grpc')}",
                 f"--node-ip={layout.host}",
                 *HOST_SHARED,
+                *([] if layout.runtime == "containerd" else NO_GROUPS),
                 *flags(layout, "kubelet"),
             ]
         case "controller-manager":

@@ -13,7 +13,7 @@ from navarch.protos.cri import v1_pb2 as criv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.base.clock import Clock
 from navarch.services.base.log import get_logger
-from navarch.services.kubelet import cgroups
+from navarch.services.kubelet.cgroups import GroupFailure
 from navarch.services.kubelet.core import events_text as text
 from navarch.services.kubelet.core.container_config import Run, container_config
 from navarch.services.kubelet.core.ephemeral import target_of
@@ -38,7 +38,6 @@ from navarch.services.kubelet.core.orders import (
     StopSandbox,
 )
 from navarch.services.kubelet.core.paths import Layout
-from navarch.services.kubelet.core.qos import cgroup_parent
 from navarch.services.kubelet.core.references import ConfigError, NodeContext
 from navarch.services.kubelet.core.sandbox_config import sandbox_config
 from navarch.services.kubelet.core.static_pods import is_static
@@ -46,6 +45,7 @@ from navarch.services.kubelet.happenings import Happenings
 from navarch.services.kubelet.hooks import Hooks
 from navarch.services.kubelet.images import ImageRefusal, Images
 from navarch.services.kubelet.objects import NodeObjects
+from navarch.services.kubelet.pod_groups import PodGroups
 from navarch.services.kubelet.pod_worker import PodWorker
 from navarch.services.kubelet.runtime import Runtime, RuntimeFailure
 from navarch.services.kubelet.runtime_classes import RuntimeClasses
@@ -78,6 +78,7 @@ class Executor:
         clock: Clock,
         layout: Layout,
         node: NodeContext,
+        groups: PodGroups,
     ) -> None:
         self._runtime = runtime
         self._watch = watch
@@ -92,6 +93,7 @@ class Executor:
         self._clock = clock
         self._layout = layout
         self._node = node
+        self._groups = groups
         self._gate = asyncio.Semaphore(STARTS_PER_CPU * max(2, node.cpu_millicores // 1000))
         self._refreshing = asyncio.Lock()
         self._pre_stopped: set[str] = set()
@@ -106,7 +108,7 @@ class Executor:
     async def _answer(self, worker: PodWorker, order: Order) -> Done | Failed:
         try:
             return await self._dispatch(worker, order)
-        except RuntimeFailure as failure:
+        except (RuntimeFailure, GroupFailure) as failure:
             return Failed(order, type(order).__name__ + "Error", str(failure))
         except ConfigError as failure:
             return Failed(order, "CreateContainerConfigError", str(failure))
@@ -131,6 +133,7 @@ class Executor:
             case ResizeContainer():
                 return await self._resize(worker, order)
             case ResizeSandbox(id_, sizes):
+                await self._groups.resize(worker.view.pod, sizes)
                 await self._runtime.update_sandbox(id_, sizes.as_resources())
             case StopContainer():
                 return await self._stop(worker, order)
@@ -161,6 +164,7 @@ class Executor:
         pod = worker.view.pod
         handler = await self._runtime_classes.handler(pod)
         config = sandbox_config(pod, attempt, self._layout, self._node)
+        await self._groups.make(pod)
         async with self._gate:
             id_ = await self._runtime.run_sandbox(config, handler)
         return Done(order, (sandbox_of(await self._runtime.sandbox_status(id_)),))
@@ -297,8 +301,7 @@ class Executor:
         pod = worker.view.pod
         await self._objects.release(pod.metadata.uid)
         await self._volumes.release(pod, everything=everything)
-        if everything:
-            cgroups.remove(cgroup_parent(pod, self._node.cgroup_root))
+        await self._groups.remove(pod)
 
 
 def _target_id(worker: PodWorker, name: str) -> str:

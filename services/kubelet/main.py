@@ -11,6 +11,7 @@ from navarch.services.base.process import run
 from navarch.services.base.tls import Credentials
 from navarch.services.kubelet.config import Config
 from navarch.services.kubelet.core.eviction_thresholds import ThresholdError
+from navarch.services.kubelet.node import group_options
 from navarch.services.kubelet.node.options import add_options, node_options, reservations
 from navarch.services.kubelet.node.status import Reservations
 from navarch.services.kubelet.service import Kubelet
@@ -53,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--labels", type=pairs, default={}, metavar="KEY=VALUE,...")
     options.add_argument("--taints", "--register-with-taints", type=taints, default=[], metavar="KEY=VALUE:EFFECT,...")
     options.add_argument("--reserved", type=reservations, default=Reservations(), metavar="cpu=100m,memory=256Mi")
-    options.add_argument("--cgroup-root", default="/kubepods")
+    group_options.add_options(options)
     options.add_argument("--anonymous-auth", action="store_true")
     options.add_argument("--pod-manifest-path", type=Path, metavar="PATH", help="of static Pods")
     return options
@@ -64,8 +65,8 @@ def main(argv: list[str]) -> None:
     known = parser()
     options = known.parse_args(argv)
     try:
-        node = node_options(options)
-    except ThresholdError as failure:
+        node, groups = node_options(options), group_options.group_options(options)
+    except (ThresholdError, group_options.GroupOptionsError) as failure:
         known.error(str(failure))
 
     async def create() -> Kubelet:
@@ -87,7 +88,7 @@ def main(argv: list[str]) -> None:
                 taints=options.taints,
                 reserved=options.reserved + options.kube_reserved + options.system_reserved,
                 node=node,
-                cgroup_root=options.cgroup_root,
+                groups=groups,
                 anonymous_auth=options.anonymous_auth,
                 pod_manifest_path=options.pod_manifest_path,
             )

@@ -20,7 +20,6 @@ from navarch.services.base.tasks import TaskOwner
 from navarch.services.client.client import Client
 from navarch.services.client.events import EventRecorder
 from navarch.services.client.informer import Informer
-from navarch.services.kubelet import cgroups
 from navarch.services.kubelet.access import Access
 from navarch.services.kubelet.claims import Claims
 from navarch.services.kubelet.config import Config
@@ -40,6 +39,7 @@ from navarch.services.kubelet.node.care import NodeCare
 from navarch.services.kubelet.node.host import default_address, read_dns, read_host, read_load
 from navarch.services.kubelet.node_api import NodeServicer
 from navarch.services.kubelet.objects import NodeObjects
+from navarch.services.kubelet.pod_groups import PodGroups
 from navarch.services.kubelet.pod_streams import PodStreams
 from navarch.services.kubelet.pod_worker import PodWorker
 from navarch.services.kubelet.pods import PodTable
@@ -91,8 +91,10 @@ class Kubelet:
             host_dns=read_dns(),
             api_host=api_host,
             api_port=api_port,
-            cgroup_root=config.cgroup_root,
+            groups=config.groups.names,
         )
+        self._groups = PodGroups(config.groups, self._pods_here, lambda: [worker.uid for worker in self._table.all()])
+        self._groups.start(host, config.reserved, read_load(root).processes_max)
         self._client = Client.connect(config.api_server, config.credentials, f"kubelet/{config.node_name}")
         self._runtime = Runtime(config.runtime_endpoint)
         self._recorder = EventRecorder(self._client, "kubelet", config.node_name, clock)
@@ -119,7 +121,7 @@ class Kubelet:
             happenings=self._happenings,
             clock=clock,
             layout=layout,
-            cgroup_root=config.cgroup_root,
+            groups=config.groups.names,
             pods_memory_bytes=max(0, host.memory_bytes - config.reserved.memory_bytes),
             workers=self._table.all,
             complete=lambda: self._table.complete,
@@ -175,6 +177,7 @@ class Kubelet:
             clock=clock,
             layout=layout,
             node=context,
+            groups=self._groups,
         )
         self._pods: Informer[corev1.Pod] = Informer(
             self._client, corev1.Pod, field_selector=f"spec.nodeName={config.node_name}", clock=clock
@@ -226,7 +229,7 @@ class Kubelet:
         self._tasks.spawn(self._renew_tokens(), "tokens")
         known = {worker.uid for worker in self._table.all()}
         await self._volumes.remove_orphans(known)
-        await asyncio.to_thread(cgroups.remove_orphans, self._config.cgroup_root, known)
+        self._tasks.spawn(self._groups.run(self._clock), "pod-groups")
 
     async def _learn_runtime(self) -> None:
         """Wait for the runtime; learn its name, tell it the node's Pod network."""
@@ -259,7 +262,7 @@ class Kubelet:
         await self._recorder.stop()
         await self._runtime.close()
         await self._client.close()
-        cgroups.remove_parents(self._config.cgroup_root)
+        self._groups.stop()
 
     # What the parts tell
 
@@ -317,6 +320,9 @@ class Kubelet:
             host_ip=self._host_ips[0],
             on_change=self._on_change,
         )
+
+    def _pods_here(self) -> Iterable[corev1.Pod]:
+        return [worker.view.pod for worker in self._table.all() if not worker.machine.runs_nothing]
 
     def _drop_worker(self, worker: PodWorker) -> None:
         self._statuses.forget(worker.uid)

@@ -5,7 +5,6 @@ from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.kubelet.core.linux_resources import pod_resources
 from navarch.services.kubelet.core.observed import NAME_LABEL, NAMESPACE_LABEL, UID_LABEL
 from navarch.services.kubelet.core.paths import Layout
-from navarch.services.kubelet.core.qos import cgroup_parent
 from navarch.services.kubelet.core.references import NodeContext
 from navarch.services.kubelet.core.security import sandbox_security
 from navarch.services.kubelet.core.static_pods import CONFIG_SOURCE
@@ -41,7 +40,7 @@ def sandbox_config(pod: corev1.Pod, attempt: int, layout: Layout, node: NodeCont
         labels={**metadata.labels, **pod_labels(pod)},
         annotations={CONFIG_SOURCE: "api", **metadata.annotations},
         linux=criv1.LinuxPodSandboxConfig(
-            cgroup_parent=cgroup_parent(pod, node.cgroup_root),
+            cgroup_parent=node.groups.parent(pod),
             security_context=sandbox_security(pod),
             sysctls={sysctl.name: sysctl.value for sysctl in pod.spec.security_context.sysctls},
             resources=pod_resources(pod),

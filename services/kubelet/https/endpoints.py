@@ -124,7 +124,11 @@ class Endpoints:
             "clusterDNS": list(config.cluster_dns),
             "maxPods": config.max_pods,
             "podCIDR": config.pod_cidr,
-            "cgroupRoot": config.cgroup_root,
+            "cgroupRoot": config.groups.names.root,
+            "cgroupDriver": config.groups.names.driver.value,
+            "cgroupsPerQOS": config.groups.names.per_qos,
+            "enforceNodeAllocatable": sorted(config.groups.enforced) or ["none"],
+            "podPidsLimit": config.groups.pod_max_pids,
             "containerRuntimeEndpoint": config.runtime_endpoint,
         }
         return _json({"kubeletconfig": shown})
