@@ -45,6 +45,7 @@ class PodGroups:
         self._names = options.names
         self._pods, self._uids = pods, uids
         self._groups = groups or ControlGroups()
+        self._allocatable = GroupSettings()
         self._classes: dict[str, GroupSettings] = {}
         # What looked first must not act last, and a new group is empty for a while.
         self._lock = asyncio.Lock()
@@ -62,16 +63,23 @@ class PodGroups:
                 f"no control groups for {', '.join(missing)} on this host; "
                 "--cgroups-per-qos=false --enforce-node-allocatable=none does without"
             )
-        limits = GroupSettings(cpu_shares(host.cpus * 1000 - reserved.cpu_millicores))
+        shares = cpu_shares(host.cpus * 1000 - reserved.cpu_millicores)
+        self._groups.make(self._names.all_pods, GroupSettings(shares))
         if PODS in self._options.enforced:
-            limits = GroupSettings(
-                limits.cpu_shares,
+            self._allocatable = GroupSettings(
                 memory_bytes=max(0, host.memory_bytes - reserved.memory_bytes),
                 pids=max(1, processes - reserved.processes),
             )
-        self._groups.make(self._names.all_pods, limits)
+        self._enforce()
         for group, amounts in self._options.reserved:
             self._reserve(group, amounts)
+
+    def _enforce(self) -> None:
+        """Set what Pods may use together. The kernel refuses less memory than they hold: then it is tried again."""
+        try:
+            self._groups.write(self._names.all_pods, self._allocatable)
+        except GroupFailure as failure:
+            self._log.warning("groups.not_enforced", error=failure)
 
     def _reserve(self, group: str, amounts: Reservations) -> None:
         """The groups of the host's own processes are the host's: they are set, never made."""
@@ -122,6 +130,7 @@ class PodGroups:
     async def run(self, clock: Clock) -> None:
         """Remove the groups of Pods that nobody knows, and where nothing runs: at once, and again each minute."""
         while self._names.per_qos:
+            self._enforce()
             async with self._lock:
                 known = {self._names.as_written(uid) for uid in self._uids()}
                 await asyncio.to_thread(self._remove_orphans, known)
