@@ -52,8 +52,10 @@ FILES = (
     "store",
     SETTINGS_FILE,
 )
-RUNTIMES = ("containerd", "simulated")
+# "cri": one that is run elsewhere.
+RUNTIMES = ("containerd", "simulated", "cri")
 NODE_PREFIX = 24
+UNIX = "unix://"
 # What the kernel takes, less the final zero.
 SOCKET_PATH_BYTES = 107
 
@@ -72,6 +74,7 @@ class Asked:
     store_cert: str | None = None
     store_key: str | None = None
     history: str | None = None
+    runtime_endpoint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,8 @@ class Layout:
     """A cluster's settings, and the paths and addresses that follow from them.
 
     store_endpoints: of a store or etcd that is run elsewhere; empty for one of our own. The files beside it are what
-    the API server shows there. history: how long what was overwritten can still be read, as a duration.
+    the API server shows there. runtime_endpoint: of a CRI runtime that is run elsewhere, with a network of its own; ""
+    for the private containerd. history: how long what was overwritten can still be read, as a duration.
     """
 
     data_dir: Path
@@ -94,6 +98,7 @@ class Layout:
     store_cert: str = ""
     store_key: str = ""
     history: str = DEFAULT_HISTORY
+    runtime_endpoint: str = ""
 
     @classmethod
     def load(cls, data_dir: Path) -> Self | None:
@@ -113,7 +118,7 @@ class Layout:
         layout = cls(
             data_dir=data_dir,
             node_name=asked.node_name or socket.gethostname().lower(),
-            runtime=asked.runtime or ("containerd" if can_run_containers() else "simulated"),
+            runtime=asked.runtime or default_runtime(asked.runtime_endpoint),
             bind_address=asked.bind_address or "127.0.0.1",
             port_offset=asked.port_offset or 0,
             pod_cidr=asked.pod_cidr or free_pod_cidr(_subnets_in_use()),
@@ -123,6 +128,7 @@ class Layout:
             store_cert=asked.store_cert or "",
             store_key=asked.store_key or "",
             history=asked.history or DEFAULT_HISTORY,
+            runtime_endpoint=asked.runtime_endpoint or "",
         )
         layout.check()
         return layout
@@ -133,6 +139,12 @@ class Layout:
             raise UsageError(f"--runtime {self.runtime!r}: accepted are {', '.join(RUNTIMES)}")
         if self.runtime == "containerd" and not can_run_containers():
             raise UsageError(f"--runtime containerd: {why_simulated()}; --runtime simulated works everywhere")
+        if (self.runtime == "cri") != bool(self.runtime_endpoint):
+            raise UsageError("--runtime cri and --runtime-endpoint need each other")
+        if self.runtime_endpoint and not self.runtime_endpoint.startswith(UNIX):
+            raise UsageError(f"--runtime-endpoint {self.runtime_endpoint!r}: accepted is {UNIX}/PATH")
+        if self.runtime_endpoint and os.geteuid() != 0:
+            raise UsageError("--runtime-endpoint: real containers need root")
         if faults := dns_subdomain(self.node_name):
             raise UsageError(f"--node-name {self.node_name!r}: {faults[0]}")
         try:
@@ -205,6 +217,11 @@ class Layout:
         return self.data_dir / "run" / "cri.sock"
 
     @property
+    def cri_endpoint(self) -> str:
+        """The runtime that the kubelet uses."""
+        return self.runtime_endpoint or f"{UNIX}{self.shim_socket}"
+
+    @property
     def cni_conf_dir(self) -> Path:
         """Where the network service writes the CNI configuration."""
         return self.data_dir / "cni"
@@ -267,6 +284,13 @@ def default_data_dir() -> Path:
         return Path("/var/lib/navarch")
     base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(base) / "navarch"
+
+
+def default_runtime(endpoint: str | None) -> str:
+    """What a user gets who names no runtime, only perhaps where one is."""
+    if endpoint:
+        return "cri"
+    return "containerd" if can_run_containers() else "simulated"
 
 
 def can_run_containers() -> bool:

@@ -26,13 +26,17 @@ HOST_SHARED = (
     "--eviction-hard=memory.available<100Mi,nodefs.available<1%,nodefs.inodesFree<1%,imagefs.available<1%",
     "--image-gc-high-threshold=100",
 )
+# Simulated containers need none, and not every user may make them.
+NO_GROUPS = ("--cgroups-per-qos=false", "--enforce-node-allocatable=none")
 
 
 def specs(layout: Layout) -> list[Spec]:
     """What the supervisor is to run."""
     real = layout.runtime == "containerd"
     services = [] if layout.store_endpoints else ["store"]
-    services += ["apiserver", "runtime-shim", *(["network"] if real else [])]
+    services += ["apiserver"]
+    # A runtime that is run elsewhere has its own network.
+    services += [] if layout.runtime_endpoint else ["runtime-shim", *(["network"] if real else [])]
     services += ["kubelet", "controller-manager", "scheduler"]
     commands: list[Spec] = [CommandSpec("containerd", containerd_command(layout))] if real else []
     return commands + [ServiceSpec(name, MODULES[name], arguments(layout, name)) for name in services]
@@ -95,13 +99,14 @@ def arguments(layout: Layout, service: str) -> list[str]:
             return [
                 api_server,
                 f"--node-name={layout.node_name}",
-                f"--runtime-endpoint=unix://{layout.shim_socket}",
+                f"--runtime-endpoint={layout.cri_endpoint}",
                 f"--root-dir={layout.data_dir / 'kubelet'}",
                 f"--cgroup-root={layout.cgroup_root}",
                 f"--listen={layout.listen('kubelet')}",
                 f"--grpc-listen={layout.listen('kubelet-grpc')}",
                 f"--node-ip={layout.host}",
                 *HOST_SHARED,
+                *(NO_GROUPS if layout.runtime == "simulated" else []),
                 *flags(layout, "kubelet"),
             ]
         case "controller-manager":

@@ -15,6 +15,7 @@ from navarch.cli.cluster import processes
 from navarch.cli.cluster.certificates import ensure_certificates
 from navarch.cli.cluster.layout import Asked, Layout, default_data_dir, why_simulated
 from navarch.cli.cluster.readiness import wait_ready
+from navarch.cli.cluster.sandboxes import remove_pods
 from navarch.cli.errors import UsageError
 from navarch.cli.output.table import print_rows
 from navarch.cli.session import run
@@ -39,7 +40,11 @@ def up(
     port_offset: PortOffset = None,
     bind_address: Annotated[str | None, typer.Option(help="Where the services listen. Default: 127.0.0.1.")] = None,
     runtime: Annotated[
-        str | None, typer.Option(metavar="containerd|simulated", help="Default: containerd where it works.")
+        str | None, typer.Option(metavar="containerd|simulated|cri", help="Default: containerd where it works.")
+    ] = None,
+    runtime_endpoint: Annotated[
+        str | None,
+        typer.Option(metavar="unix:///PATH", help="A CRI runtime that is run elsewhere, with a network of its own."),
     ] = None,
     pod_cidr: Annotated[
         str | None, typer.Option(help="Addresses of Pods. Default: 10.244.0.0/16, or one that is free.")
@@ -64,7 +69,8 @@ def up(
     timeout_s = durations.seconds(timeout)
     directory = (data_dir or default_data_dir()).resolve()
     ca, cert, key = (str(path.resolve()) if path else None for path in (store_ca, store_cert, store_key))
-    asked = Asked(runtime, bind_address, port_offset, pod_cidr, node_name, store_endpoints, ca, cert, key, history)
+    store = (store_endpoints, ca, cert, key)
+    asked = Asked(runtime, bind_address, port_offset, pod_cidr, node_name, *store, history, runtime_endpoint)
     layout = Layout.load(directory)
     if layout is None:
         layout = Layout.decide(directory, asked)
@@ -137,8 +143,11 @@ def down(
 
 def _stop(layout: Layout) -> None:
     supervisor.stop_daemon(layout.data_dir)
-    if layout.runtime == "containerd":
+    if layout.runtime_endpoint:
+        remove_pods(layout.runtime_endpoint)
+    if layout.runtime != "simulated":
         _run(processes.purge_command(layout))
+    if layout.runtime == "containerd":
         _run(processes.network_removal_command(layout))
 
 

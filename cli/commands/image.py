@@ -74,7 +74,7 @@ def _socket(data_dir: Path | None) -> str:
     layout = Layout.load(directory)
     if layout is None:
         raise UsageError(f"no cluster in {directory}. Start one with: navarch up")
-    return f"unix:{layout.shim_socket}"
+    return layout.cri_endpoint.replace("unix://", "unix:")
 
 
 async def _pieces(source: Path) -> AsyncIterator[images_pb2.ImportRequest]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.base.tls import Credentials
+from navarch.services.kubelet.node.group_options import NO_GROUPS, GroupOptions
 from navarch.services.kubelet.node.options import NodeOptions
 from navarch.services.kubelet.node.status import Reservations
 from navarch.services.kubelet.sources.options import SourceOptions
@@ -15,10 +16,9 @@ from navarch.services.kubelet.sources.options import SourceOptions
 class Config:
     """Configuration of one kubelet. credentials: None for plain text, in tests.
 
-    can_mount: whether tmpfs can be mounted for emptyDir volumes of medium Memory (needs root). cgroup_root: where
-    the Pods' cgroups are. node_ip: one address, or one of each family
-    with a comma between; "" for the address from which the host reaches others. heartbeat_s: how often the
-    lease is renewed and the host looked at.
+    can_mount: whether tmpfs can be mounted for emptyDir volumes of medium Memory (needs root). node_ip: one address,
+    or one of each family with a comma between; "" for the address from which the host reaches others. heartbeat_s:
+    how often the lease is renewed and the host looked at.
     """
 
     node_name: str
@@ -44,7 +44,8 @@ class Config:
     node: NodeOptions = field(default_factory=NodeOptions)
     can_mount: bool = True
     heartbeat_s: float = 10.0
-    cgroup_root: str = "/kubepods"
+    # Of a process of its own, its command line's; in others no group is made.
+    groups: GroupOptions = NO_GROUPS
     # Where static Pods come from.
     sources: SourceOptions = field(default_factory=SourceOptions)
     # Whether requests without credentials are asked about at the API server, as of system:anonymous.

@@ -12,6 +12,7 @@ from navarch.services.kubelet.config import Config
 from navarch.services.kubelet.core.eviction_signals import Signal
 from navarch.services.kubelet.core.eviction_thresholds import Amount
 from navarch.services.kubelet.images import PULLS_AT_ONCE
+from navarch.services.kubelet.node.group_options import NONE, GroupOptions
 from navarch.services.kubelet.node.options import NodeOptions
 from navarch.services.kubelet.node.status import Reservations
 from navarch.services.kubelet.runtime import CALL_S
@@ -46,9 +47,7 @@ def configuration(config: Config) -> dict[str, Any]:
         "clusterDNS": list(config.cluster_dns),
         "nodeStatusUpdateFrequency": _span(config.heartbeat_s),
         "volumeStatsAggPeriod": _span(PERIOD_S),
-        "cgroupRoot": config.cgroup_root,
-        "cgroupsPerQOS": True,
-        "cgroupDriver": "cgroupfs",
+        **_groups(config.groups),
         "cpuManagerPolicy": "none",
         "memoryManagerPolicy": "None",
         "topologyManagerPolicy": "none",
@@ -57,7 +56,6 @@ def configuration(config: Config) -> dict[str, Any]:
         "maxPods": config.max_pods,
         "podsPerCore": config.pods_per_core,
         "podCIDR": config.pod_cidr,
-        "podPidsLimit": -1,
         "providerID": config.node.provider_id,
         "resolvConf": "/etc/resolv.conf",
         "cpuCFSQuota": True,
@@ -96,11 +94,21 @@ def flags(config: Config) -> dict[str, object]:
         "labels": ",".join(f"{key}={value}" for key, value in config.labels.items()),
         "taints": ",".join(f"{one.key}={one.value}:{one.effect}" for one in config.taints),
         "reserved": reserved,
-        "cgroup-root": config.cgroup_root,
+        "cgroup-root": config.groups.names.root,
         "anonymous-auth": str(config.anonymous_auth).lower(),
         "pod-manifest-path": config.sources.path or "",
         "register-node": str(config.node.register).lower(),
         "provider-id": config.node.provider_id,
+    }
+
+
+def _groups(groups: GroupOptions) -> dict[str, Any]:
+    return {
+        "cgroupRoot": groups.names.root,
+        "cgroupsPerQOS": groups.names.per_qos,
+        "cgroupDriver": groups.names.driver.value,
+        "enforceNodeAllocatable": sorted(groups.enforced) or [NONE],
+        "podPidsLimit": groups.pod_max_pids,
     }
 
 
@@ -112,7 +120,6 @@ def _node(node: NodeOptions) -> dict[str, Any]:
         for priority, seconds in node.shutdown.periods
     ]
     return {
-        "enforceNodeAllocatable": ["pods" if len(thresholds) < len(node.thresholds) else "none"],
         "evictionHard": {one.signal.value: _amount(one.amount) for one in thresholds if one.hard},
         "evictionSoft": {one.signal.value: _amount(one.amount) for one in thresholds if not one.hard},
         "evictionSoftGracePeriod": {one.signal.value: _span(one.grace_s) for one in thresholds if not one.hard},

@@ -97,7 +97,9 @@ FIELDS = {
     "address": Field("--address", text),
     "port": Field("--port", number),
     "authentication.anonymous.enabled": Field("--anonymous-auth", truth),
+    "cgroupDriver": Field("--cgroup-driver", text),
     "cgroupRoot": Field("--cgroup-root", text),
+    "cgroupsPerQOS": Field("--cgroups-per-qos", truth),
     "clusterDNS": Field("--cluster-dns", texts),
     "clusterDomain": Field("--cluster-domain", text),
     "containerLogMaxFiles": Field("--container-log-max-files", number),
@@ -120,9 +122,11 @@ FIELDS = {
     "imageMaximumGCAge": Field("--image-maximum-gc-age", text),
     "imageMinimumGCAge": Field("--minimum-image-ttl-duration", text),
     "kubeReserved": Field("--kube-reserved", pairs("=")),
+    "kubeReservedCgroup": Field("--kube-reserved-cgroup", text),
     "maxPods": Field("--max-pods", number),
     "nodeStatusUpdateFrequency": Field("--node-status-update-frequency", text),
     "podCIDR": Field("--pod-cidr", text),
+    "podPidsLimit": Field("--pod-max-pids", number),
     "podsPerCore": Field("--pods-per-core", number),
     "providerID": Field("--provider-id", text),
     "registerNode": Field("--register-node", truth),
@@ -135,6 +139,7 @@ FIELDS = {
     "staticPodURL": Field("--manifest-url", text),
     "staticPodURLHeader": Field("--manifest-url-header", headers),
     "systemReserved": Field("--system-reserved", pairs("=")),
+    "systemReservedCgroup": Field("--system-reserved-cgroup", text),
 }
 # What every kubelet is configured with that is made by kubeadm, and what stands there for "as by default".
 DEFAULT = ("0s", "", 0, None)

@@ -15,7 +15,7 @@ from navarch.protos.cri import v1_pb2 as criv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.base.clock import Clock
 from navarch.services.base.log import get_logger
-from navarch.services.kubelet import cgroups
+from navarch.services.kubelet.cgroups import GroupFailure
 from navarch.services.kubelet.core import events_text as text
 from navarch.services.kubelet.core.abilities import abilities, image_volumes
 from navarch.services.kubelet.core.container_config import Run, container_config
@@ -42,7 +42,6 @@ from navarch.services.kubelet.core.orders import (
     StopSandbox,
 )
 from navarch.services.kubelet.core.paths import Layout
-from navarch.services.kubelet.core.qos import cgroup_parent
 from navarch.services.kubelet.core.references import ConfigError, NodeContext
 from navarch.services.kubelet.core.sandbox_config import check_hostname, sandbox_config
 from navarch.services.kubelet.core.static_pods import is_static
@@ -51,6 +50,7 @@ from navarch.services.kubelet.happenings import Happenings
 from navarch.services.kubelet.hooks import Hooks
 from navarch.services.kubelet.images import ImageRefusal, Images
 from navarch.services.kubelet.objects import NodeObjects
+from navarch.services.kubelet.pod_groups import PodGroups
 from navarch.services.kubelet.pod_worker import PodWorker
 from navarch.services.kubelet.runtime import Runtime, RuntimeFailure
 from navarch.services.kubelet.runtime_classes import RuntimeClasses
@@ -85,6 +85,7 @@ class Executor:
         clock: Clock,
         layout: Layout,
         node: NodeContext,
+        groups: PodGroups,
         node_object: Callable[[], corev1.Node] = corev1.Node,
     ) -> None:
         self._runtime = runtime
@@ -101,6 +102,7 @@ class Executor:
         self._clock = clock
         self._layout = layout
         self._node = node
+        self._groups = groups
         self._node_object = node_object
         # By uid and volume: the images that are volumes.
         self._volume_images: dict[tuple[str, str], str] = {}
@@ -118,7 +120,7 @@ class Executor:
     async def _answer(self, worker: PodWorker, order: Order) -> Done | Failed:
         try:
             return await self._dispatch(worker, order)
-        except RuntimeFailure as failure:
+        except (RuntimeFailure, GroupFailure) as failure:
             return Failed(order, type(order).__name__ + "Error", str(failure))
         except ConfigError as failure:
             return Failed(order, "CreateContainerConfigError", str(failure))
@@ -143,6 +145,7 @@ class Executor:
             case ResizeContainer():
                 return await self._resize(worker, order)
             case ResizeSandbox(id_, sizes):
+                await self._groups.resize(worker.view.pod, sizes)
                 await self._runtime.update_sandbox(id_, sizes.as_resources())
             case StopContainer():
                 return await self._stop(worker, order)
@@ -178,6 +181,7 @@ class Executor:
         if wants_own(pod):
             check_handler(handler, can=abilities(self._node_object(), handler).user_namespaces)
         config = sandbox_config(pod, attempt, self._layout, self._node, self._users.of(pod))
+        await self._groups.make(pod)
         async with self._gate:
             id_ = await self._runtime.run_sandbox(config, handler)
         return Done(order, (sandbox_of(await self._runtime.sandbox_status(id_)),))
@@ -331,8 +335,7 @@ class Executor:
         for key in [key for key in self._volume_images if key[0] == pod.metadata.uid]:
             del self._volume_images[key]
         await self._volumes.release(pod, everything=everything)
-        if everything:
-            cgroups.remove(cgroup_parent(pod, self._node.cgroup_root))
+        await self._groups.remove(pod)
 
 
 def _target_id(worker: PodWorker, name: str) -> str:

@@ -52,7 +52,7 @@ class Servers:
             runtime=runtime,
             runtime_endpoint=config.runtime_endpoint,
             layout=layout,
-            cgroup_root=config.cgroup_root,
+            groups=config.groups.names,
             clock=clock,
             workers=pods.all,
             volume=volumes.where,

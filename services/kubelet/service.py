@@ -17,7 +17,6 @@ from navarch.services.base.tasks import TaskOwner
 from navarch.services.client.client import Client
 from navarch.services.client.events import EventRecorder
 from navarch.services.client.informer import Informer
-from navarch.services.kubelet import cgroups
 from navarch.services.kubelet.claims import Claims
 from navarch.services.kubelet.config import Config
 from navarch.services.kubelet.core import apparmor
@@ -37,6 +36,7 @@ from navarch.services.kubelet.node.host import default_address, read_dns, read_h
 from navarch.services.kubelet.node.pod_network import PodNetwork
 from navarch.services.kubelet.node.status import most_pods
 from navarch.services.kubelet.objects import NodeObjects
+from navarch.services.kubelet.pod_groups import PodGroups
 from navarch.services.kubelet.pod_worker import PodWorker
 from navarch.services.kubelet.pods import PodTable
 from navarch.services.kubelet.runtime import Runtime, RuntimeFailure
@@ -87,10 +87,12 @@ class Kubelet:
             host_dns=read_dns(config.resolv_conf),
             api_host=api_host,
             api_port=api_port,
-            cgroup_root=config.cgroup_root,
             page_sizes=tuple(name.removeprefix("hugepages-") for name in sorted(host.hugepages)),
             seccomp_root=str(layout.root / "seccomp"),
+            groups=config.groups.names,
         )
+        self._groups = PodGroups(config.groups, self._pods_here, lambda: [worker.uid for worker in self._table.all()])
+        self._groups.start(host, config.reserved, read_load(root).processes_max)
         self._client = Client.connect(config.api_server, config.credentials, f"kubelet/{config.node_name}")
         self._measures = Measures(Metrics(), clock)
         self._client.on_answer = partial(self._measures.requested, config.api_server)
@@ -121,7 +123,7 @@ class Kubelet:
             happenings=self._happenings,
             clock=clock,
             layout=layout,
-            cgroup_root=config.cgroup_root,
+            groups=config.groups.names,
             pods_memory_bytes=max(0, host.memory_bytes - config.reserved.memory_bytes),
             workers=self._table.all,
             complete=lambda: self._table.complete,
@@ -192,6 +194,7 @@ class Kubelet:
             layout=layout,
             node=context,
             node_object=self._node,
+            groups=self._groups,
         )
         self._pods: Informer[corev1.Pod] = Informer(
             self._client, corev1.Pod, field_selector=f"spec.nodeName={config.node_name}", clock=clock
@@ -248,7 +251,7 @@ class Kubelet:
         self._table.adopt_orphans()
         known = {worker.uid for worker in self._table.all()}
         await self._volumes.remove_orphans(known)
-        await asyncio.to_thread(cgroups.remove_orphans, self._config.cgroup_root, known)
+        self._tasks.spawn(self._groups.run(self._clock), "pod-groups")
 
     async def _learn_runtime(self) -> None:
         """Wait for the runtime and learn its name; from now on it is told the node's Pod network."""
@@ -275,7 +278,7 @@ class Kubelet:
         await self._recorder.stop()
         await self._runtime.close()
         await self._client.close()
-        cgroups.remove_parents(self._config.cgroup_root)
+        self._groups.stop()
 
     # What the parts tell
 
@@ -337,6 +340,9 @@ class Kubelet:
             on_probe=self._measures.probes.probed,
             longest_crash_wait_s=self._config.node.longest_crash_wait_s,
         )
+
+    def _pods_here(self) -> list[corev1.Pod]:
+        return [worker.view.pod for worker in self._table.all() if not worker.machine.runs_nothing]
 
     def _drop_worker(self, worker: PodWorker) -> None:
         self._statuses.forget(worker.uid)

@@ -38,13 +38,15 @@ def container_resources(
 
 
 def pod_resources(pod: corev1.Pod) -> criv1.LinuxContainerResources:
-    """The Pod's cgroup: limited only where every container is."""
-    limits: dict[str, int] = {}
-    for resource in ("cpu", "memory"):
-        each = [amounts(container.resources.limits).get(resource, 0) for container in pod.spec.containers]
-        if each and all(each):
-            limits[resource] = sum(each)
-    limits.update(amounts(pod.spec.resources.limits))
+    """The Pod's cgroup: limited only where every container is, or where the Pod as a whole says so."""
+    each = [amounts(container.resources.limits) for container in [*pod.spec.containers, *pod.spec.init_containers]]
+    bare = corev1.Pod(spec=pod.spec)
+    bare.spec.ClearField("resources")
+    together = requests(bare, lambda container: amounts(container.resources.limits))
+    limits = {name: together[name] for name in ("cpu", "memory") if each and all(one.get(name) for one in each)}
+    overhead = amounts(pod.spec.overhead)
+    for name, value in amounts(pod.spec.resources.limits).items():
+        limits[name] = value + overhead.get(name, 0)
     return _resources(requests(pod).get("cpu", 0), limits, 0)
 
 

@@ -401,8 +401,12 @@ class PodMachine:
         return self._containers.stop_all(view.round_began + view.pod.spec.termination_grace_period_seconds)
 
     def _stop_containers(self, now: float) -> list[Order]:
+        pod = self.view.pod
+        graces = (pod.spec.termination_grace_period_seconds, pod.metadata.deletion_grace_period_seconds, FORCED_GRACE_S)
         if self._stop_deadline is None:
-            self._stop_by(now + self.view.pod.spec.termination_grace_period_seconds)
+            self._stop_by(now + pod.spec.termination_grace_period_seconds)
+        # One further away was reckoned before the clock was set back.
+        self._stop_by(now + max(graces))
         return self._containers.stop_all(self._stop_deadline or now)
 
     def _release(self, _: float) -> list[Order]:

@@ -37,10 +37,3 @@ def oom_score_adj(pod: corev1.Pod, container: corev1.Container, node_memory_byte
     score = 1000 - (1000 * requested) // max(node_memory_bytes, 1)
     # Above a Guaranteed Pod's and below a BestEffort one's, whatever the request.
     return min(max(score, 3), 999)
-
-
-def cgroup_parent(pod: corev1.Pod, root: str) -> str:
-    """The Pod's cgroup below `root`, in the kubelet's layout by class."""
-    class_ = qos_class(pod)
-    middle = "" if class_ == GUARANTEED else f"/{class_.lower()}"
-    return f"{root}{middle}/pod{pod.metadata.uid}"

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.services.kubelet.core.cgroup_names import CgroupNames
 from navarch.services.kubelet.core.ephemeral import ephemeral_containers
 
 # (kind, name) in the Pod's namespace.
@@ -56,11 +57,11 @@ class NodeContext:
     # Where the API server is, for Pods of a cluster without a `kubernetes` Service.
     api_host: str = ""
     api_port: str = ""
-    cgroup_root: str = "/kubepods"
     # The sizes of huge pages that the node knows: "2Mi".
     page_sizes: tuple[str, ...] = ()
     # Where seccomp profiles of type Localhost are.
     seccomp_root: str = "/var/lib/kubelet/seccomp"
+    groups: CgroupNames = field(default_factory=CgroupNames)
 
 
 def find_config_map(lookup: Lookup, namespace: str, name: str, *, optional: bool) -> corev1.ConfigMap | None:

@@ -6,7 +6,6 @@ from navarch.services.kubelet.core.dns import dns_config
 from navarch.services.kubelet.core.linux_resources import pod_resources
 from navarch.services.kubelet.core.observed import NAME_LABEL, NAMESPACE_LABEL, UID_LABEL
 from navarch.services.kubelet.core.paths import Layout
-from navarch.services.kubelet.core.qos import cgroup_parent
 from navarch.services.kubelet.core.references import ConfigError, NodeContext
 from navarch.services.kubelet.core.security import sandbox_security
 from navarch.services.kubelet.core.static_pods import CONFIG_SOURCE
@@ -47,7 +46,7 @@ def sandbox_config(
         labels={**metadata.labels, **pod_labels(pod)},
         annotations={CONFIG_SOURCE: "api", **metadata.annotations},
         linux=criv1.LinuxPodSandboxConfig(
-            cgroup_parent=cgroup_parent(pod, node.cgroup_root),
+            cgroup_parent=node.groups.parent(pod),
             security_context=sandbox_security(pod, users),
             sysctls={normal_name(sysctl.name): sysctl.value for sysctl in pod.spec.security_context.sysctls},
             resources=pod_resources(pod),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.base.clock import Clock
 from navarch.services.client.events import EventRecorder, EventType
+from navarch.services.kubelet.core.cgroup_names import CgroupNames
 from navarch.services.kubelet.core.orders import Rejected
 from navarch.services.kubelet.core.paths import Layout
 from navarch.services.kubelet.core.pressure import Pressure
@@ -34,7 +35,7 @@ class NodeCare:
         happenings: Happenings,
         clock: Clock,
         layout: Layout,
-        cgroup_root: str,
+        groups: CgroupNames,
         pods_memory_bytes: int,
         workers: Callable[[], Iterable[PodWorker]],
         complete: Callable[[], bool],
@@ -44,7 +45,7 @@ class NodeCare:
         self._recorder = recorder
         # Events about a node carry its name as the uid: that is by what they are looked for.
         self._reference = corev1.ObjectReference(kind="Node", name=name, uid=name)
-        usage = UsageReader(runtime, layout, cgroup_root, pods_memory_bytes)
+        usage = UsageReader(runtime, layout, groups, pods_memory_bytes)
         self._containers = ContainerGc(runtime, clock, layout, workers, complete)
         self.images = ImageGc(
             runtime,

@@ -3,12 +3,10 @@
 import argparse
 import ipaddress
 import re
-from collections.abc import Sequence
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
-ENFORCEABLE = ("none", "pods")
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 
 
@@ -60,17 +58,6 @@ def cpu_set(text: str) -> frozenset[int]:
             raise argparse.ArgumentTypeError(f'"{entry}" is no list of CPUs, expected such as 0-3,5')
         found.update(range(int(match[1]), int(match[2] or match[1]) + 1))
     return frozenset(found)
-
-
-def enforced(text: str) -> Sequence[str]:
-    """Read what of the node's allocatable is enforced. Raises ArgumentTypeError."""
-    found = list(filter(None, text.split(",")))
-    for one in found:
-        if one not in ENFORCEABLE:
-            raise argparse.ArgumentTypeError(f'"{one}" cannot be enforced here, accepted are {", ".join(ENFORCEABLE)}')
-    if "none" in found and len(found) > 1:
-        raise argparse.ArgumentTypeError('"none" may not stand with others')
-    return found
 
 
 def no_such_cpus(wanted: frozenset[int], host_cpus: int) -> str:

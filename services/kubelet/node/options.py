@@ -17,7 +17,6 @@ from navarch.services.kubelet.core.pressure import TRANSITION_S
 from navarch.services.kubelet.core.shutdown_plan import ShutdownPolicy, by_grace_periods, by_priorities
 from navarch.services.kubelet.core.sysctls import SysctlError, SysctlPolicy
 from navarch.services.kubelet.log_rotation import LogPolicy
-from navarch.services.kubelet.node.identity_options import enforced
 from navarch.services.kubelet.node.status import Reservations
 
 RESERVABLE = ("cpu", "memory", "ephemeral-storage", "pid")
@@ -132,7 +131,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--container-log-monitor-interval", type=duration_option_s, default=10.0, metavar="DURATION")
     add("--kube-reserved", type=reservations, default=Reservations(), metavar="cpu=100m,memory=256Mi,...")
     add("--system-reserved", type=reservations, default=Reservations(), metavar="cpu=100m,memory=256Mi,...")
-    add("--enforce-node-allocatable", type=enforced, default=["pods"], metavar="pods|none")
     add("--node-labels", type=node_labels, default={}, metavar="KEY=VALUE,...")
     add("--provider-id", default="")
     add("--allowed-unsafe-sysctls", type=sysctls, default=SysctlPolicy(), metavar="NAME,PATTERN*,...")

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.services.kubelet.core.cgroup_names import CgroupNames
 from navarch.services.kubelet.core.eviction_ranking import NOTHING, ContainerUsage, DiskUse, PodUsage
 from navarch.services.kubelet.core.eviction_signals import Observation, Signal
 from navarch.services.kubelet.core.observed import CONTAINER_LABEL, UID_LABEL
 from navarch.services.kubelet.core.paths import Layout
-from navarch.services.kubelet.core.qos import cgroup_parent
 from navarch.services.kubelet.node import memory
 from navarch.services.kubelet.node.host import read_load
 from navarch.services.kubelet.runtime import Runtime
@@ -44,10 +44,10 @@ class Disks:
 class UsageReader:
     """Of one node. pods_memory_bytes: what all Pods together may use."""
 
-    def __init__(self, runtime: Runtime, layout: Layout, cgroup_root: str, pods_memory_bytes: int) -> None:
+    def __init__(self, runtime: Runtime, layout: Layout, groups: CgroupNames, pods_memory_bytes: int) -> None:
         self._runtime = runtime
         self._layout = layout
-        self._cgroup_root = cgroup_root
+        self._groups = groups
         self._pods_memory_bytes = pods_memory_bytes
 
     async def disks(self) -> Disks:
@@ -69,7 +69,7 @@ class UsageReader:
             Signal.IMAGE_FS_INODES: Observation(images.f_favail, images.f_files),
             Signal.PID: Observation(load.processes_max - load.processes, load.processes_max),
         }
-        if (used := memory.working_set(self._cgroup_root)) is not None:
+        if self._groups.per_qos and (used := memory.working_set(self._groups.all_pods)) is not None:
             whole = self._pods_memory_bytes
             found[Signal.ALLOCATABLE_MEMORY] = Observation(max(0, whole - used), whole)
         # Some file systems have no bound on inodes.
@@ -97,8 +97,8 @@ class UsageReader:
 
     def _pod(self, pod: corev1.Pod, stats: list[criv1.ContainerStats], files: bool) -> PodUsage:
         containers = tuple(self._container(pod, one, files) for one in stats)
-        group = cgroup_parent(pod, self._cgroup_root)
-        used = memory.working_set(group)
+        group = self._groups.of_pod(pod)
+        used = memory.working_set(group) if group else None
         volumes: dict[str, DiskUse] = {}
         in_memory: dict[str, DiskUse] = {}
         for volume in pod.spec.volumes if files else ():
@@ -108,7 +108,7 @@ class UsageReader:
                 kept[volume.name] = self._volume(pod.metadata.uid, volume.name)
         return PodUsage(
             memory_bytes=sum(one.memory_bytes for one in containers) if used is None else used,
-            processes=memory.processes(group) or 0,
+            processes=(memory.processes(group) or 0) if group else 0,
             containers=containers,
             volumes=volumes,
             in_memory=in_memory,

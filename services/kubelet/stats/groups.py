@@ -35,7 +35,9 @@ class GroupUse:
 
 
 def read_group(path: str, root: Path = ROOT) -> GroupUse | None:
-    """A group below the root of the hierarchies; None for one that is not there (any more)."""
+    """A group below the root of the hierarchies; None for one that is not there (any more), or without a name."""
+    if not path:
+        return None
     try:
         return _v1(path, root) if (root / "memory").is_dir() else _v2(path, root)
     except (OSError, ValueError, KeyError):

@@ -17,10 +17,10 @@ from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.k8s.meta import v1_pb2 as metav1
 from navarch.protos.navarch import stats_pb2
 from navarch.services.base.clock import Clock
+from navarch.services.kubelet.core.cgroup_names import CgroupNames
 from navarch.services.kubelet.core.claims import claim_name
 from navarch.services.kubelet.core.observed import Container
 from navarch.services.kubelet.core.paths import Layout
-from navarch.services.kubelet.core.qos import cgroup_parent
 from navarch.services.kubelet.inspection import moment
 from navarch.services.kubelet.node.host import read_cpu_ns as read_host_cpu_ns
 from navarch.services.kubelet.node.host import read_load
@@ -79,7 +79,7 @@ class Sampler:
         runtime: Runtime,
         runtime_endpoint: str,
         layout: Layout,
-        cgroup_root: str,
+        groups: CgroupNames,
         clock: Clock,
         workers: Callable[[], Iterable[PodWorker]],
         volume: Callable[[corev1.Pod, str], Path | None],
@@ -88,7 +88,7 @@ class Sampler:
         self._runtime = runtime
         self._runtime_endpoint = runtime_endpoint
         self._layout = layout
-        self._cgroup_root = cgroup_root
+        self._groups = groups
         self._clock = clock
         self._workers = workers
         self._volume = volume
@@ -133,7 +133,7 @@ class Sampler:
         for worker in self._workers():
             if alive := worker.view.runtime.alive():
                 box, pod = worker.view.runtime.sandbox(), worker.view.pod
-                group = cgroup_parent(pod, self._cgroup_root)
+                group = self._groups.of_pod(pod)
                 found.append(_Subject(pod, group, tuple(alive), box.created_at if box is not None else 0.0))
         return found
 
@@ -172,7 +172,7 @@ class Sampler:
         parts = [
             system.process_usage("kubelet", os.getpid(), now),
             system.process_usage("runtime", server, now) if server is not None else None,
-            system.pods_usage(self._cgroup_root),
+            system.pods_usage(self._groups.all_pods),
         ]
         node.system_containers.extend(part for part in parts if part is not None)
         return node

@@ -34,6 +34,7 @@ from navarch.services.api import codec
 from navarch.services.api.errors import ApiError, NotFound
 from navarch.services.base.kubeconfig import load_kubeconfig
 from navarch.services.client.client import Client
+from navarch.testing.private_containerd import SIDES, PrivateContainerd, private_containerd, wait_for_image
 
 ROOT = Path(__file__).parents[3]
 NAVARCH = Path(sys.executable).with_name("navarch")
@@ -68,6 +69,8 @@ class RealCluster:
     images: Sequence[Path]
     # More for `navarch up`.
     flags: Sequence[str] = ()
+    # The containerd whose own CRI the node uses; None for the private one with our shim.
+    plugin: PrivateContainerd | None = None
     # What it made outside of its directory, noted while it ran.
     sockets: set[Path] = field(default_factory=set)
 
@@ -94,7 +97,7 @@ class RealCluster:
         flags = [
             f"--port-offset={self.port_offset}",
             f"--pod-cidr={self.pod_cidr}",
-            "--runtime=containerd",
+            f"--runtime-endpoint=unix://{self.plugin.plugin_socket}" if self.plugin else "--runtime=containerd",
             *self.flags,
         ]
         self.navarch("up", f"--data-dir={self.data_dir}", *flags)
@@ -102,6 +105,9 @@ class RealCluster:
     def load_images(self) -> None:
         """Bring the images of the tests in."""
         for image in self.images:
+            if self.plugin is not None:
+                self.plugin.load(image)
+                continue
             self.navarch("image", "load", str(image), f"--data-dir={self.data_dir}")
 
     def down(self, *flags: str) -> None:
@@ -121,7 +127,8 @@ class RealCluster:
 
     def tasks(self) -> dict[str, int]:
         """Container id -> pid of what runs, as containerd's own tool sees it."""
-        command = ["ctr", "--address", str(self.layout.containerd_socket), "-n", "k8s.io", "tasks", "ls"]
+        socket = self.plugin.plugin_socket if self.plugin else self.layout.containerd_socket
+        command = ["ctr", "--address", str(socket), "-n", "k8s.io", "tasks", "ls"]
         listed = subprocess.run(command, check=True, text=True, capture_output=True, timeout=30).stdout
         rows = (line.split() for line in listed.splitlines()[1:])
         return {name: int(pid) for name, pid, state in rows if state == "RUNNING"}
@@ -201,10 +208,12 @@ def _free_pod_cidr() -> str:
 
 
 @contextlib.contextmanager
-def _a_cluster(images: Sequence[Path], flags: Sequence[str] = ()) -> Iterator[RealCluster]:
+def _a_cluster(
+    images: Sequence[Path], flags: Sequence[str] = (), plugin: PrivateContainerd | None = None
+) -> Iterator[RealCluster]:
     home = Path(f"/tmp/nv{os.getpid()}-{random.randrange(1 << 24):x}")
     home.mkdir()
-    made = RealCluster(home / "d", _free_offset(), _free_pod_cidr(), images, flags)
+    made = RealCluster(home / "d", _free_offset(), _free_pod_cidr(), images, flags, plugin)
     try:
         made.up()
         made.load_images()
@@ -239,10 +248,25 @@ def image_archives(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return sorted(folder.iterdir())
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A cluster over each of the runtimes where the test asks for that, else over our shim."""
+    if "cluster" in metafunc.fixturenames:
+        sides = SIDES if metafunc.definition.get_closest_marker("over_both") else SIDES[:1]
+        metafunc.parametrize("cluster", sides, indirect=True, scope="module")
+
+
 @pytest.fixture(scope="module")
-def cluster(image_archives: list[Path]) -> Iterator[RealCluster]:
-    """A running cluster for all tests of the module; at the end nothing of it may be left."""
-    with _a_cluster(image_archives) as made:
+def cluster(image_archives: list[Path], request: pytest.FixtureRequest) -> Iterator[RealCluster]:
+    """A running cluster for all tests of the module; at the end nothing of it may be left.
+
+    Over our shim. What depends on the runtime is marked `over_both`, and runs over containerd's own CRI plugin too.
+    """
+    with contextlib.ExitStack() as stack:
+        plugin = stack.enter_context(private_containerd()) if request.param == "plugin" else None
+        made = stack.enter_context(_a_cluster(image_archives, plugin=plugin))
+        if plugin is not None:
+            for name in IMAGES:
+                wait_for_image(plugin.plugin_socket, name)
         yield made
 
 

@@ -9,10 +9,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from navarch.protos.k8s.core import v1_pb2 as corev1
 
 if TYPE_CHECKING:
     from tests.e2e.cluster.conftest import Space
+
+pytestmark = pytest.mark.over_both
 
 KUBECTL = Path(sys.executable).with_name("kubectl")
 IMAGE = ("--image=navarch.dev/busybox:latest", "--image-pull-policy=IfNotPresent")
@@ -43,6 +47,15 @@ async def serving(space: "Space", name: str) -> None:
     await space.pod(name, SERVE, ports=[{"containerPort": 8080}])
     code, _, err = await kubectl(space, "wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s")
     assert code == 0, err
+
+
+async def logged(space: "Space", text: bytes, *words: str) -> None:
+    """Wait until a container has written this: an attachment may end before what it is attached to."""
+
+    async def probe() -> bool:
+        return text in (await kubectl(space, "logs", *words))[1]
+
+    await space.eventually(probe, f"{words} says {text!r}")
 
 
 async def test_commands(space: "Space") -> None:
@@ -122,10 +135,9 @@ async def test_attach_and_run(space: "Space") -> None:
 async def test_debug_of_a_pod(space: "Space") -> None:
     await serving(space, "web")
     words = ("debug", "web", *IMAGE, "--target=main", "-c", "look", "-i", "--", "sh")
-    code, out, err = await kubectl(space, *words, stdin=b"sleep 1; ps; exit 0\n")
+    code, _, err = await kubectl(space, *words, stdin=b"sleep 1; ps; exit 0\n")
     assert code == 0, err
-    _, log, _ = await kubectl(space, "logs", "web", "-c", "look")
-    assert b"1 root     httpd" in log, (out, err)
+    await logged(space, b"1 root     httpd", "web", "-c", "look")
     pod = await space.client.get(corev1.Pod, "web", space.name)
     (entry,) = pod.status.ephemeral_container_statuses
     assert (entry.name, entry.restart_count) == ("look", 0)
@@ -138,5 +150,4 @@ async def test_debug_of_a_node(space: "Space") -> None:
     code, _, err = await kubectl(space, *words, stdin=b"sleep 1; cat /host/etc/os-release; exit 0\n")
     assert code == 0, err
     (pod,) = (await space.client.list(corev1.Pod, space.name)).items
-    _, log, _ = await kubectl(space, "logs", pod.metadata.name)
-    assert log == Path("/etc/os-release").read_bytes()
+    await logged(space, Path("/etc/os-release").read_bytes(), pod.metadata.name)

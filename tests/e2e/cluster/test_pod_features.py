@@ -44,6 +44,7 @@ def control_group(pid: str, controller: str) -> Path:
     return root / controller / paths[controller][1:] if controller in paths else root / paths[""][1:]
 
 
+@pytest.mark.over_both
 async def test_init_containers_run_in_order_before_the_others(space: "Space") -> None:
     init = [space.container(f"echo {name} >> /work/log", name, **WORK) for name in ("first", "second")]
     await space.pod("ordered", f"cat /work/log; {FOREVER}", {"initContainers": init, **EMPTY_DIR}, **WORK)
@@ -54,6 +55,7 @@ async def test_init_containers_run_in_order_before_the_others(space: "Space") ->
     assert first.finished_at.seconds <= second.started_at.seconds
 
 
+@pytest.mark.over_both
 async def test_containers_of_a_pod_share_a_volume_and_localhost(space: "Space") -> None:
     web = space.container("echo shared > /work/index.html; exec httpd -f -h /work -p 8081", "web", **WORK)
     other = space.container(f"cat /work/index.html; {FOREVER}", "other", **WORK)
@@ -138,6 +140,7 @@ async def test_a_pod_waits_for_the_config_map_it_needs(space: "Space") -> None:
     assert await space.said("waits", "here") == "here\n"
 
 
+@pytest.mark.over_both
 async def test_memory_beyond_the_limit_kills(space: "Space") -> None:
     hungry = "x=a; while true; do x=$x$x; done"
     limits = {"limits": {"memory": "16Mi"}}
@@ -147,6 +150,7 @@ async def test_memory_beyond_the_limit_kills(space: "Space") -> None:
     assert (pod.status.phase, ended.reason, ended.exit_code) == ("Failed", "OOMKilled", 137)
 
 
+@pytest.mark.over_both
 async def test_limits_are_in_the_control_group(space: "Space") -> None:
     resources = {"limits": {"cpu": "250m", "memory": "48Mi"}, "requests": {"cpu": "100m"}}
     await space.pod("limited", FOREVER, resources=resources)
@@ -228,6 +232,7 @@ async def test_on_failure_runs_again_until_it_succeeds(space: "Space") -> None:
     assert status.last_state.terminated.exit_code == 1
 
 
+@pytest.mark.over_both
 async def test_termination_messages(space: "Space") -> None:
     told = space.container("echo -n the file > /dev/termination-log; exit 1", "told")
     logged = space.container("echo the log; exit 1", "logged", terminationMessagePolicy="FallbackToLogsOnError")
@@ -282,6 +287,7 @@ async def test_a_failing_liveness_probe_restarts(space: "Space") -> None:
     assert "Liveness probe failed" in await space.navarch("describe", "pod", "lively")
 
 
+@pytest.mark.over_both
 async def test_host_network(space: "Space") -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -48,6 +48,30 @@ def test_what_was_decided_is_kept(tmp_path: Path) -> None:
         layout.require_same(Asked(port_offset=7))
 
 
+def test_a_runtime_that_is_run_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    endpoint = "unix:///run/containerd/containerd.sock"
+    layout = Layout.decide(tmp_path, Asked(runtime_endpoint=endpoint, pod_cidr="10.50.0.0/16", node_name="node-1"))
+    assert layout.runtime == "cri"
+    names = [spec.name for spec in processes.specs(layout)]
+    assert "kubelet" in names
+    assert {"containerd", "runtime-shim", "network"}.isdisjoint(names)
+    assert f"--runtime-endpoint={endpoint}" in processes.arguments(layout, "kubelet")
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (Asked(runtime="cri"), "need each other"),
+        (Asked(runtime="simulated", runtime_endpoint="unix:///x"), "need each other"),
+        (Asked(runtime_endpoint="127.0.0.1:5000"), "accepted is unix:///PATH"),
+    ],
+)
+def test_a_runtime_elsewhere_that_cannot_be(tmp_path: Path, asked: Asked, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Layout.decide(tmp_path, asked)
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"unknown": 1}'])
 def test_damaged_settings(tmp_path: Path, content: str) -> None:
     (tmp_path / "cluster.json").write_text(content)

@@ -12,6 +12,7 @@ import pytest
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.kubelet.core.admission import admit
+from navarch.services.kubelet.core.cgroup_names import CgroupNames
 from navarch.services.kubelet.core.container_config import Image, Run, container_config
 from navarch.services.kubelet.core.dns import dns_config, dns_warnings
 from navarch.services.kubelet.core.image_auth import credentials_for
@@ -19,7 +20,7 @@ from navarch.services.kubelet.core.linux_resources import container_resources, c
 from navarch.services.kubelet.core.orders import Admitted, Rejected
 from navarch.services.kubelet.core.paths import Layout
 from navarch.services.kubelet.core.probing import ProbeState
-from navarch.services.kubelet.core.qos import cgroup_parent, oom_score_adj, qos_class
+from navarch.services.kubelet.core.qos import oom_score_adj, qos_class
 from navarch.services.kubelet.core.references import ConfigError, HostDns, NodeContext
 from navarch.services.kubelet.core.sandbox_config import (
     check_hostname,
@@ -80,7 +81,7 @@ def test_quality_of_service(pod: MakePod, held: Any, class_: str, score: int, pa
     made = pod(containers=one(resources=held))
     assert qos_class(made) == class_
     assert oom_score_adj(made, made.spec.containers[0], NODE.memory_bytes) == score
-    assert cgroup_parent(made, "/kubepods") == parent
+    assert CgroupNames().parent(made) == parent
 
 
 @pytest.mark.parametrize(

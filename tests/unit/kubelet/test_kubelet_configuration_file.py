@@ -143,7 +143,7 @@ def test_a_field_says_what_its_option_says(take: Take, fields: dict[str, Any], o
         ({"kind": "Config"}, "kind: found 'Config', expected 'KubeletConfiguration'"),
         (
             {"enforceNodeAllocatable": ["kube-reserved"]},
-            '"kube-reserved" cannot be enforced here, accepted are none, pods',
+            "names kube-reserved: --kube-reserved-cgroup must say which group",
         ),
     ],
 )
@@ -167,7 +167,7 @@ def test_what_makes_no_sense_is_refused_by_name(
         ("--reserved-cpus=3-1", '"3-1" is no list of CPUs'),
         ("--reserved-cpus=0,9999", "the host has no CPUs 9999"),
         ("--kube-reserved=cpu", "expected RESOURCE=QUANTITY"),
-        ("--enforce-node-allocatable=none,pods", '"none" may not stand with others'),
+        ("--enforce-node-allocatable=none,pods", 'accepted are pods, system-reserved, kube-reserved, or none alone'),
         ("--manifest-url=ftp://x", '"ftp://x" is no URL of http or https'),
         ("--http-check-frequency=0s", "must be more than 0"),
         ("--config=/no/such/file", "/no/such/file: "),

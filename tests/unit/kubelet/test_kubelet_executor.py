@@ -9,6 +9,8 @@ from navarch.services.kubelet.core.orders import Done, RunSandbox
 from navarch.services.kubelet.core.paths import Layout
 from navarch.services.kubelet.core.references import NodeContext
 from navarch.services.kubelet.executor import Executor
+from navarch.services.kubelet.node.group_options import NO_GROUPS
+from navarch.services.kubelet.pod_groups import PodGroups
 
 from .conftest import a_pod
 
@@ -47,6 +49,7 @@ async def test_what_was_made_during_a_relist_is_not_taken_for_lost() -> None:
         clock=rest,
         layout=Layout(rest),
         node=NodeContext("n1", ("192.0.2.1",), 4000, 8 << 30),
+        groups=PodGroups(NO_GROUPS, list, list),
     )
     executor._layout = SimpleNamespace(log_directory=lambda pod: "/logs")  # type: ignore[assignment]
     worker: Any = SimpleNamespace(view=SimpleNamespace(pod=a_pod(), name="web"))

@@ -287,6 +287,39 @@ def test_a_crashed_container_does_not_wait_for_a_clock_that_was_set_back(node: M
     assert up.started()[-1] == ("main", 2)
 
 
+def test_a_container_that_exits_a_thousand_times_is_held_back_and_leaves_two_runs(node: MakeNode) -> None:
+    up = node()
+    for number in range(1, 1001):
+        up.exit("main", 1)
+        waited = up.sleep_until_woken() if up.machine.wake_at is not None else 0.0
+        assert waited <= 300
+        assert up.started()[-1] == ("main", number)
+        assert len(list(up.machine.view.runtime.runs("main"))) <= 2
+    assert len(up.events) <= 1000
+
+
+@pytest.mark.parametrize("jump_s", [-86_400.0, -60.0, 60.0, 86_400.0])
+def test_a_clock_that_jumps_ends_no_container_and_starts_none(node: MakeNode, jump_s: float) -> None:
+    up = node(initContainers=[{"name": "side", "image": "s", "restartPolicy": "Always"}])
+    before = list(up.log)
+    up.pass_time(jump_s)
+    assert (up.log, up.stage) == (before, Stage.RUNNING)
+
+
+def test_a_clock_that_was_set_back_gives_nobody_more_grace(node: MakeNode) -> None:
+    up = node(initContainers=[{"name": "side", "image": "s", "restartPolicy": "Always"}])
+    up.held = lambda order: isinstance(order, StopContainer) and order.container == "main"
+    up.delete()
+    (stop,) = up.orders(StopContainer)
+    assert stop.deadline == up.now + 30
+    up.pass_time(-3600)
+    assert up.orders(StopContainer)[-1].deadline == up.now + 30
+    up.held = lambda order: False
+    up.exit("main", 143)
+    assert up.orders(StopContainer)[-1].container == "side"
+    assert up.orders(StopContainer)[-1].deadline <= up.now + 30
+
+
 def test_a_failed_order_does_not_wait_for_a_clock_that_was_set_back(
     fresh_node: MakeNode, pod: Callable[..., corev1.Pod]
 ) -> None:
