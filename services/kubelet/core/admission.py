@@ -1,10 +1,11 @@
 """Whether the node takes a Pod that was bound to it: the scheduler may not have known, or was bypassed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api.pod_resources import amounts, host_ports, requests
+from navarch.services.api.validation.resources import is_extended
 from navarch.services.kubelet.core.orders import Admitted, Rejected
 
 ANY_ADDRESS = "0.0.0.0"
@@ -17,10 +18,14 @@ class ShortOfResources(Rejected):
     missing: Mapping[str, int]
 
 
-def admit(pod: corev1.Pod, node: corev1.Node, others: Iterable[corev1.Pod]) -> Admitted | Rejected:
-    """Judge a Pod. others: the Pods that use the node now."""
+def admit(
+    pod: corev1.Pod, node: corev1.Node, others: Iterable[corev1.Pod], devices: Collection[str] = ()
+) -> Admitted | Rejected:
+    """Judge a Pod. others: the Pods that use the node now; devices: the resources that plugins count themselves."""
     others = list(others)
-    return _os(pod) or _selector(pod, node) or _ports(pod, others) or _resources(pod, node, others) or Admitted()
+    return (
+        _os(pod) or _selector(pod, node) or _ports(pod, others) or _resources(pod, node, others, devices) or Admitted()
+    )
 
 
 def _rejected(reason: str, message: str) -> Rejected:
@@ -54,11 +59,16 @@ def _ports(pod: corev1.Pod, others: list[corev1.Pod]) -> Rejected | None:
     return None
 
 
-def _resources(pod: corev1.Pod, node: corev1.Node, others: list[corev1.Pod]) -> ShortOfResources | None:
+def _resources(
+    pod: corev1.Pod, node: corev1.Node, others: list[corev1.Pod], devices: Collection[str]
+) -> ShortOfResources | None:
     allocatable = amounts(node.status.allocatable)
     missing: dict[str, int] = {}
     messages: dict[str, str] = {}
     for resource, amount in sorted(claims(pod).items()):
+        if resource in devices or (is_extended(resource) and resource not in allocatable):
+            # Others look after what the node knows nothing of: the scheduler, or an extender of it.
+            continue
         used = sum(claims(other).get(resource, 0) for other in others)
         capacity = allocatable.get(resource, 0)
         if used + amount > capacity:

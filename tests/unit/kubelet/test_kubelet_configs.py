@@ -215,7 +215,7 @@ def test_run_as_non_root(pod: MakePod, own: Any, uid: int | None, user: str, mes
 def a_node(**labels: str) -> corev1.Node:
     node = corev1.Node()
     node.metadata.labels.update(labels)
-    for name, text in {"cpu": "2", "memory": "1Gi", "pods": "3"}.items():
+    for name, text in {"cpu": "2", "memory": "1Gi", "pods": "3", "x.io/fpga": "1"}.items():
         node.status.allocatable[name].string = text
     return node
 
@@ -239,7 +239,15 @@ PORT = one(ports=[{"containerPort": 80, "hostPort": 80, "protocol": "TCP"}])
             "Pod was rejected: Node didn't have enough resource: cpu, requested: 1500, used: 1000, capacity: 2000",
         ),
         ({}, [{}, {}, {}], "OutOfpods", "requested: 1, used: 3, capacity: 3"),
-        ({"containers": one(resources={"requests": {"x.io/gpu": "1"}})}, [], "OutOfx.io/gpu", "capacity: 0"),
+        # What the node knows nothing of is not its business.
+        ({"containers": one(resources={"requests": {"x.io/gpu": "1"}})}, [], "", ""),
+        (
+            {"containers": one(resources={"requests": {"hugepages-2Mi": "2Mi"}})},
+            [],
+            "OutOfhugepages-2Mi",
+            "capacity: 0",
+        ),
+        ({"containers": one(resources={"requests": {"x.io/fpga": "2"}})}, [], "OutOfx.io/fpga", "capacity: 1"),
     ],
 )
 def test_admission(pod: MakePod, spec: Any, others: list[Any], reason: str, message: str) -> None:
