@@ -68,7 +68,7 @@ class Registrations(deviceplugin_pb2_grpc.RegistrationServicer):
     def __init__(self, manager: DeviceManager) -> None:
         self._manager = manager
 
-    async def Register(  # type: ignore[override]
+    async def Register(
         self, request: plugin.RegisterRequest, context: grpc.aio.ServicerContext[plugin.RegisterRequest, plugin.Empty]
     ) -> plugin.Empty:
         """A plugin has come."""
@@ -90,14 +90,14 @@ class PodResources(podresources_pb2_grpc.PodResourcesListerServicer):
         self._manager = manager
         self._pods = pods
 
-    async def List(  # type: ignore[override]
+    async def List(
         self, request: resources.ListPodResourcesRequest, context: object
     ) -> resources.ListPodResourcesResponse:
         """What each container has."""
         devices = self._manager.devices
         return resources.ListPodResourcesResponse(pod_resources=[pod_resources(devices, pod) for pod in self._pods()])
 
-    async def Get(  # type: ignore[override]
+    async def Get(
         self, request: resources.GetPodResourcesRequest, context: object
     ) -> resources.GetPodResourcesResponse:
         """What the containers of one Pod have."""
@@ -106,7 +106,7 @@ class PodResources(podresources_pb2_grpc.PodResourcesListerServicer):
                 return resources.GetPodResourcesResponse(pod_resources=pod_resources(self._manager.devices, pod))
         raise NoSuchPod(f"pod {request.pod_name} in namespace {request.pod_namespace} not found")
 
-    async def GetAllocatableResources(  # type: ignore[override]
+    async def GetAllocatableResources(
         self, request: resources.AllocatableResourcesRequest, context: object
     ) -> resources.AllocatableResourcesResponse:
         """All devices that containers may have."""

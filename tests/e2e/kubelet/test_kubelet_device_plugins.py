@@ -50,6 +50,9 @@ class Plugin(DevicePluginServicer):
         async with self.changed:
             self.changed.notify_all()
 
+    async def GetDevicePluginOptions(self, request: Any, context: Any) -> api.DevicePluginOptions:
+        raise AssertionError("they were told at the registration")
+
     async def ListAndWatch(self, request: Any, context: Any) -> AsyncIterator[api.ListAndWatchResponse]:
         while True:
             place = api.TopologyInfo(nodes=[api.NUMANode(ID=0)])
@@ -114,10 +117,19 @@ def asking(count: int, **more: Any) -> list[dict[str, Any]]:
 
 
 async def held(lab: Lab, name: str) -> list[str]:
-    """What the monitoring socket says that a Pod's container has."""
+    """What the monitoring socket says that a Pod's container has, once the kubelet knows the Pod."""
+    request = resources.GetPodResourcesRequest(pod_name=name, pod_namespace=lab.namespace)
+
+    async def known() -> resources.GetPodResourcesResponse | None:
+        try:
+            return await stub.Get(request, wait_for_ready=True, timeout=30)
+        except grpc.aio.AioRpcError as failure:
+            assert failure.code() == grpc.StatusCode.NOT_FOUND
+            return None
+
     async with monitoring(lab) as stub:
-        request = resources.GetPodResourcesRequest(pod_name=name, pod_namespace=lab.namespace)
-        answer = await stub.Get(request, wait_for_ready=True, timeout=30)
+        answer = await lab.eventually(known, f"the kubelet knows {name}")
+    assert answer is not None
     [container] = answer.pod_resources.containers
     return [id_ for one in container.devices for id_ in one.device_ids]
 
@@ -164,7 +176,7 @@ async def test_a_container_gets_its_devices_and_others_are_turned_away(lab: Lab,
 
 async def test_devices_stay_with_their_container_when_kubelet_and_plugin_come_back(lab: Lab, plugin: Plugin) -> None:
     await offered(lab, "3", "2")
-    await lab.create("holder", containers=asking(1))
+    await lab.create("holder", containers=asking(1), restartPolicy="OnFailure")
     await lab.running("holder")
     await plugin.server.stop(0)
     await offered(lab, "3", "0")
