@@ -68,7 +68,7 @@ class DeviceManager:
     async def stop(self) -> None:
         """Hear of plugins no more; containers keep their devices."""
         await self._tasks.close()
-        for endpoint in self._endpoints.values():
+        for endpoint in list(self._endpoints.values()):
             await endpoint.close()
 
     # Plugins
