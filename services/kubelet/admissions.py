@@ -1,12 +1,14 @@
 """Says of each Pod whether the node takes it, and makes room for critical ones.
 
+A Pod that asks for devices gets them first, in the time that their plugin takes; meanwhile it counts as let in.
 A critical Pod for which there is too little displaces others, and is judged again when they are gone. Until then what
 it asks for counts as taken, so that no other Pod slips into its place. Nothing of this outlives the kubelet: after a
 restart the Pod is judged anew.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.base.log import get_logger
@@ -27,6 +29,26 @@ class MakingRoom:
     leaving: Sequence[PodWorker]
 
 
+class GivesDevices(Protocol):
+    """The manager of devices, as admission sees it."""
+
+    def counted(self) -> Sequence[str]:
+        """The resources that are given away by it alone."""
+        ...
+
+    def wanted(self, pod: corev1.Pod) -> bool:
+        """Whether a Pod asks for some."""
+        ...
+
+    async def allocate(self, pod: corev1.Pod) -> Rejected | None:
+        """Give a Pod what it asks for; the refusal when it cannot have it."""
+        ...
+
+    def pod_ended(self, uid: str) -> None:
+        """A Pod holds nothing any more."""
+        ...
+
+
 class Admissions:
     """The admission of one node. workers: of all its Pods."""
 
@@ -41,7 +63,11 @@ class Admissions:
         self.tell: Callable[[corev1.Pod, EventType, str, str], None] = lambda *_: None
         # Told of each Pod that has to leave: the resource that there is too little of.
         self.on_preempted: Callable[[str], None] = lambda _: None
+        # None: the node has none. spawn: runs what gives them away.
+        self.devices: GivesDevices | None = None
+        self.spawn: Callable[[Coroutine[None, None, None], str], object] = lambda work, _: work.close()
         self._making_room: dict[str, MakingRoom] = {}
+        self._getting_devices: set[str] = set()
         self._log = get_logger("kubelet.admissions")
 
     def judge(self, worker: PodWorker) -> None:
@@ -59,14 +85,30 @@ class Admissions:
 
     def _decide(self, worker: PodWorker) -> Admitted | Rejected:
         pod = worker.view.pod
-        return self.refuse(pod) or admit(pod, self._node(), [other.view.pod for other in self.others(worker)])
+        counted = self.devices.counted() if self.devices is not None else ()
+        others = [other.view.pod for other in self.others(worker)]
+        return self.refuse(pod) or admit(pod, self._node(), others, counted)
 
     def _tell(self, worker: PodWorker, decision: Admitted | Rejected) -> None:
         answer: Admitted | Rejected | None = decision
         if isinstance(decision, ShortOfResources) and is_critical(worker.view.pod):
             answer = self._make_room(worker, decision)
-        if answer is not None:
+        if isinstance(answer, Admitted) and self.devices is not None and self.devices.wanted(worker.view.pod):
+            self._getting_devices.add(worker.uid)
+            self.spawn(self._give_devices(worker, self.devices), "give-devices")
+        elif answer is not None:
             worker.tell(answer)
+
+    async def _give_devices(self, worker: PodWorker, devices: GivesDevices) -> None:
+        refusal = await devices.allocate(worker.view.pod)
+        self._getting_devices.discard(worker.uid)
+        if not worker.machine.awaits_admission:
+            # Deleted meanwhile.
+            devices.pod_ended(worker.uid)
+            return
+        if refusal is not None:
+            self.tell(worker.view.pod, "Warning", refusal.reason, refusal.message.removeprefix("Pod was rejected: "))
+        worker.tell(refusal or Admitted())
 
     def pod_changed(self) -> None:
         """Something happened to a Pod: others may have got the room that they wait for."""
@@ -86,7 +128,7 @@ class Admissions:
 
     def _takes_place(self, worker: PodWorker) -> bool:
         if worker.machine.stage == Stage.NEW:
-            return worker.uid in self._making_room
+            return worker.uid in self._making_room or worker.uid in self._getting_devices
         return not worker.machine.runs_nothing
 
     def _make_room(self, worker: PodWorker, short: ShortOfResources) -> Rejected | None:

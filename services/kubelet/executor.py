@@ -6,7 +6,7 @@ Pods are made side by side, up to a bound that keeps the host responsive; stoppi
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -65,6 +65,8 @@ STARTS_PER_CPU = 2
 # A container that could not be started, or whose hook failed, gets this long to go.
 FAILED_START_GRACE_S = 2
 LEFT_BY_HOOK_S = 2
+# Adds to the configuration of a container what plugins have for it. Raises ConfigError.
+Equip = Callable[[corev1.Pod, corev1.Container, criv1.ContainerConfig], Awaitable[None]]
 
 
 class Executor:
@@ -80,6 +82,7 @@ class Executor:
         mounts: ContainerMounts,
         objects: NodeObjects,
         runtime_classes: RuntimeClasses,
+        equip: Equip,
         statuses: StatusReporter,
         happenings: Happenings,
         clock: Clock,
@@ -95,6 +98,7 @@ class Executor:
         self._mounts = mounts
         self._objects = objects
         self._runtime_classes = runtime_classes
+        self._equip = equip
         self._statuses = statuses
         self._happenings = happenings
         self._users = UserNamespaces(layout)
@@ -247,7 +251,9 @@ class Executor:
         image = self._images.described(order.image_ref)
         read_file = partial(self._mounts.file, pod)
         run = Run(order.attempt, image, pod_ips, mounts, target_id, devices, read_file, self._users.of(pod))
-        return container_config(pod, container, run, self._objects, self._node)
+        config = container_config(pod, container, run, self._objects, self._node)
+        await self._equip(pod, container, config)
+        return config
 
     def _refused(
         self, worker: PodWorker, order: StartContainer, reason: str, message: str, facts: tuple[Container, ...] = ()

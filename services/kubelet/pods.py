@@ -67,6 +67,17 @@ class PodTable:
         ]
         return min(named, key=lambda worker: worker.view.ending, default=None)
 
+    def active(self) -> list[corev1.Pod]:
+        """The Pods that were let in and have not ended."""
+        machines = [worker.machine for worker in self._workers.values()]
+        return [one.view.pod for one in machines if not one.runs_nothing and not one.awaits_admission]
+
+    def may_hold(self, uid: str) -> bool:
+        """Whether containers of a Pod may use what it was given; as long as not all Pods are known, they may."""
+        if (worker := self._workers.get(uid)) is None:
+            return not self.complete
+        return not worker.machine.runs_nothing and worker.machine.stage != Stage.RELEASING
+
     def in_transition(self) -> bool:
         """Whether some Pod is on its way to another state."""
         return any(worker.is_busy or worker.machine.stage in IN_TRANSITION for worker in self._workers.values())

@@ -36,6 +36,8 @@ from navarch.services.kubelet.node.host import default_address, read_dns, read_h
 from navarch.services.kubelet.node.pod_network import PodNetwork
 from navarch.services.kubelet.node.status import most_pods
 from navarch.services.kubelet.objects import NodeObjects
+from navarch.services.kubelet.plugins.device_sockets import DeviceSockets
+from navarch.services.kubelet.plugins.devices import DeviceManager
 from navarch.services.kubelet.pod_groups import PodGroups
 from navarch.services.kubelet.pod_worker import PodWorker
 from navarch.services.kubelet.pods import PodTable
@@ -130,6 +132,9 @@ class Kubelet:
             on_change=lambda: self._agent.look_soon(),
             on_image_removed=self._images.changed,
         )
+        self._devices = DeviceManager(root, clock, self._table.may_hold, self._on_devices)
+        self._table.admissions.devices, self._table.admissions.spawn = self._devices, self._tasks.spawn
+        self._device_sockets = DeviceSockets(root, self._devices, self._table.active)
         self._table.admissions.refuse = lambda pod: (
             self._care.refuse(pod) or config.node.sysctls.refuse(pod) or apparmor.refuse(pod, enabled=host.apparmor)
         )
@@ -148,6 +153,7 @@ class Kubelet:
             pressures=self._care.conditions,
             problem=self._care.problem,
             volumes_in_use=lambda: self._volumes.in_use(),
+            devices=self._devices.offer,
         )
         self._watch = RuntimeWatch(
             self._runtime,
@@ -165,7 +171,7 @@ class Kubelet:
         sources = config.sources.sources(config.node_name)
         self._static = StaticPods(sources, self._table, clock, lambda: self._mirrors.look())
         self._mirrors = Mirrors(self._client, clock, self._static.wanted, lambda: self._agent.node, self._report)
-        self._statuses = StatusReporter(self._client, clock, NodeFacts(self._host_ips), self._mirrors.of)
+        self._statuses = StatusReporter(self._client, clock, self._facts(), self._mirrors.of)
 
         can_mount = config.can_mount and os.geteuid() == 0
         self._claims = Claims(self._client, clock, self._on_references)
@@ -188,6 +194,7 @@ class Kubelet:
             mounts=ContainerMounts(layout, self._objects, context, self._volumes, can_mount=can_mount),
             objects=self._objects,
             runtime_classes=self._runtime_classes,
+            equip=self._devices.equip,
             statuses=self._statuses,
             happenings=self._happenings,
             clock=clock,
@@ -215,6 +222,7 @@ class Kubelet:
             clock=clock,
         )
         self.port, self.grpc_port = self._agent.port, self._agent.grpc_port = await self._servers.start()
+        await self._device_sockets.start()
         self._tasks.spawn(self._agent.run(), "node-agent")
         self._tasks.spawn(self._statuses.run(), "status-reports")
         self._tasks.spawn(self._watch.follow(), "runtime-watch")
@@ -262,7 +270,7 @@ class Kubelet:
             except RuntimeFailure as failure:
                 self._log.warning("runtime.unreachable", endpoint=self._config.runtime_endpoint, error=failure)
                 await self._clock.sleep(RUNTIME_RETRY_S)
-        self._statuses.node = NodeFacts(self._host_ips, version.runtime_name or "containerd")
+        self._statuses.node = self._facts(version.runtime_name)
         self._tasks.spawn(self._pod_network.run(), "pod-network")
 
     async def stop(self) -> None:
@@ -270,6 +278,7 @@ class Kubelet:
         if self._servers is None:
             return
         await self._servers.stop()
+        await self._device_sockets.stop()
         await self._tasks.close()
         await asyncio.gather(self._pods.stop(), self._nodes.stop(), self._objects.stop(), self._runtime_classes.stop())
         await self._claims.stop()
@@ -288,6 +297,13 @@ class Kubelet:
     def _on_listing(self, listing: Listing) -> None:
         self._table.listed(listing)
         self._listed.set()
+
+    def _on_devices(self) -> None:
+        """There are other devices, or they are in another state."""
+        self._agent.look_soon()
+        for worker in self._table.all():
+            if self._devices.wanted(worker.view.pod):
+                self._statuses.mark(worker, urgent=True)
 
     def _on_pod(self, old: corev1.Pod | None, new: corev1.Pod | None) -> None:
         if is_mirror(new or old or corev1.Pod()):
@@ -349,10 +365,14 @@ class Kubelet:
         self._claims.forget(worker.uid)
         self._tokens.forget(worker.uid)
         self._measures.forget(worker.uid)
+        self._devices.pod_ended(worker.uid)
         self._tasks.spawn(worker.stop(), "worker-stop")
 
     def _node(self) -> corev1.Node:
         return self._agent.node or self._agent.local
+
+    def _facts(self, runtime_name: str = "") -> NodeFacts:
+        return NodeFacts(self._host_ips, runtime_name or "containerd", self._devices.health)
 
     def _report(self, pod: corev1.Pod) -> None:
         if (worker := self._table.get(pod.metadata.uid)) is not None:

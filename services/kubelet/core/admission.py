@@ -3,12 +3,13 @@
 What is refused first is what the Pod's status tells: the order is that of Kubernetes.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api.node_selection import matches_pod_affinity, tolerates
 from navarch.services.api.pod_resources import amounts, host_ports, requests
+from navarch.services.api.validation.resources import is_extended
 from navarch.services.kubelet.core.events_text import REJECTED
 from navarch.services.kubelet.core.orders import Admitted, Rejected
 from navarch.services.kubelet.core.pressure import is_critical
@@ -29,12 +30,14 @@ class ShortOfResources(Rejected):
     missing: Mapping[str, int]
 
 
-def admit(pod: corev1.Pod, node: corev1.Node, others: Iterable[corev1.Pod]) -> Admitted | Rejected:
-    """Judge a Pod. others: the Pods that use the node now."""
+def admit(
+    pod: corev1.Pod, node: corev1.Node, others: Iterable[corev1.Pod], devices: Collection[str] = ()
+) -> Admitted | Rejected:
+    """Judge a Pod. others: the Pods that use the node now; devices: the resources that plugins count themselves."""
     others = list(others)
     if (refusal := _os(pod) or _groups(pod, node)) is not None:
         return refusal
-    short = _resources(pod, node, others)
+    short = _resources(pod, node, others, devices)
     other = _affinity(pod, node) or _ports(pod, others) or _taints(pod, node)
     if short is None or other is None:
         return short or other or Admitted()
@@ -95,14 +98,16 @@ def _ports(pod: corev1.Pod, others: list[corev1.Pod]) -> Rejected | None:
     return None
 
 
-def _resources(pod: corev1.Pod, node: corev1.Node, others: list[corev1.Pod]) -> ShortOfResources | None:
+def _resources(
+    pod: corev1.Pod, node: corev1.Node, others: list[corev1.Pod], devices: Collection[str]
+) -> ShortOfResources | None:
     allocatable = amounts(node.status.allocatable)
     held = [claims(other) for other in others]
     missing: dict[str, int] = {}
     messages: dict[str, str] = {}
     for resource, amount in sorted(claims(pod).items(), key=lambda one: (RANK.get(one[0], len(RANK)), one[0])):
-        if is_extended(resource) and resource not in allocatable:
-            # Not of the node but of the cluster.
+        if resource in devices or (is_extended(resource) and resource not in allocatable):
+            # Others look after what the node knows nothing of: the scheduler, or an extender of it.
             continue
         used = sum(one.get(resource, 0) for one in held)
         capacity = allocatable.get(resource, 0)
@@ -113,11 +118,6 @@ def _resources(pod: corev1.Pod, node: corev1.Node, others: list[corev1.Pod]) -> 
         refusal = _rejected(f"OutOf{resource}", f"Node didn't have enough resource: {resource}, {message}")
         return ShortOfResources(refusal.reason, refusal.message, missing)
     return None
-
-
-def is_extended(resource: str) -> bool:
-    """Whether a resource is none of Kubernetes' own."""
-    return "/" in resource and "kubernetes.io/" not in resource
 
 
 def claims(pod: corev1.Pod) -> dict[str, int]:

@@ -44,6 +44,7 @@ async def test_what_was_made_during_a_relist_is_not_taken_for_lost() -> None:
         mounts=rest,
         objects=rest,
         runtime_classes=SimpleNamespace(handler=no_handler),  # type: ignore[arg-type]
+        equip=rest,
         statuses=rest,
         happenings=SimpleNamespace(tell=lambda *_: None),  # type: ignore[arg-type]
         clock=rest,
