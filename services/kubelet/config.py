@@ -6,6 +6,7 @@ from pathlib import Path
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.base.tls import Credentials
+from navarch.services.kubelet.certificates.options import CertificateOptions
 from navarch.services.kubelet.node.options import NodeOptions
 from navarch.services.kubelet.node.status import Reservations
 
@@ -25,6 +26,14 @@ class Config:
     runtime_endpoint: str
     root_dir: Path
     credentials: Credentials | None = None
+    # How the kubelet gets and renews its own; None where `credentials` are all there is.
+    certificates: CertificateOptions | None = None
+    # Served with instead: certificate and key, PEM; and by which authority callers are known, by default the API
+    # server's.
+    serving_pair: tuple[bytes, bytes] | None = None
+    client_ca: bytes = b""
+    # What follows from all that, see `NodeCredentials`.
+    serving: Credentials | None = None
     # The endpoints of Kubernetes, by HTTPS; and navarch.v1.Node, "" for not at all.
     listen: str = "127.0.0.1:10250"
     grpc_listen: str = "127.0.0.1:10350"

@@ -9,6 +9,7 @@ from pathlib import Path
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.base.process import run
 from navarch.services.base.tls import Credentials
+from navarch.services.kubelet.certificates.options import add_certificate_options, certificate_options
 from navarch.services.kubelet.config import Config
 from navarch.services.kubelet.core.eviction_thresholds import ThresholdError
 from navarch.services.kubelet.node.options import add_options, node_options, reservations
@@ -36,10 +37,8 @@ def parser() -> argparse.ArgumentParser:
     """The options."""
     options = argparse.ArgumentParser(prog="navarch-kubelet", description=__doc__)
     options.add_argument("--node-name", default=socket.gethostname().lower())
-    options.add_argument("--api-server", required=True, metavar="HOST:PORT")
-    options.add_argument("--ca", type=Path, required=True)
-    options.add_argument("--cert", type=Path, required=True)
-    options.add_argument("--key", type=Path, required=True)
+    options.add_argument("--api-server", default="", metavar="HOST:PORT", help="default: of the kubeconfig")
+    add_certificate_options(options)
     options.add_argument("--runtime-endpoint", required=True, metavar="unix:///PATH")
     options.add_argument("--root-dir", type=Path, required=True)
     options.add_argument("--listen", default="127.0.0.1:10250", metavar="HOST:PORT")
@@ -59,13 +58,20 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
+def _serving_pair(options: argparse.Namespace) -> tuple[bytes, bytes] | None:
+    if not options.tls_cert_file:
+        return None
+    return options.tls_cert_file.read_bytes(), options.tls_private_key_file.read_bytes()
+
+
 def main(argv: list[str]) -> None:
     """Run a kubelet until it is told to stop."""
     known = parser()
     options = known.parse_args(argv)
     try:
         node = node_options(options)
-    except ThresholdError as failure:
+        certificates = certificate_options(options)
+    except (ThresholdError, ValueError) as failure:
         known.error(str(failure))
 
     async def create() -> Kubelet:
@@ -73,7 +79,10 @@ def main(argv: list[str]) -> None:
             Config(
                 node_name=options.node_name,
                 api_server=options.api_server,
-                credentials=Credentials.load(options.ca, options.cert, options.key),
+                credentials=Credentials.load(options.ca, options.cert, options.key) if options.key else None,
+                certificates=certificates,
+                serving_pair=_serving_pair(options),
+                client_ca=options.client_ca_file.read_bytes() if options.client_ca_file else b"",
                 runtime_endpoint=options.runtime_endpoint,
                 root_dir=options.root_dir,
                 listen=options.listen,

@@ -14,6 +14,7 @@ from navarch.protos.navarch import node_pb2_grpc
 from navarch.services.api.errors import ApiError
 from navarch.services.api.rpc_status import to_rpc
 from navarch.services.base.clock import Clock, SystemClock
+from navarch.services.base.credentials import Credentials
 from navarch.services.base.log import get_logger
 from navarch.services.base.serving import GrpcServer, RpcStatus
 from navarch.services.base.tasks import TaskOwner
@@ -22,6 +23,7 @@ from navarch.services.client.events import EventRecorder
 from navarch.services.client.informer import Informer
 from navarch.services.kubelet import cgroups
 from navarch.services.kubelet.access import Access
+from navarch.services.kubelet.certificates.identity import NodeCredentials
 from navarch.services.kubelet.claims import Claims
 from navarch.services.kubelet.config import Config
 from navarch.services.kubelet.core.paths import Layout
@@ -77,6 +79,8 @@ class Kubelet:
         root = config.root_dir
         root.mkdir(parents=True, exist_ok=True)
         self._host_ips = tuple(filter(None, config.node_ip.split(","))) or (default_address(),)
+        certificates = NodeCredentials(config, (config.node_name, *self._host_ips), clock)
+        config = await certificates.opened()
         host = read_host()
         layout = Layout(PurePosixPath(os.path.abspath(root)))
         api_host, _, api_port = config.api_server.rpartition(":")
@@ -182,7 +186,7 @@ class Kubelet:
         self._nodes: Informer[corev1.Node] = Informer(
             self._client, corev1.Node, field_selector=f"metadata.name={config.node_name}", clock=clock
         )
-        self._server = GrpcServer(config.credentials, translate=_translate, component="kubelet")
+        self._server = GrpcServer(config.serving, translate=_translate, component="kubelet", renewable=True)
         streams = PodStreams(self, self._runtime, layout, clock)
         access = Access(self._client, clock, config.node_name, anonymous=config.anonymous_auth)
         servicer = NodeServicer(streams, self._runtime, clock, access if config.credentials is not None else None)
@@ -190,8 +194,9 @@ class Kubelet:
         if config.grpc_listen:
             self.grpc_port = self._agent.grpc_port = await self._server.start(config.grpc_listen)
         endpoints = Endpoints(config, streams, self._runtime, host, clock, self._server.metrics.render)
-        self._https = HttpsServer(endpoints.handle, config.credentials, access)
+        self._https = HttpsServer(endpoints.handle, config.serving, access)
         self.port = self._agent.port = await self._https.start(config.listen)
+        self._tasks.spawn(certificates.keep(config, self._client, self._renew), "certificates")
         self._tasks.spawn(self._agent.run(), "node-agent")
         self._tasks.spawn(self._statuses.run(), "status-reports")
         self._tasks.spawn(self._watch.follow(), "runtime-watch")
@@ -260,6 +265,12 @@ class Kubelet:
         await self._runtime.close()
         await self._client.close()
         cgroups.remove_parents(self._config.cgroup_root)
+
+    def _renew(self, serving: Credentials) -> None:
+        """Serve new connections with another certificate."""
+        for server in (self._server, self._https):
+            if server is not None:
+                server.renew(serving)
 
     # What the parts tell
 

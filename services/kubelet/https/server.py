@@ -8,7 +8,7 @@ from aiohttp import web
 from navarch.services.api.errors import ApiError, Forbidden
 from navarch.services.base.credentials import Credentials
 from navarch.services.base.log import get_logger
-from navarch.services.base.tls_context import server_context
+from navarch.services.base.tls_context import load_pair, server_context
 from navarch.services.kubelet.access import Access
 
 LOG = get_logger("kubelet.https")
@@ -23,6 +23,7 @@ class HttpsServer:
         self._handle = handle
         self._access = access
         self._credentials = credentials
+        self._context: ssl.SSLContext | None = None
         self._runner: web.ServerRunner | None = None
 
     async def start(self, address: str) -> int:
@@ -31,12 +32,16 @@ class HttpsServer:
         self._runner = web.ServerRunner(server, shutdown_timeout=STOP_S)
         await self._runner.setup()
         host, _, port = address.rpartition(":")
-        context = None
         if self._credentials is not None:
-            context = server_context(self._credentials, "http/1.1", need_certificate=False)
-        await web.TCPSite(self._runner, host.strip("[]"), int(port), ssl_context=context).start()
+            self._context = server_context(self._credentials, "http/1.1", need_certificate=False)
+        await web.TCPSite(self._runner, host.strip("[]"), int(port), ssl_context=self._context).start()
         bound: int = self._runner.addresses[0][1]
         return bound
+
+    def renew(self, credentials: Credentials) -> None:
+        """Show another certificate to those who connect from now on."""
+        if self._context is not None:
+            load_pair(self._context, credentials)
 
     async def stop(self) -> None:
         """End all connections. Idempotent."""
