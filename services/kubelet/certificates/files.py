@@ -9,6 +9,7 @@ Each change is one rename, so that a kill at any moment leaves the old or the ne
 """
 
 import os
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -22,7 +23,7 @@ from navarch.services.base.credentials import write_private
 from navarch.services.base.tls import new_key, self_signed
 from navarch.services.kubelet.core.certificates import Held
 
-BEGIN_KEY = b"-----BEGIN PRIVATE KEY-----"
+_KEY = re.compile(rb"-----BEGIN ([A-Z]+ )?PRIVATE KEY-----.+?-----END ([A-Z]+ )?PRIVATE KEY-----\n?", re.DOTALL)
 # Those before the last one are kept for a look back, no further.
 KEPT = 3
 
@@ -54,9 +55,8 @@ class PairFiles:
             serialization.load_pem_private_key(key, None)
             return key
         except (FileNotFoundError, ValueError):
-            self._directory.mkdir(mode=0o750, parents=True, exist_ok=True)
             key = new_key()
-            write_private(self._draft, key)
+            self._write(self._draft, key)
             return key
 
     def drop_draft(self) -> None:
@@ -67,7 +67,7 @@ class PairFiles:
         """Put a new one into use."""
         stamp = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d-%H-%M-%S-%f")
         path = self._directory / f"{self._prefix}-{stamp}.pem"
-        write_private(path, certificate.rstrip() + b"\n" + key)
+        self._write(path, certificate.rstrip() + b"\n" + key)
         link = self._directory / f".{self._prefix}-current.{os.getpid()}"
         link.unlink(missing_ok=True)
         link.symlink_to(path)
@@ -75,6 +75,10 @@ class PairFiles:
         self.drop_draft()
         for old in sorted(self._directory.glob(f"{self._prefix}-2*.pem"))[:-KEPT]:
             old.unlink()
+
+    def _write(self, path: Path, content: bytes) -> None:
+        self._directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+        write_private(path, content)
 
 
 def self_signed_pair(directory: Path, node_name: str, names: Sequence[str], now: float) -> tuple[bytes, bytes]:
@@ -96,11 +100,12 @@ def self_signed_pair(directory: Path, node_name: str, names: Sequence[str], now:
 
 
 def split(pem: bytes) -> tuple[bytes, bytes]:
-    """Certificate and key of a file that holds both. Raises ValueError when one is missing or they are no pair."""
-    certificate, begin, key = pem.partition(BEGIN_KEY)
-    if not certificate.strip() or not begin or not matches(certificate, begin + key):
+    """Certificates and key of a file that holds both. Raises ValueError when one is missing or they are no pair."""
+    key = _KEY.search(pem)
+    certificate = _KEY.sub(b"", pem).strip() + b"\n"
+    if key is None or not matches(certificate, key[0]):
         raise ValueError("a certificate and its key were expected")
-    return certificate, begin + key
+    return certificate, key[0]
 
 
 def matches(certificate: bytes, key: bytes) -> bool:

@@ -37,9 +37,7 @@ def add_certificate_options(options: argparse.ArgumentParser) -> None:
     group.add_argument("--cert", type=Path, metavar="PATH", help="shown to the API server, and to callers")
     group.add_argument("--key", type=Path, metavar="PATH")
     group.add_argument("--kubeconfig", type=Path, metavar="PATH", help="written after a bootstrap")
-    group.add_argument(
-        "--bootstrap-kubeconfig", type=Path, metavar="PATH", help="to ask for a certificate with"
-    )
+    group.add_argument("--bootstrap-kubeconfig", type=Path, metavar="PATH", help="to ask for a certificate with")
     group.add_argument("--cert-dir", type=Path, metavar="PATH", help="default: pki in the root directory")
     group.add_argument("--rotate-certificates", action=argparse.BooleanOptionalAction, default=True)
     group.add_argument("--rotate-server-certificates", action=argparse.BooleanOptionalAction, default=False)
@@ -56,9 +54,7 @@ def certificate_options(options: argparse.Namespace) -> CertificateOptions | Non
     if bool(options.tls_cert_file) != bool(options.tls_private_key_file):
         raise ValueError("--tls-cert-file and --tls-private-key-file need each other")
     if options.tls_cert_file and options.rotate_server_certificates:
-        raise ValueError(
-            "--rotate-server-certificates: that of --tls-cert-file is not the kubelet's to renew"
-        )
+        raise ValueError("--rotate-server-certificates: that of --tls-cert-file is not the kubelet's to renew")
     if all(files):
         if options.kubeconfig or options.bootstrap_kubeconfig:
             raise ValueError("--ca, --cert and --key are given instead of --kubeconfig and --bootstrap-kubeconfig")

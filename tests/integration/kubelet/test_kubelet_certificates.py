@@ -5,19 +5,27 @@ import ssl
 import time
 from typing import Any
 
+import grpc
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from navarch.protos.k8s.certificates import v1_pb2 as certificatesv1
+from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.protos.navarch import node_pb2
 from navarch.services.api import codec
 from navarch.services.base.credentials import Credentials, write_private
-from navarch.services.base.kubeconfig import load_kubeconfig, write_kubeconfig
+from navarch.services.base.kubeconfig import KubeconfigError, load_kubeconfig, write_kubeconfig
+from navarch.services.base.tls import new_key
 from navarch.services.base.tls_context import client_context
+from navarch.services.client.client import Client
 from navarch.services.controller_manager.certificates.signing import Signing
 from navarch.services.controller_manager.service import Config as ControllerConfig
 from navarch.services.controller_manager.service import ControllerManager
+from navarch.services.kubelet.certificates.files import split
 from navarch.services.kubelet.certificates.options import CertificateOptions
+from navarch.services.kubelet.certificates.requests import request_for
+from navarch.services.kubelet.core.certificates import CLIENT, SERVING
 from navarch.services.kubelet.service import Kubelet
 
 Request = certificatesv1.CertificateSigningRequest
@@ -183,19 +191,77 @@ async def test_renewals_cut_no_stream_off(bootstrap: Bootstrap) -> None:
     """Certificates of a minute, each renewed after a second of its life."""
     bootstrap.use(rotate_server=True, share=lambda: 0.02)
     await bootstrap.start_controllers(60.0)
-    await bootstrap.lab.start_kubelet()
+    lab = bootstrap.lab
+    await lab.start_kubelet()
     server = bootstrap.pki / "kubelet-server-current.pem"
     await bootstrap.renewed(server, 1)
-    kubelet = bootstrap.lab.kubelet
-    first = await bootstrap.shown(kubelet.port)
+    first = await bootstrap.shown(lab.kubelet.port), await bootstrap.shown(lab.kubelet.grpc_port)
+    await lab.create("web", {"log": "hello"})
+    await lab.running("web")
+    stub = await lab.node()
+    options = corev1.PodLogOptions(follow=True)
+    following = stub.Logs(node_pb2.LogsRequest(namespace="default", pod="web", options=options))
+    assert (await following.read()).data == b"hello\n"
+
     await bootstrap.renewed(bootstrap.current)
     await bootstrap.renewed(server)
 
-    async def another() -> bool:
-        return await bootstrap.shown(kubelet.port) != first
+    async def others() -> bool:
+        now = await bootstrap.shown(lab.kubelet.port), await bootstrap.shown(lab.kubelet.grpc_port)
+        return now[0] != first[0] and now[1] != first[1]
 
-    await bootstrap.lab.until(another)
+    await lab.until(others)
+    assert not following.done()
     own = [found for found in await bootstrap.requests() if found.spec.username == "system:node:n1"]
-    assert len(own) > 2
-    await bootstrap.lab.create("web")
-    await bootstrap.lab.running("web")
+    assert {found.spec.signer_name for found in own} == {CLIENT.signer, SERVING.signer}
+    # Its watches have gone on over new connections.
+    await lab.client.delete(corev1.Pod, "web", "default")
+    assert await following.read() is grpc.aio.EOF
+    await lab.gone("web")
+
+
+async def test_a_kubeconfig_made_by_hand_is_enough(bootstrap: Bootstrap) -> None:
+    """Its certificate is renewed like any other; what is served with was signed by nobody."""
+    lab = bootstrap.lab
+    given = lab.credentials("system:node:n1", "system:nodes")
+    write_kubeconfig(bootstrap.kubeconfig, "https://127.0.0.1:1", given, grpc_address=lab.address)
+    shares = iter([0.0])
+    bootstrap.use(bootstrap_kubeconfig=None, share=lambda: next(shares, 1.0))
+    await bootstrap.start_controllers()
+    await lab.start_kubelet()
+
+    async def is_renewed() -> bool:
+        return split(bootstrap.current.read_bytes())[1] != given.key
+
+    await lab.until(is_renewed)
+    shown = x509.load_der_x509_certificate(await bootstrap.shown(lab.kubelet.port))
+    assert shown.issuer == shown.subject
+    assert shown.public_key() == certificate_in(bootstrap.pki / "kubelet.crt").public_key()
+
+
+async def test_without_any_certificate_it_says_what_is_missing(bootstrap: Bootstrap) -> None:
+    bootstrap.use(bootstrap_kubeconfig=None)
+    kubelet = Kubelet(bootstrap.lab.config())
+    with pytest.raises(KubeconfigError, match="no --bootstrap-kubeconfig is given"):
+        await kubelet.start()
+    await kubelet.stop()
+
+
+async def test_another_nodes_certificate_is_not_granted(bootstrap: Bootstrap) -> None:
+    """Neither to a node for another one, nor a serving one for addresses that the node does not have."""
+    await bootstrap.start_controllers()
+    lab = bootstrap.lab
+    await lab.start_kubelet()
+    node = Client.connect(lab.address, lab.credentials("system:node:n1", "system:nodes"))
+    lab.stack.push_async_callback(node.close)
+    foreign = await node.create(request_for(new_key(), CLIENT, "n2", ()))
+    stolen = await node.create(request_for(new_key(), SERVING, "n1", ("kubernetes.default.svc",)))
+    own = await node.create(request_for(new_key(), CLIENT, "n1", ()))
+
+    async def is_granted() -> bool:
+        return bool((await lab.client.get(Request, own.metadata.name)).status.certificate)
+
+    await lab.until(is_granted)
+    # They were made before, and are looked at in turn.
+    for refused in (foreign, stolen):
+        assert not (await lab.client.get(Request, refused.metadata.name)).status.conditions
