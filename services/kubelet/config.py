@@ -28,9 +28,9 @@ class Config:
     credentials: Credentials | None = None
     # How the kubelet gets and renews its own; None where `credentials` are all there is.
     certificates: CertificateOptions | None = None
-    # Served with instead: certificate and key, PEM; and by which authority callers are known, by default the API
-    # server's.
-    serving_pair: tuple[bytes, bytes] | None = None
+    # Served with instead: certificate and key, which somebody else renews.
+    serving_files: tuple[Path, Path] | None = None
+    # By which authority callers are known, PEM; by default the API server's.
     client_ca: bytes = b""
     # What follows from all that, see `NodeCredentials`.
     serving: Credentials | None = None

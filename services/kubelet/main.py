@@ -58,12 +58,6 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
-def _serving_pair(options: argparse.Namespace) -> tuple[bytes, bytes] | None:
-    if not options.tls_cert_file:
-        return None
-    return options.tls_cert_file.read_bytes(), options.tls_private_key_file.read_bytes()
-
-
 def main(argv: list[str]) -> None:
     """Run a kubelet until it is told to stop."""
     known = parser()
@@ -81,7 +75,7 @@ def main(argv: list[str]) -> None:
                 api_server=options.api_server,
                 credentials=Credentials.load(options.ca, options.cert, options.key) if options.key else None,
                 certificates=certificates,
-                serving_pair=_serving_pair(options),
+                serving_files=(options.tls_cert_file, options.tls_private_key_file) if options.tls_cert_file else None,
                 client_ca=options.client_ca_file.read_bytes() if options.client_ca_file else b"",
                 runtime_endpoint=options.runtime_endpoint,
                 root_dir=options.root_dir,

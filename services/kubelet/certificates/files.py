@@ -10,7 +10,7 @@ Each change is one rename, so that a kill at any moment leaves the old or the ne
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import NameOID
 
+from navarch.services.base.clock import Clock
 from navarch.services.base.credentials import write_private
 from navarch.services.base.tls import new_key, self_signed
 from navarch.services.kubelet.core.certificates import Held
@@ -26,6 +27,8 @@ from navarch.services.kubelet.core.certificates import Held
 _KEY = re.compile(rb"-----BEGIN ([A-Z]+ )?PRIVATE KEY-----.+?-----END ([A-Z]+ )?PRIVATE KEY-----\n?", re.DOTALL)
 # Those before the last one are kept for a look back, no further.
 KEPT = 3
+# How soon files that somebody else renews are taken up.
+FOLLOW_S = 5.0
 
 
 class PairFiles:
@@ -97,6 +100,27 @@ def self_signed_pair(directory: Path, node_name: str, names: Sequence[str], now:
     write_private(key, pair[1])
     write_private(cert, pair[0])
     return pair
+
+
+def read_pair(files: tuple[Path, Path]) -> tuple[bytes, bytes]:
+    """Certificate and key from their files. Raises OSError, ValueError when they are no pair."""
+    pair = files[0].read_bytes(), files[1].read_bytes()
+    if not matches(*pair):
+        raise ValueError(f"the key in {files[1]} does not belong to the certificate in {files[0]}")
+    return pair
+
+
+async def follow(
+    files: tuple[Path, Path], clock: Clock, on_new: Callable[[tuple[bytes, bytes]], Awaitable[None]]
+) -> None:
+    """Tell of the pair, and of each that takes its place; what is between the changes of the two files is no pair."""
+    known: tuple[bytes, bytes] | None = None
+    while True:
+        with suppress(OSError, ValueError):
+            if (pair := read_pair(files)) != known:
+                await on_new(pair)
+                known = pair
+        await clock.sleep(FOLLOW_S)
 
 
 def split(pem: bytes) -> tuple[bytes, bytes]:

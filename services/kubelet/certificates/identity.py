@@ -17,7 +17,7 @@ from navarch.services.base.dialing import channel
 from navarch.services.base.kubeconfig import Kubeconfig, KubeconfigError, load_kubeconfig, write_kubeconfig
 from navarch.services.base.log import get_logger
 from navarch.services.client.client import Client
-from navarch.services.kubelet.certificates.files import PairFiles, read, self_signed_pair
+from navarch.services.kubelet.certificates.files import PairFiles, follow, read, read_pair, self_signed_pair
 from navarch.services.kubelet.certificates.keeper import CertificateKeeper, Pair
 from navarch.services.kubelet.certificates.options import CertificateOptions
 from navarch.services.kubelet.config import Config
@@ -51,24 +51,27 @@ class NodeCredentials:
             config = replace(config, api_server=found.address, credentials=found.credentials)
         if config.credentials is None:
             return config
-        pair = config.serving_pair or self._serving_pair() or (config.credentials.cert, config.credentials.key)
+        pair = self._serving_pair() or (config.credentials.cert, config.credentials.key)
         self._ca = config.client_ca or config.credentials.ca
         return replace(config, serving=Credentials(self._ca, *pair))
 
     async def keep(self, config: Config, client: Client, renew_server: Callable[[Credentials], None]) -> None:
         """Renew for ever. config: as opened. client: is moved to new certificates; renew_server: takes them."""
         options = self._options
-        if options is None or config.credentials is None:
-            return
-        ca, address = config.credentials.ca, config.api_server
 
         async def on_client(pair: Pair) -> None:
-            await client.move(channel(address, Credentials(ca, *pair), user_agent=self._agent))
+            assert config.credentials is not None
+            new = replace(config.credentials, cert=pair[0], key=pair[1], token="")
+            await client.move(channel(config.api_server, new, user_agent=self._agent))
 
         async def on_server(pair: Pair) -> None:
             renew_server(Credentials(self._ca, *pair))
 
         async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+            if config.serving_files is not None:
+                tasks.create_task(follow(config.serving_files, self._clock, on_server))
+            if options is None:
+                return
             asking = self._asking(options, client, stack)
             if options.rotate_client and self._clients.usable():
                 tasks.create_task(self._clients.run(asking, on_client))
@@ -124,7 +127,9 @@ class NodeCredentials:
         return found
 
     def _serving_pair(self) -> Pair | None:
-        """What is served with at first: the one that was signed, else one that nobody vouches for."""
+        """What is served with at first: as told, else what was signed, else what nobody vouches for."""
+        if self._config.serving_files is not None:
+            return read_pair(self._config.serving_files)
         options = self._options
         if options is None:
             return None

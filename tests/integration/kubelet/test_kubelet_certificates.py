@@ -165,6 +165,38 @@ async def test_a_kubelet_killed_while_it_waits_takes_up_its_own_request(bootstra
     assert [found.metadata.uid for found in await bootstrap.requests()] == [request.metadata.uid]
 
 
+class Killed(BaseException):
+    """What a kill looks like from inside."""
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "kubelet.certificates.keeper.request_for",
+        "kubelet.certificates.keeper.obtain",
+        "kubelet.certificates.requests._answer",
+        "kubelet.certificates.requests.matches",
+        "kubelet.certificates.keeper.PairFiles.save",
+        "kubelet.certificates.keeper.PairFiles.drop_draft",
+        "kubelet.certificates.identity.write_kubeconfig",
+    ],
+)
+async def test_a_kill_anywhere_in_a_bootstrap_costs_no_second_request(
+    bootstrap: Bootstrap, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bootstrap.start_controllers()
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(f"navarch.services.{moment}", killed)
+        with pytest.raises(Killed):
+            await Kubelet(bootstrap.lab.config()).start()
+    await bootstrap.lab.start_kubelet()
+    assert len(await bootstrap.requests()) == 1
+
+
 async def test_a_denied_request_is_made_anew_with_another_key(bootstrap: Bootstrap) -> None:
     starting = asyncio.ensure_future(bootstrap.lab.start_kubelet())
     (request,) = await bootstrap.asked()
@@ -259,9 +291,32 @@ async def test_another_nodes_certificate_is_not_granted(bootstrap: Bootstrap) ->
     own = await node.create(request_for(new_key(), CLIENT, "n1", ()))
 
     async def is_granted() -> bool:
-        return bool((await lab.client.get(Request, own.metadata.name)).status.certificate)
+        found: Request = await lab.client.get(Request, own.metadata.name)
+        return bool(found.status.certificate)
 
     await lab.until(is_granted)
     # They were made before, and are looked at in turn.
     for refused in (foreign, stolen):
         assert not (await lab.client.get(Request, refused.metadata.name)).status.conditions
+
+
+async def test_files_that_somebody_else_renews_are_taken_up(
+    bootstrap: Bootstrap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("navarch.services.kubelet.certificates.files.FOLLOW_S", 0.05)
+    lab = bootstrap.lab
+    files = lab.directory / "tls.crt", lab.directory / "tls.key"
+    lab.credentials("first").save(lab.directory / "ca.crt", *files)
+    lab.options = {"serving_files": files}
+    await lab.start_kubelet()
+    first = await bootstrap.shown(lab.kubelet.port)
+    assert first == ssl.PEM_cert_to_DER_cert(files[0].read_text())
+    second = lab.credentials("second")
+    files[0].write_bytes(second.cert)
+    write_private(files[1], second.key)
+
+    async def is_taken_up() -> bool:
+        shown = {await bootstrap.shown(lab.kubelet.port), await bootstrap.shown(lab.kubelet.grpc_port)}
+        return shown == {ssl.PEM_cert_to_DER_cert(second.cert.decode())}
+
+    await lab.until(is_taken_up)
