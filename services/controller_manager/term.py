@@ -14,6 +14,8 @@ from navarch.services.base.tasks import TaskOwner
 from navarch.services.client.client import Client
 from navarch.services.client.controller import Controller
 from navarch.services.client.informer import Informers
+from navarch.services.controller_manager.bootstrap_tokens.cleaner import TokenCleaner
+from navarch.services.controller_manager.bootstrap_tokens.signer import BootstrapSigner
 from navarch.services.controller_manager.certificates.approval import ApprovalController
 from navarch.services.controller_manager.certificates.cleaning import CleaningController
 from navarch.services.controller_manager.certificates.signing import Signing, SigningController
@@ -99,6 +101,8 @@ class Term:
             ApprovalController(context, serving=settings.approve_serving),
             *([SigningController(context, settings.signing)] if settings.signing else []),
             CleaningController(context),
+            TokenCleaner(context),
+            BootstrapSigner(context),
         ]
 
     def _second_stage(self, context: Context) -> list[Loop]:
