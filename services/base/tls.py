@@ -13,12 +13,13 @@ from typing import Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from navarch.services.base.credentials import Credentials as Credentials
 from navarch.services.base.credentials import write_private as write_private
 
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 CA_LIFETIME = timedelta(days=3650)
 LEAF_LIFETIME = timedelta(days=365)
 # Certificates are valid a little before they are made, for hosts whose clocks are behind.
@@ -49,7 +50,7 @@ _EXTENDED_USAGES = {
 class CertificateAuthority:
     """Signs certificates. Holds the cluster's most secret key."""
 
-    def __init__(self, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
+    def __init__(self, certificate: x509.Certificate, key: PrivateKey) -> None:
         self._certificate = certificate
         self._key = key
 
@@ -80,10 +81,10 @@ class CertificateAuthority:
 
     @classmethod
     def load(cls, cert_pem: bytes, key_pem: bytes) -> Self:
-        """An authority from its PEM. Raises ValueError when they are no EC pair."""
+        """An authority from its PEM, EC or, as kubeadm makes them, RSA. Raises ValueError when they are no such pair."""
         key = serialization.load_pem_private_key(key_pem, None)
         certificate = x509.load_pem_x509_certificate(cert_pem)
-        if not isinstance(key, ec.EllipticCurvePrivateKey) or certificate.public_key() != key.public_key():
+        if not isinstance(key, PrivateKey) or certificate.public_key() != key.public_key():
             raise ValueError("the key of the certificate authority does not belong to its certificate")
         return cls(certificate, key)
 
@@ -242,7 +243,7 @@ def _builder(
     )
 
 
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def _key_pem(key: PrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,

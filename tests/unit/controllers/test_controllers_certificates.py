@@ -1,12 +1,13 @@
 """Requests for certificates: what signers sign, what is approved without a human, and when requests go."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from navarch.services.base.tls import CA_LIFETIME, CertificateAuthority, new_key, new_request
 from navarch.services.controller_manager.certificates.cleaning import remove_at
@@ -165,6 +166,19 @@ def test_a_certificate_is_what_was_asked_for_and_no_more() -> None:
     assert not usage.key_cert_sign
     with pytest.raises(ValueError, match="authority ended"):
         authority.sign(asked()[0], CLIENT, HOUR, now=NOW + CA_LIFETIME.total_seconds())
+
+
+def test_an_authority_of_kubeadm_signs_too() -> None:
+    key = rsa.generate_private_key(65537, 2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kubernetes")])
+    begin = datetime.fromtimestamp(NOW, UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, begin, begin + timedelta(days=1))
+    own = made.sign(key, hashes.SHA256())
+    pem = serialization.Encoding.PEM
+    key_pem = key.private_bytes(pem, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption())
+    authority = CertificateAuthority.load(own.public_bytes(pem), key_pem)
+    signed = x509.load_pem_x509_certificate(authority.sign(asked()[0], CLIENT, HOUR, now=NOW))
+    signed.verify_directly_issued_by(own)
 
 
 def decided(kind: str, certificate: bytes = b"") -> Request:
