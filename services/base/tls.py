@@ -81,7 +81,7 @@ class CertificateAuthority:
 
     @classmethod
     def load(cls, cert_pem: bytes, key_pem: bytes) -> Self:
-        """An authority from its PEM, EC or, as kubeadm makes them, RSA. Raises ValueError when they are no such pair."""
+        """An authority from its PEM: EC, or RSA as of kubeadm. Raises ValueError when they are no pair."""
         key = serialization.load_pem_private_key(key_pem, None)
         certificate = x509.load_pem_x509_certificate(cert_pem)
         if not isinstance(key, PrivateKey) or certificate.public_key() != key.public_key():

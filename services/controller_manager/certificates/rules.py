@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import NameOID
 
 from navarch.protos.k8s.certificates import v1_pb2 as certificatesv1
@@ -43,22 +44,30 @@ class Asked:
     @classmethod
     def read(cls, pem: bytes) -> Self:
         """Raises ValueError for what cannot be read."""
-        request = x509.load_pem_x509_csr(pem)
+        try:
+            request = x509.load_pem_x509_csr(pem)
+            names = _names(request)
+        except (x509.DuplicateExtension, x509.UnsupportedGeneralNameType, UnsupportedAlgorithm) as failure:
+            raise ValueError(str(failure)) from failure
         common = [str(one.value) for one in request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
         groups = tuple(str(one.value) for one in request.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME))
-        try:
-            names = request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        except x509.ExtensionNotFound:
-            return cls(common[0] if common else "", groups, frozenset(), frozenset(), 0)
-        dns = names.get_values_for_type(x509.DNSName)
-        addresses = [str(one) for one in names.get_values_for_type(x509.IPAddress)]
-        others = len(list(names)) - len(dns) - len(addresses)
-        return cls(common[0] if common else "", groups, frozenset(dns), frozenset(addresses), others)
+        dns = [one.value for one in names if isinstance(one, x509.DNSName)]
+        addresses = [str(one.value) for one in names if isinstance(one, x509.IPAddress)]
+        others = len(names) - len(dns) - len(addresses)
+        # Servers do not agree on which of several common names counts.
+        return cls(common[0] if len(common) == 1 else "", groups, frozenset(dns), frozenset(addresses), others)
 
     @property
     def has_names(self) -> bool:
         """Whether it asks for names beside the subject."""
         return bool(self.dns_names or self.addresses or self.others)
+
+
+def _names(request: x509.CertificateSigningRequest) -> list[x509.GeneralName]:
+    try:
+        return list(request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+    except x509.ExtensionNotFound:
+        return []
 
 
 def refusal(signer: str, asked: Asked, usages: Collection[str]) -> str:

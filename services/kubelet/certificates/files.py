@@ -73,7 +73,7 @@ class PairFiles:
         self._write(path, certificate.rstrip() + b"\n" + key)
         link = self._directory / f".{self._prefix}-current.{os.getpid()}"
         link.unlink(missing_ok=True)
-        link.symlink_to(path)
+        link.symlink_to(path.name)
         link.replace(self.current)
         self.drop_draft()
         for old in sorted(self._directory.glob(f"{self._prefix}-2*.pem"))[:-KEPT]:

@@ -51,16 +51,17 @@ async def obtain(client: Client, request: Request, key: bytes) -> bytes:
 
 
 async def _answer(client: Client, name: str) -> bytes | None:
-    """Wait for a request's end: its certificate, or None where it was removed. Raises Refused, ApiError."""
-    while True:
-        async with aclosing(client.watch(Request, field_selector=f"metadata.name={name}")) as events:
-            async for event in events:
-                if event.type == "BOOKMARK":
-                    continue
-                if event.type == "DELETED":
-                    return None
-                for condition in event.object.status.conditions:
-                    if condition.type in ("Denied", "Failed"):
-                        raise Refused(f"request {name} is {condition.type}: {condition.message or condition.reason}")
-                if event.object.status.certificate:
-                    return event.object.status.certificate
+    """Wait for a request's end: its certificate; None where it is to be looked at anew, or was removed.
+
+    Raises Refused, ApiError.
+    """
+    async with aclosing(client.watch(Request, field_selector=f"metadata.name={name}")) as events:
+        async for event in events:
+            if event.type == "DELETED":
+                return None
+            for condition in event.object.status.conditions:
+                if condition.type in ("Denied", "Failed"):
+                    raise Refused(f"request {name} is {condition.type}: {condition.message or condition.reason}")
+            if event.object.status.certificate:
+                return event.object.status.certificate
+    return None

@@ -219,6 +219,25 @@ async def test_an_ended_certificate_is_asked_for_anew(bootstrap: Bootstrap) -> N
     assert [found.spec.username for found in await bootstrap.requests()] == ["system:bootstrap:abcdef"] * 2
 
 
+async def test_a_kubelet_that_missed_its_renewal_begins_with_the_token_again(
+    bootstrap: Bootstrap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the API server was away until the certificate had ended."""
+    monkeypatch.setattr("navarch.services.kubelet.certificates.keeper.LOOK_S", 0.05)
+    await bootstrap.start_controllers()
+    await bootstrap.lab.start_kubelet()
+    old = bootstrap.lab.authority.issue("system:node:n1", ["system:nodes"], now=time.time() - 3 * 365 * 86400)
+    write_private(bootstrap.current.resolve(), old.cert + old.key)
+
+    async def is_renewed() -> bool:
+        return certificate_in(bootstrap.current).not_valid_after_utc.timestamp() > time.time()
+
+    await bootstrap.lab.until(is_renewed)
+    assert [found.spec.username for found in await bootstrap.requests()] == ["system:bootstrap:abcdef"] * 2
+    await bootstrap.lab.create("web")
+    await bootstrap.lab.running("web")
+
+
 async def test_renewals_cut_no_stream_off(bootstrap: Bootstrap) -> None:
     """Certificates of a minute, each renewed after a second of its life."""
     bootstrap.use(rotate_server=True, share=lambda: 0.02)
@@ -263,7 +282,7 @@ async def test_a_kubeconfig_made_by_hand_is_enough(bootstrap: Bootstrap) -> None
     await lab.start_kubelet()
 
     async def is_renewed() -> bool:
-        return split(bootstrap.current.read_bytes())[1] != given.key
+        return bool(split(bootstrap.current.read_bytes())[1] != given.key)
 
     await lab.until(is_renewed)
     shown = x509.load_der_x509_certificate(await bootstrap.shown(lab.kubelet.port))

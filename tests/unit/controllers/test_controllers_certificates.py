@@ -91,6 +91,15 @@ def test_names_of_other_kinds_are_no_serving_names() -> None:
     assert "nothing else" in refusal(KUBELET_SERVING, Asked.read(pem), SERVER)
 
 
+def test_two_common_names_are_none() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    names = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "system:nodes")]
+    names += [x509.NameAttribute(NameOID.COMMON_NAME, f"system:node:{node}") for node in ("n1", "n2")]
+    made = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(names)).sign(key, hashes.SHA256())
+    pem = made.public_bytes(serialization.Encoding.PEM)
+    assert "common name" in refusal(KUBELET_CLIENT, Asked.read(pem), CLIENT)
+
+
 @pytest.mark.parametrize(
     ("request_", "expected"),
     [

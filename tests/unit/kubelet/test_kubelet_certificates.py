@@ -110,7 +110,7 @@ class TestFiles:
         loaded = files.load()
         assert loaded is not None
         assert loaded[1] == key
-        assert os.readlink(files.current).endswith("kubelet-client-2023-11-14-22-13-20-000000.pem")
+        assert os.readlink(files.current) == ("kubelet-client-2023-11-14-22-13-20-000000.pem")
         assert files.current.stat().st_mode & 0o777 == 0o600
         assert files.draft_key() != key
 
@@ -120,7 +120,7 @@ class TestFiles:
         files.save(signed(first), first, NOW)
         second = files.draft_key()
 
-        def killed(path: Path, target: Path) -> None:
+        def killed(path: Path, target: str) -> None:
             raise KeyboardInterrupt
 
         monkeypatch.setattr(Path, "symlink_to", killed)
