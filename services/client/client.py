@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Self, cast
 
@@ -34,6 +34,15 @@ EventType = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
 DEADLINE_S = 30.0
 READ_RETRIES = 4
 READ_RETRY_S = 0.05
+# The verb of HTTP that does the same; others are POST.
+VERBS = {
+    "GetRequest": "GET",
+    "ListRequest": "GET",
+    "UpdateRequest": "PUT",
+    "PatchRequest": "PATCH",
+    "DeleteRequest": "DELETE",
+    "DeleteCollectionRequest": "DELETE",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +79,8 @@ class Client:
     channel: grpc.aio.Channel
     deadline_s: float = DEADLINE_S
     wait_for_ready: bool = True
+    # Told of each answer but those of watches: the verb, and the code as of HTTP.
+    on_answer: Callable[[str, int], None] | None = None
     _stub: objects_pb2_grpc.ObjectsAsyncStub = field(init=False, repr=False)
     _watches: set[Any] = field(default_factory=set, init=False, repr=False)
     # What was before the last move: the connection, and the watches over it.
@@ -352,19 +363,33 @@ class Client:
 
     async def _write(self, method: grpc.aio.UnaryUnaryMultiCallable[Any, Any], request: Message) -> Any:
         try:
-            return await method(request, timeout=self.deadline_s, wait_for_ready=self.wait_for_ready)
+            answer = await method(request, timeout=self.deadline_s, wait_for_ready=self.wait_for_ready)
         except grpc.aio.AioRpcError as failure:
-            raise from_rpc(failure) from None
+            raise self._refused(request, failure) from None
+        self._tell(request, 200)
+        return answer
 
     async def _read(self, method: grpc.aio.UnaryUnaryMultiCallable[Any, Any], request: Message) -> Any:
         deadline = asyncio.get_running_loop().time() + self.deadline_s
         for attempt in range(READ_RETRIES + 1):
             left_s = deadline - asyncio.get_running_loop().time()
             try:
-                return await method(request, timeout=left_s, wait_for_ready=self.wait_for_ready)
+                answer = await method(request, timeout=left_s, wait_for_ready=self.wait_for_ready)
             except grpc.aio.AioRpcError as failure:
                 lost = failure.code() is grpc.StatusCode.UNAVAILABLE and self.wait_for_ready
                 if not lost or attempt == READ_RETRIES:
-                    raise from_rpc(failure) from None
+                    raise self._refused(request, failure) from None
+            else:
+                self._tell(request, 200)
+                return answer
             await asyncio.sleep(READ_RETRY_S * 2**attempt)
         raise AssertionError("the last attempt answers or raises")
+
+    def _refused(self, request: Message, failure: grpc.aio.AioRpcError) -> ApiError:
+        refusal = from_rpc(failure)
+        self._tell(request, refusal.code)
+        return refusal
+
+    def _tell(self, request: Message, code: int) -> None:
+        if self.on_answer is not None:
+            self.on_answer(VERBS.get(type(request).__name__, "POST"), code)

@@ -52,7 +52,8 @@ class NodeCredentials:
         if config.credentials is None:
             return config
         pair = self._serving_pair() or (config.credentials.cert, config.credentials.key)
-        self._ca = config.client_ca or config.credentials.ca
+        file = config.client_ca_file
+        self._ca = config.credentials.ca if file is None else file.read_bytes()
         return replace(config, serving=Credentials(self._ca, *pair))
 
     async def keep(self, config: Config, client: Client, renew_server: Callable[[Credentials], None]) -> None:

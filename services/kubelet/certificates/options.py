@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from navarch.services.kubelet.configuration_file import ConfigurationError
+from navarch.services.kubelet.node.options import truth
+
 
 def a_share() -> float:
     """Of a certificate's life: somewhere from 70 to 90 %, so that nodes made together do not renew together."""
@@ -39,30 +42,32 @@ def add_certificate_options(options: argparse.ArgumentParser) -> None:
     group.add_argument("--kubeconfig", type=Path, metavar="PATH", help="written after a bootstrap")
     group.add_argument("--bootstrap-kubeconfig", type=Path, metavar="PATH", help="to ask for a certificate with")
     group.add_argument("--cert-dir", type=Path, metavar="PATH", help="default: pki in the root directory")
-    group.add_argument("--rotate-certificates", action=argparse.BooleanOptionalAction, default=True)
-    group.add_argument("--rotate-server-certificates", action=argparse.BooleanOptionalAction, default=False)
+    group.add_argument("--rotate-certificates", type=truth, nargs="?", const=True, default=True, metavar="true|false")
+    group.add_argument(
+        "--rotate-server-certificates", type=truth, nargs="?", const=True, default=False, metavar="true|false"
+    )
     group.add_argument("--tls-cert-file", type=Path, metavar="PATH", help="served with; default: made by the kubelet")
     group.add_argument("--tls-private-key-file", type=Path, metavar="PATH")
     group.add_argument("--client-ca-file", type=Path, metavar="PATH", help="of callers; default: of the API server")
 
 
 def certificate_options(options: argparse.Namespace) -> CertificateOptions | None:
-    """What the command line says; None for --ca, --cert and --key. Raises ValueError for what does not go together."""
+    """What the command line says; None for --ca, --cert and --key. Raises ConfigurationError."""
     files = (options.ca, options.cert, options.key)
     if any(files) and not all(files):
-        raise ValueError("--ca, --cert and --key need each other")
+        raise ConfigurationError("--ca, --cert and --key need each other")
     if bool(options.tls_cert_file) != bool(options.tls_private_key_file):
-        raise ValueError("--tls-cert-file and --tls-private-key-file need each other")
+        raise ConfigurationError("--tls-cert-file and --tls-private-key-file need each other")
     if options.tls_cert_file and options.rotate_server_certificates:
-        raise ValueError("--rotate-server-certificates: that of --tls-cert-file is not the kubelet's to renew")
+        raise ConfigurationError("--rotate-server-certificates: that of --tls-cert-file is not the kubelet's to renew")
     if all(files):
         if options.kubeconfig or options.bootstrap_kubeconfig:
-            raise ValueError("--ca, --cert and --key are given instead of --kubeconfig and --bootstrap-kubeconfig")
+            raise ConfigurationError("--ca, --cert and --key are given instead of --kubeconfig")
         if not options.api_server:
-            raise ValueError("--api-server is needed with --ca, --cert and --key")
+            raise ConfigurationError("--api-server is needed with --ca, --cert and --key")
         return None
     if not options.kubeconfig:
-        raise ValueError("--kubeconfig, or --ca, --cert and --key, say who the kubelet is: one of them is needed")
+        raise ConfigurationError("who the kubelet is: --kubeconfig, or --ca, --cert and --key, is needed")
     return CertificateOptions(
         options.cert_dir or options.root_dir / "pki",
         options.kubeconfig,

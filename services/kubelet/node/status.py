@@ -130,6 +130,11 @@ def _add_abilities(facts: NodeFacts, status: corev1.NodeStatus) -> None:
         status.features.supplemental_groups_policy = facts.features.supplemental_groups_policy
 
 
+def most_pods(max_pods: int, pods_per_core: int, cpus: int) -> int:
+    """How many Pods a node takes. pods_per_core: 0 for any number."""
+    return min(max_pods, pods_per_core * cpus) if pods_per_core else max_pods
+
+
 def capacity(facts: NodeFacts) -> dict[str, str]:
     """All that the host has."""
     host = facts.host

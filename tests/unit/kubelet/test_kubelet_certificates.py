@@ -10,6 +10,8 @@ from navarch.services.base.tls import CertificateAuthority, new_key, new_request
 from navarch.services.kubelet.certificates.files import PairFiles, matches, read, self_signed_pair, split
 from navarch.services.kubelet.certificates.options import a_share, certificate_options
 from navarch.services.kubelet.certificates.requests import request_for
+from navarch.services.kubelet.command_line import parser
+from navarch.services.kubelet.configuration_file import ConfigurationError
 from navarch.services.kubelet.core.certificates import (
     CLIENT,
     SERVING,
@@ -19,7 +21,6 @@ from navarch.services.kubelet.core.certificates import (
     renewal_at,
     request_name,
 )
-from navarch.services.kubelet.main import parser
 
 NOW = 1_700_000_000.0
 DAY = 86400.0
@@ -168,7 +169,7 @@ class TestFiles:
         (["--ca=a", "--cert=b"], "--ca, --cert and --key need each other"),
         (["--ca=a", "--cert=b", "--key=c"], "--api-server is needed"),
         (["--ca=a", "--cert=b", "--key=c", "--kubeconfig=d"], "are given instead of --kubeconfig"),
-        (["--bootstrap-kubeconfig=b"], "one of them is needed"),
+        (["--bootstrap-kubeconfig=b"], "who the kubelet is: --kubeconfig"),
         (["--kubeconfig=k", "--tls-cert-file=t"], "--tls-cert-file and --tls-private-key-file need each other"),
         (
             ["--kubeconfig=k", "--tls-cert-file=t", "--tls-private-key-file=t", "--rotate-server-certificates"],
@@ -178,12 +179,12 @@ class TestFiles:
 )
 def test_flags_that_do_not_go_together(flags: list[str], complaint: str) -> None:
     options = parser().parse_args(["--runtime-endpoint=unix:///r", "--root-dir=/r", *flags])
-    with pytest.raises(ValueError, match=complaint):
+    with pytest.raises(ConfigurationError, match=complaint):
         certificate_options(options)
 
 
 def test_the_flags_of_a_bootstrap() -> None:
-    flags = ["--kubeconfig=/k", "--bootstrap-kubeconfig=/b", "--no-rotate-certificates"]
+    flags = ["--kubeconfig=/k", "--bootstrap-kubeconfig=/b", "--rotate-certificates=false"]
     options = certificate_options(parser().parse_args(["--runtime-endpoint=unix:///r", "--root-dir=/r", *flags]))
     assert options is not None
     assert options.directory == Path("/r/pki")

@@ -9,8 +9,9 @@ import pytest
 
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
-from navarch.services.kubelet.main import pairs, taints
+from navarch.services.kubelet.command_line import pairs
 from navarch.services.kubelet.node.host import Host, Load, read_host, read_load
+from navarch.services.kubelet.node.identity_options import taints
 from navarch.services.kubelet.node.options import node_labels, reservations
 from navarch.services.kubelet.node.status import NodeFacts, Reservations, happenings, is_ready, node_status, same
 
