@@ -21,7 +21,7 @@ from navarch.protos.k8s.authentication import v1_pb2 as authenticationv1
 from navarch.protos.k8s.autoscaling import v1_pb2 as autoscalingv1
 from navarch.protos.k8s.meta import v1_pb2 as metav1
 from navarch.protos.navarch import objects_pb2, objects_pb2_grpc
-from navarch.services.api.errors import ApiError
+from navarch.services.api.errors import ApiError, ServiceUnavailable
 from navarch.services.api.kinds import Kind
 from navarch.services.api.rpc_status import from_rpc
 from navarch.services.base.credentials import Credentials
@@ -82,6 +82,9 @@ class Client:
     # Told of each answer but those of watches: the verb, and the code as of HTTP.
     on_answer: Callable[[str, int], None] | None = None
     _stub: objects_pb2_grpc.ObjectsAsyncStub = field(init=False, repr=False)
+    _watches: set[Any] = field(default_factory=set, init=False, repr=False)
+    # What was before the last move: the connection, and the watches over it.
+    _left: tuple[grpc.aio.Channel, set[Any]] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._stub = objects_pb2_grpc.ObjectsStub(self.channel)
@@ -105,7 +108,22 @@ class Client:
 
     async def close(self) -> None:
         """End all calls and the connection."""
+        if self._left is not None:
+            await self._left[0].close()
         await self.channel.close()
+
+    async def move(self, channel: grpc.aio.Channel) -> None:
+        """Make new calls over another connection, as with a new certificate.
+
+        Calls that are under way go on over the old one until the next move: a watch is not cut off because of it.
+        """
+        left, self._left = self._left, (self.channel, self._watches)
+        self.channel, self._watches = channel, set()
+        self._stub = objects_pb2_grpc.ObjectsStub(channel)
+        if left is not None:
+            for call in tuple(left[1]):
+                call.cancel()
+            await left[0].close(self.deadline_s)
 
     async def get(self, cls: type[M], name: str, namespace: str = "", *, resource_version: str = "", at: str = "") -> M:
         """Read one object, the newest unless a resource version allows an older.
@@ -194,6 +212,8 @@ class Client:
             timeout_seconds=timeout_seconds,
         )
         call = self._stub.Watch(request, wait_for_ready=self.wait_for_ready)
+        watches = self._watches
+        watches.add(call)
         try:
             async for response in call:
                 for event in response.events:
@@ -203,7 +223,13 @@ class Client:
                     yield WatchEvent(name, requests.unpack_as(cls, event.object))
         except grpc.aio.AioRpcError as failure:
             raise from_rpc(failure) from None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if watches is self._watches or (task is not None and task.cancelling()):
+                raise
+            raise ServiceUnavailable("the connection of this watch was given up for another") from None
         finally:
+            watches.discard(call)
             call.cancel()
 
     async def create(self, obj: M, *, namespace: str = "", dry_run: bool = False, kind: Kind | None = None) -> M:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from navarch.services.kubelet import configuration_file
+from navarch.services.kubelet.certificates.options import add_certificate_options, certificate_options
 from navarch.services.kubelet.config import Config
 from navarch.services.kubelet.configuration import configuration
 from navarch.services.kubelet.configuration_file import ConfigurationError
@@ -20,7 +21,7 @@ from navarch.services.kubelet.node.status import Reservations
 from navarch.services.kubelet.sources.options import add_options as add_source_options
 from navarch.services.kubelet.sources.options import source_options
 
-REQUIRED = ("api_server", "ca", "cert", "key", "runtime_endpoint", "root_dir")
+REQUIRED = ("runtime_endpoint", "root_dir")
 
 
 def pairs(text: str) -> dict[str, str]:
@@ -45,9 +46,8 @@ def parser(*, exit_on_error: bool = True) -> argparse.ArgumentParser:
     add("--config", type=Path, metavar="FILE", help="a KubeletConfiguration; options win over it")
     add("--config-dir", type=Path, metavar="DIR", help="with *.conf that change it")
     add("--node-name", "--hostname-override", type=host_name, default=socket.gethostname().lower())
-    add("--api-server", metavar="HOST:PORT")
-    for name in ("--ca", "--cert", "--key", "--root-dir"):
-        add(name, type=Path)
+    add("--api-server", default="", metavar="HOST:PORT", help='"" for that of the kubeconfig')
+    add("--root-dir", type=Path)
     add("--runtime-endpoint", "--container-runtime-endpoint", metavar="unix:///PATH")
     add("--listen", default="127.0.0.1:10250", metavar="HOST:PORT")
     add("--address", default="", metavar="IP", help="in place of the one in --listen")
@@ -69,6 +69,7 @@ def parser(*, exit_on_error: bool = True) -> argparse.ArgumentParser:
     group_options.add_options(options)
     add("--anonymous-auth", type=truth, nargs="?", const=True, default=False, metavar="true|false")
     add_source_options(options)
+    add_certificate_options(options)
     return options
 
 
@@ -92,7 +93,7 @@ def read(argv: Sequence[str]) -> tuple[Config, argparse.Namespace]:
 
 
 def _config(options: argparse.Namespace) -> Config:
-    """Raises ThresholdError, GroupOptionsError."""
+    """Raises ThresholdError, GroupOptionsError, ConfigurationError."""
     host, _, port = options.listen.rpartition(":")
     address = f"[{options.address}]" if ":" in options.address else options.address
     reserved = options.reserved + options.kube_reserved + options.system_reserved
@@ -120,4 +121,7 @@ def _config(options: argparse.Namespace) -> Config:
         groups=group_options.group_options(options),
         anonymous_auth=options.anonymous_auth,
         sources=source_options(options),
+        certificates=certificate_options(options),
+        serving_files=(options.tls_cert_file, options.tls_private_key_file) if options.tls_cert_file else None,
+        client_ca_file=options.client_ca_file,
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.base.tls import Credentials
+from navarch.services.kubelet.certificates.options import CertificateOptions
 from navarch.services.kubelet.node.group_options import NO_GROUPS, GroupOptions
 from navarch.services.kubelet.node.options import NodeOptions
 from navarch.services.kubelet.node.status import Reservations
@@ -26,6 +27,14 @@ class Config:
     runtime_endpoint: str
     root_dir: Path
     credentials: Credentials | None = None
+    # How the kubelet gets and renews its own; None where `credentials` are all there is.
+    certificates: CertificateOptions | None = None
+    # Served with instead: certificate and key, which somebody else renews.
+    serving_files: tuple[Path, Path] | None = None
+    # By which authority callers are known; by default the API server's.
+    client_ca_file: Path | None = None
+    # What follows from all that, see `NodeCredentials`.
+    serving: Credentials | None = None
     # The endpoints of Kubernetes, by HTTPS; and navarch.v1.Node, "" for not at all.
     listen: str = "127.0.0.1:10250"
     grpc_listen: str = "127.0.0.1:10350"

@@ -29,7 +29,7 @@ def configuration(config: Config) -> dict[str, Any]:
         "address": host.strip("[]"),
         "port": int(port),
         "authentication": {
-            "x509": {},
+            "x509": {"clientCAFile": str(config.client_ca_file)} if config.client_ca_file else {},
             "webhook": {"enabled": True, "cacheTTL": _span(TOKEN_S)},
             "anonymous": {"enabled": config.anonymous_auth},
         },
@@ -71,6 +71,7 @@ def configuration(config: Config) -> dict[str, Any]:
         "registerWithTaints": [{"key": one.key, "value": one.value, "effect": one.effect} for one in config.taints],
         "containerRuntimeEndpoint": config.runtime_endpoint,
         "systemReserved": _reserved(config.reserved),
+        **_certificates(config),
         **_node(config.node),
     }
     return {name: value for name, value in shown.items() if value not in ("", [], {}, None)}
@@ -109,6 +110,17 @@ def _groups(groups: GroupOptions) -> dict[str, Any]:
         "cgroupDriver": groups.names.driver.value,
         "enforceNodeAllocatable": sorted(groups.enforced) or [NONE],
         "podPidsLimit": groups.pod_max_pids,
+    }
+
+
+def _certificates(config: Config) -> dict[str, Any]:
+    cert, key = config.serving_files or ("", "")
+    options = config.certificates
+    return {
+        "tlsCertFile": str(cert),
+        "tlsPrivateKeyFile": str(key),
+        "rotateCertificates": options is not None and options.rotate_client,
+        "serverTLSBootstrap": options is not None and options.rotate_server,
     }
 
 

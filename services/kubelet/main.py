@@ -15,7 +15,8 @@ def main(argv: list[str]) -> None:
     config, options = read(argv)
 
     async def create() -> Kubelet:
-        credentials = Credentials.load(options.ca, options.cert, options.key)
+        # Without: the kubelet gets its own.
+        credentials = Credentials.load(options.ca, options.cert, options.key) if options.key else None
         kubelet = Kubelet(replace(config, credentials=credentials))
         # What tells of a power failure; on hosts without logind, of any shutdown.
         asyncio.get_running_loop().add_signal_handler(signal.SIGPWR, kubelet.shut_down)

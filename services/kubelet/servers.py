@@ -6,6 +6,7 @@ from navarch.protos.navarch import node_pb2_grpc
 from navarch.services.api.errors import ApiError
 from navarch.services.api.rpc_status import to_rpc
 from navarch.services.base.clock import Clock
+from navarch.services.base.credentials import Credentials
 from navarch.services.base.serving import GrpcServer, RpcStatus
 from navarch.services.client.client import Client
 from navarch.services.kubelet.access import Access
@@ -59,13 +60,15 @@ class Servers:
         )
         gauges = Gauges(config.node_name, pods.all, lambda: self._sampler.newest)
         measures.metrics.registry.register(gauges)
-        self._grpc = GrpcServer(config.credentials, translate=_translate, component="kubelet", metrics=measures.metrics)
+        self._grpc = GrpcServer(
+            config.serving, translate=_translate, component="kubelet", renewable=True, metrics=measures.metrics
+        )
         known = access if config.credentials is not None else None
         servicer = NodeServicer(config, streams, images, volumes.where, self._sampler, clock, known)
         self._grpc.add(node_pb2_grpc.add_NodeServicer_to_server, servicer)
         checkpoints = Checkpoints(runtime, layout, clock)
         endpoints = Endpoints(config, streams, self._sampler, host, measures, checkpoints, clock)
-        self._https = HttpsServer(endpoints.handle, endpoints.upgraded, config.credentials, access, measures.served)
+        self._https = HttpsServer(endpoints.handle, endpoints.upgraded, config.serving, access, measures.served)
 
     async def start(self) -> tuple[int, int]:
         """Listen. Returns the ports of HTTPS and of gRPC, 0 for none. Raises OSError."""
@@ -75,6 +78,11 @@ class Servers:
     async def run(self) -> None:
         """Note what is used now and then, for ever."""
         await self._sampler.run()
+
+    def renew(self, credentials: Credentials) -> None:
+        """Show another certificate to those who connect from now on."""
+        for server in (self._grpc, self._https):
+            server.renew(credentials)
 
     async def stop(self) -> None:
         """End all connections. Idempotent."""

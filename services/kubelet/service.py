@@ -17,6 +17,7 @@ from navarch.services.base.tasks import TaskOwner
 from navarch.services.client.client import Client
 from navarch.services.client.events import EventRecorder
 from navarch.services.client.informer import Informer
+from navarch.services.kubelet.certificates.identity import NodeCredentials
 from navarch.services.kubelet.claims import Claims
 from navarch.services.kubelet.config import Config
 from navarch.services.kubelet.core import apparmor
@@ -75,6 +76,8 @@ class Kubelet:
         root = config.root_dir
         root.mkdir(parents=True, exist_ok=True)
         self._host_ips = tuple(filter(None, config.node_ip.split(","))) or (default_address(),)
+        certificates = NodeCredentials(config, (config.node_name, *self._host_ips), clock)
+        config = await certificates.opened()
         host = read_host()
         layout = Layout(PurePosixPath(os.path.abspath(root)))
         api_host, _, api_port = config.api_server.rpartition(":")
@@ -223,6 +226,7 @@ class Kubelet:
         )
         self.port, self.grpc_port = self._agent.port, self._agent.grpc_port = await self._servers.start()
         await self._device_sockets.start()
+        self._tasks.spawn(certificates.keep(config, self._client, self._servers.renew), "certificates")
         self._tasks.spawn(self._agent.run(), "node-agent")
         self._tasks.spawn(self._statuses.run(), "status-reports")
         self._tasks.spawn(self._watch.follow(), "runtime-watch")

@@ -10,7 +10,7 @@ from yarl import URL
 from navarch.services.api.errors import ApiError, Forbidden
 from navarch.services.base.credentials import Credentials
 from navarch.services.base.log import get_logger
-from navarch.services.base.tls_context import server_context
+from navarch.services.base.tls_context import load_pair, server_context
 from navarch.services.client.streams.front import FrontServer, Upgrade
 from navarch.services.kubelet.access import Access
 from navarch.services.kubelet.https.paths import served_path
@@ -34,15 +34,20 @@ class HttpsServer:
         self._access = access
         self._observe = observe
         self._credentials = credentials
+        self._context: ssl.SSLContext | None = None
         self._server = FrontServer(self._answer, self._upgrade)
 
     async def start(self, address: str) -> int:
         """Listen on "host:port" (port 0: any); returns the port. Raises OSError."""
         host, _, port = address.rpartition(":")
-        context = None
         if self._credentials is not None:
-            context = server_context(self._credentials, "http/1.1", need_certificate=False)
-        return await self._server.start(host.strip("[]"), int(port), context)
+            self._context = server_context(self._credentials, "http/1.1", need_certificate=False)
+        return await self._server.start(host.strip("[]"), int(port), self._context)
+
+    def renew(self, credentials: Credentials) -> None:
+        """Show another certificate to those who connect from now on."""
+        if self._context is not None:
+            load_pair(self._context, credentials)
 
     async def stop(self) -> None:
         """End all connections. Idempotent."""

@@ -102,6 +102,10 @@ def by_options(*options: str) -> Config:
             {"staticPodURL": "http://x/y", "staticPodURLHeader": {"A": ["1", "2"]}},
             ("--manifest-url=http://x/y", "--manifest-url-header=A:1", "--manifest-url-header=A:2"),
         ),
+        (
+            {"tlsCertFile": "/c", "tlsPrivateKeyFile": "/k", "authentication": {"x509": {"clientCAFile": "/a"}}},
+            ("--tls-cert-file=/c", "--tls-private-key-file=/k", "--client-ca-file=/a"),
+        ),
         ({"enforceNodeAllocatable": ["none"]}, ("--enforce-node-allocatable=none",)),
         # As kubeadm writes it: "by default", and what holds in any case.
         (
@@ -124,7 +128,7 @@ def test_a_field_says_what_its_option_says(take: Take, fields: dict[str, Any], o
     ("fields", "words"),
     [
         ({"maxPod": 3}, "maxPod: unknown field"),
-        ({"authentication": {"x509": {"clientCAFile": "/x"}}}, "authentication.x509.clientCAFile: unknown field"),
+        ({"authentication": {"x509": {"clientCAPath": "/x"}}}, "authentication.x509.clientCAPath: unknown field"),
         ({"maxPods": "many"}, "maxPods: found 'many', expected a whole number"),
         ({"maxPods": -1}, 'maxPods: "-1" must be a non-negative integer'),
         ({"registerNode": "yes"}, "registerNode: found 'yes', expected true or false"),
