@@ -60,6 +60,7 @@ async def test_what_the_alerts_of_kube_prometheus_ask_for(lab: Any, session: aio
     mounts = {"operation_name": "volume_mount", "volume_plugin": "kubernetes.io/empty-dir", "status": "success"}
     assert value(found, "storage_operation_duration_seconds_count", **mounts) == 1
     assert value(found, "rest_client_requests_total", code="200", host=lab.address) > 0
+    assert value(found, "rest_client_request_duration_seconds_count", verb="GET") > 0
     assert value(found, "kubernetes_build_info", major="1") == 1
     assert value(found, "process_resident_memory_bytes") > 0
     again = await series(session)
