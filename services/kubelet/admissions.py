@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.base.log import get_logger
 from navarch.services.client.events import EventType
-from navarch.services.kubelet.core.admission import ShortOfResources, admit
-from navarch.services.kubelet.core.orders import Rejected
+from navarch.services.kubelet.core.admission import NODE_AFFINITY, ShortOfResources, admit
+from navarch.services.kubelet.core.orders import Admitted, Rejected
 from navarch.services.kubelet.core.preemption import MESSAGE, REASON, preempt, victims, without
 from navarch.services.kubelet.core.pressure import is_critical
 from navarch.services.kubelet.core.stages import Stage
@@ -35,6 +35,8 @@ class Admissions:
         self._node = node
         # The refusal of a Pod for the sake of the node as a whole; None to let it in.
         self.refuse: Callable[[corev1.Pod], Rejected | None] = lambda _: None
+        # Has the Node read from the API, as well as that goes, and calls back.
+        self.read_node: Callable[[Callable[[], None]], object] = lambda then: then()
         # Reports an Event of a Pod.
         self.tell: Callable[[corev1.Pod, EventType, str, str], None] = lambda *_: None
         # Told of each Pod that has to leave: the resource that there is too little of.
@@ -44,24 +46,39 @@ class Admissions:
 
     def judge(self, worker: PodWorker) -> None:
         """Tell a Pod whether it is taken; a critical one maybe later, when there is room for it."""
+        decision = self._decide(worker)
+        if isinstance(decision, Rejected) and decision.reason == NODE_AFFINITY:
+            # The labels that it asks for may have come just before it.
+            self.read_node(lambda: self._judge_again(worker))
+        else:
+            self._tell(worker, decision)
+
+    def _judge_again(self, worker: PodWorker) -> None:
+        if worker.machine.awaits_admission:
+            self._tell(worker, self._decide(worker))
+
+    def _decide(self, worker: PodWorker) -> Admitted | Rejected:
         pod = worker.view.pod
-        others = self.others(worker)
-        decision = self.refuse(pod) or admit(pod, self._node(), [other.view.pod for other in others])
-        if isinstance(decision, ShortOfResources) and is_critical(pod):
-            refusal = self._make_room(worker, decision, others)
-            if refusal is None:
-                return
-            decision = refusal
-        worker.tell(decision)
+        return self.refuse(pod) or admit(pod, self._node(), [other.view.pod for other in self.others(worker)])
+
+    def _tell(self, worker: PodWorker, decision: Admitted | Rejected) -> None:
+        answer: Admitted | Rejected | None = decision
+        if isinstance(decision, ShortOfResources) and is_critical(worker.view.pod):
+            answer = self._make_room(worker, decision)
+        if answer is not None:
+            worker.tell(answer)
 
     def pod_changed(self) -> None:
         """Something happened to a Pod: others may have got the room that they wait for."""
         for uid, room in list(self._making_room.items()):
             if not room.critical.machine.awaits_admission:
                 del self._making_room[uid]
-            elif all(worker.machine.runs_nothing for worker in room.leaving):
+            elif all(worker.machine.runs_nothing for worker in room.leaving) or self._has_room(room.critical):
                 del self._making_room[uid]
                 self.judge(room.critical)
+
+    def _has_room(self, worker: PodWorker) -> bool:
+        return not isinstance(self._decide(worker), ShortOfResources)
 
     def others(self, worker: PodWorker) -> list[PodWorker]:
         """Those whose Pods use the node beside a Pod, or are about to."""
@@ -72,8 +89,9 @@ class Admissions:
             return worker.uid in self._making_room
         return not worker.machine.runs_nothing
 
-    def _make_room(self, worker: PodWorker, short: ShortOfResources, others: Sequence[PodWorker]) -> Rejected | None:
+    def _make_room(self, worker: PodWorker, short: ShortOfResources) -> Rejected | None:
         """Have as few Pods leave as are needed beside those that do so anyway; the refusal when that cannot help."""
+        others = self.others(worker)
         ending = [other for other in others if other.view.ending]
         staying = {other.uid: other for other in others if not other.view.ending}
         missing = without(short.missing, [other.view.pod for other in ending])

@@ -55,6 +55,7 @@ def parser(*, exit_on_error: bool = True) -> argparse.ArgumentParser:
     add("--pod-cidr", default="", help='"" for that of the Node')
     add("--cluster-dns", default="", metavar="IP,...")
     add("--cluster-domain", default="cluster.local")
+    add("--resolv-conf", default="/etc/resolv.conf", metavar="PATH")
     add("--max-pods", type=count, default=110)
     add("--pods-per-core", type=count, default=0, help="0 for any number")
     add("--node-status-update-frequency", type=duration_option_s, default=10.0, metavar="DURATION")
@@ -106,6 +107,7 @@ def _config(options: argparse.Namespace) -> Config:
         pod_cidr=options.pod_cidr,
         cluster_dns=tuple(filter(None, options.cluster_dns.split(","))),
         cluster_domain=options.cluster_domain,
+        resolv_conf=options.resolv_conf,
         max_pods=options.max_pods,
         pods_per_core=options.pods_per_core,
         labels={**options.labels, **options.node_labels},

@@ -33,6 +33,8 @@ class Config:
     pod_cidr: str = ""
     cluster_dns: Sequence[str] = ()
     cluster_domain: str = "cluster.local"
+    # The resolver configuration that Pods with dnsPolicy Default get.
+    resolv_conf: str = "/etc/resolv.conf"
     max_pods: int = 110
     # 0 for any number up to max_pods.
     pods_per_core: int = 0

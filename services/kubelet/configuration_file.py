@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 API_VERSION, KIND = "kubelet.config.k8s.io/v1beta1", "KubeletConfiguration"
 TYPE_META = {"apiVersion": API_VERSION, "kind": KIND}
 DROP_IN = ".conf"
@@ -156,6 +154,9 @@ def read(path: Path | None, drop_ins: Path | None) -> dict[str, Any]:
 
 
 def _load(path: Path) -> dict[str, Any]:
+    # It takes memory that a kubelet without such a file need not spend.
+    import yaml
+
     try:
         document = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as failure:

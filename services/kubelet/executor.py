@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
@@ -18,6 +19,7 @@ from navarch.services.kubelet import cgroups
 from navarch.services.kubelet.core import events_text as text
 from navarch.services.kubelet.core.abilities import abilities, image_volumes
 from navarch.services.kubelet.core.container_config import Run, container_config
+from navarch.services.kubelet.core.dns import dns_warnings
 from navarch.services.kubelet.core.ephemeral import target_of
 from navarch.services.kubelet.core.observed import CREATED, RUNNING, Container, sandbox_of
 from navarch.services.kubelet.core.orders import (
@@ -42,8 +44,9 @@ from navarch.services.kubelet.core.orders import (
 from navarch.services.kubelet.core.paths import Layout
 from navarch.services.kubelet.core.qos import cgroup_parent
 from navarch.services.kubelet.core.references import ConfigError, NodeContext
-from navarch.services.kubelet.core.sandbox_config import sandbox_config
+from navarch.services.kubelet.core.sandbox_config import check_hostname, sandbox_config
 from navarch.services.kubelet.core.static_pods import is_static
+from navarch.services.kubelet.core.user_namespaces import check_handler, wants_own
 from navarch.services.kubelet.happenings import Happenings
 from navarch.services.kubelet.hooks import Hooks
 from navarch.services.kubelet.images import ImageRefusal, Images
@@ -53,6 +56,7 @@ from navarch.services.kubelet.runtime import Runtime, RuntimeFailure
 from navarch.services.kubelet.runtime_classes import RuntimeClasses
 from navarch.services.kubelet.runtime_watch import RuntimeWatch
 from navarch.services.kubelet.statuses import StatusReporter
+from navarch.services.kubelet.user_namespaces import UserNamespaces
 from navarch.services.kubelet.volumes.container_mounts import ContainerMounts
 from navarch.services.kubelet.volumes.manager import VolumeManager
 
@@ -92,6 +96,7 @@ class Executor:
         self._runtime_classes = runtime_classes
         self._statuses = statuses
         self._happenings = happenings
+        self._users = UserNamespaces(layout)
         self._hooks = Hooks(runtime, clock)
         self._clock = clock
         self._layout = layout
@@ -167,7 +172,12 @@ class Executor:
     async def _run_sandbox(self, worker: PodWorker, order: RunSandbox, attempt: int) -> Done:
         pod = worker.view.pod
         handler = await self._runtime_classes.handler(pod)
-        config = sandbox_config(pod, attempt, self._layout, self._node)
+        check_hostname(pod, self._node)
+        for reason, message in dns_warnings(pod, self._node):
+            self._happenings.tell(pod, "Warning", reason, message)
+        if wants_own(pod):
+            check_handler(handler, can=abilities(self._node_object(), handler).user_namespaces)
+        config = sandbox_config(pod, attempt, self._layout, self._node, self._users.of(pod))
         async with self._gate:
             id_ = await self._runtime.run_sandbox(config, handler)
         return Done(order, (sandbox_of(await self._runtime.sandbox_status(id_)),))
@@ -199,7 +209,8 @@ class Executor:
             id_ = order.created
             if config is not None:
                 try:
-                    sandbox = sandbox_config(pod, box.attempt, self._layout, self._node)
+                    users = self._users.of(pod)
+                    sandbox = sandbox_config(pod, box.attempt, self._layout, self._node, users)
                     id_ = await self._runtime.create_container(box.id, config, sandbox)
                 except RuntimeFailure as failure:
                     return self._refused(worker, order, "CreateContainerError", str(failure))
@@ -229,7 +240,9 @@ class Executor:
         mounts = self._mounts.mounts(pod, container, order.attempt, pod_ips, can, images)
         target_id = _target_id(worker, order.container)
         devices = self._mounts.devices(pod, container)
-        run = Run(order.attempt, self._images.described(order.image_ref), pod_ips, mounts, target_id, devices)
+        image = self._images.described(order.image_ref)
+        read_file = partial(self._mounts.file, pod)
+        run = Run(order.attempt, image, pod_ips, mounts, target_id, devices, read_file, self._users.of(pod))
         return container_config(pod, container, run, self._objects, self._node)
 
     def _refused(

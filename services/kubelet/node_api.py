@@ -17,6 +17,7 @@ from navarch.services.api.errors import BadRequest, ServiceUnavailable
 from navarch.services.api.meta import time_from
 from navarch.services.base.clock import Clock
 from navarch.services.client import requests
+from navarch.services.kubelet import unit_logs
 from navarch.services.kubelet.access import Access
 from navarch.services.kubelet.config import Config
 from navarch.services.kubelet.configuration import configuration
@@ -144,6 +145,12 @@ class NodeServicer(node_pb2_grpc.NodeServicer):
         except RuntimeFailure as failure:
             raise ServiceUnavailable(str(failure)) from failure
         return node_pb2.ImagesResponse(time=time_from(self._clock.now()), images=map(_image, found))
+
+    async def UnitLogs(self, request: node_pb2.UnitLogsRequest, context: Context) -> node_pb2.UnitLogsResponse:
+        """What a service of the host has written last."""
+        await self._authorize(context, "GET", "/logs")
+        found = await unit_logs.read(request.unit, request.tail_lines)
+        return node_pb2.UnitLogsResponse(data=found.data, source=found.source)
 
     async def Inspect(self, request: node_pb2.InspectRequest, context: Context) -> node_pb2.InspectResponse:
         """All that is known of one Pod."""

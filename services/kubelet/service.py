@@ -20,6 +20,7 @@ from navarch.services.client.informer import Informer
 from navarch.services.kubelet import cgroups
 from navarch.services.kubelet.claims import Claims
 from navarch.services.kubelet.config import Config
+from navarch.services.kubelet.core import apparmor
 from navarch.services.kubelet.core.paths import Layout
 from navarch.services.kubelet.core.references import NodeContext
 from navarch.services.kubelet.core.static_pods import is_mirror
@@ -83,10 +84,12 @@ class Kubelet:
             ephemeral_storage_bytes=read_load(root).disk_bytes,
             cluster_dns=tuple(config.cluster_dns),
             cluster_domain=config.cluster_domain,
-            host_dns=read_dns(),
+            host_dns=read_dns(config.resolv_conf),
             api_host=api_host,
             api_port=api_port,
             cgroup_root=config.cgroup_root,
+            page_sizes=tuple(name.removeprefix("hugepages-") for name in sorted(host.hugepages)),
+            seccomp_root=str(layout.root / "seccomp"),
         )
         self._client = Client.connect(config.api_server, config.credentials, f"kubelet/{config.node_name}")
         self._measures = Measures(Metrics(), clock)
@@ -125,7 +128,10 @@ class Kubelet:
             on_change=lambda: self._agent.look_soon(),
             on_image_removed=self._images.changed,
         )
-        self._table.admissions.refuse = self._care.refuse
+        self._table.admissions.refuse = lambda pod: (
+            self._care.refuse(pod) or config.node.sysctls.refuse(pod) or apparmor.refuse(pod, enabled=host.apparmor)
+        )
+        self._table.admissions.read_node = lambda then: self._tasks.spawn(self._agent.read(then), "node-read")
         self._table.admissions.tell = self._happenings.tell
         self._table.admissions.on_preempted = self._measures.preempted
         self._agent = NodeAgent(
@@ -154,16 +160,10 @@ class Kubelet:
         self._care.evictions.on_evicted = self._measures.evicted
         self._objects = NodeObjects(self._client, clock, self._on_references)
         self._runtime_classes = RuntimeClasses(self._client, clock)
-        self._statuses = StatusReporter(self._client, clock, NodeFacts(self._host_ips), self._mirror_of)
         sources = config.sources.sources(config.node_name)
         self._static = StaticPods(sources, self._table, clock, lambda: self._mirrors.look())
-        self._mirrors = Mirrors(
-            self._client,
-            clock,
-            self._static.wanted,
-            lambda: self._agent.node,
-            self._report,
-        )
+        self._mirrors = Mirrors(self._client, clock, self._static.wanted, lambda: self._agent.node, self._report)
+        self._statuses = StatusReporter(self._client, clock, NodeFacts(self._host_ips), self._mirrors.of)
 
         can_mount = config.can_mount and os.geteuid() == 0
         self._claims = Claims(self._client, clock, self._on_references)
@@ -347,9 +347,6 @@ class Kubelet:
 
     def _node(self) -> corev1.Node:
         return self._agent.node or self._agent.local
-
-    def _mirror_of(self, pod: corev1.Pod) -> corev1.Pod | None:
-        return self._mirrors.of(pod)
 
     def _report(self, pod: corev1.Pod) -> None:
         if (worker := self._table.get(pod.metadata.uid)) is not None:

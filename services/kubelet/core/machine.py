@@ -159,6 +159,7 @@ class PodMachine:
                 self._admitted = True
             case Rejected(reason, message):
                 view.verdict = Verdict(reason, message)
+                self._memory.notes.emit("Warning", reason, message.removeprefix(text.REJECTED))
             case ResizeJudged(pending):
                 return self._judged(pending)
             case Evict(reason, message, grace_s, condition):

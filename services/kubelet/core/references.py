@@ -57,6 +57,10 @@ class NodeContext:
     api_host: str = ""
     api_port: str = ""
     cgroup_root: str = "/kubepods"
+    # The sizes of huge pages that the node knows: "2Mi".
+    page_sizes: tuple[str, ...] = ()
+    # Where seccomp profiles of type Localhost are.
+    seccomp_root: str = "/var/lib/kubelet/seccomp"
 
 
 def find_config_map(lookup: Lookup, namespace: str, name: str, *, optional: bool) -> corev1.ConfigMap | None:

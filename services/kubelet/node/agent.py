@@ -109,6 +109,14 @@ class NodeAgent:
         elif self.node is None or int(node.metadata.resource_version) >= int(self.node.metadata.resource_version):
             self.node = node
 
+    async def read(self, then: Callable[[], None]) -> None:
+        """Read the Node, if the API server answers, and call back."""
+        try:
+            self.saw(await self._client.get(corev1.Node, self._identity.name))
+        except ApiError as failure:
+            self._log.info("node.unread", error=failure)
+        then()
+
     async def run(self) -> None:
         """Keep node and lease, for ever."""
         await asyncio.gather(self._keep_status(), self._keep_lease())

@@ -15,6 +15,7 @@ from navarch.services.kubelet.core.eviction_thresholds import (
 from navarch.services.kubelet.core.image_policy import ImagePolicy
 from navarch.services.kubelet.core.pressure import TRANSITION_S
 from navarch.services.kubelet.core.shutdown_plan import ShutdownPolicy, by_grace_periods, by_priorities
+from navarch.services.kubelet.core.sysctls import SysctlError, SysctlPolicy
 from navarch.services.kubelet.log_rotation import LogPolicy
 from navarch.services.kubelet.node.identity_options import enforced
 from navarch.services.kubelet.node.status import Reservations
@@ -52,6 +53,7 @@ class NodeOptions:
     logs: LogPolicy = field(default_factory=LogPolicy)
     provider_id: str = ""
     register: bool = True
+    sysctls: SysctlPolicy = field(default_factory=SysctlPolicy)
     longest_crash_wait_s: float = LONGEST_S
 
 
@@ -99,6 +101,14 @@ def reservations(text: str) -> Reservations:
     )
 
 
+def sysctls(text: str) -> SysctlPolicy:
+    """Read "kernel.msg*,net.core.somaxconn": what Pods may set beside the safe ones. Raises ArgumentTypeError."""
+    try:
+        return SysctlPolicy.of(filter(None, text.split(",")))
+    except SysctlError as failure:
+        raise argparse.ArgumentTypeError(str(failure)) from None
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options, as kubelet calls them."""
     add = parser.add_argument
@@ -125,6 +135,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--enforce-node-allocatable", type=enforced, default=["pods"], metavar="pods|none")
     add("--node-labels", type=node_labels, default={}, metavar="KEY=VALUE,...")
     add("--provider-id", default="")
+    add("--allowed-unsafe-sysctls", type=sysctls, default=SysctlPolicy(), metavar="NAME,PATTERN*,...")
     add("--crash-loop-max-restart-period", type=_crash_wait, default=LONGEST_S, metavar="DURATION")
     add("--register-node", type=truth, default=True, metavar="true|false")
 
@@ -158,6 +169,7 @@ def node_options(options: argparse.Namespace) -> NodeOptions:
         ),
         provider_id=options.provider_id,
         register=options.register_node,
+        sysctls=options.allowed_unsafe_sysctls,
         longest_crash_wait_s=options.crash_loop_max_restart_period,
     )
 

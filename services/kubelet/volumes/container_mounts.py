@@ -94,12 +94,24 @@ class ContainerMounts:
             found.append(criv1.Device(container_path=device.device_path, host_path=str(path), permissions=rights))
         return found
 
+    def file(self, pod: corev1.Pod, volume: str, path: str) -> str | None:
+        """What is in a file of a volume; None for one that is not there. Raises ConfigError."""
+        try:
+            return sub_paths.read(self._volumes.source(pod, volume), path).decode()
+        except FileNotFoundError:
+            return None
+        except (sub_paths.Astray, OSError, UnicodeError) as failure:
+            raise ConfigError(f"failed to read {path!r} of volume {volume}: {failure}") from failure
+
     def _sub_path(
         self, pod: corev1.Pod, container: corev1.Container, mount: corev1.VolumeMount, pod_ips: tuple[str, ...]
     ) -> str:
         if not mount.sub_path_expr:
             return mount.sub_path
-        return expand(mount.sub_path_expr, environment(pod, container, self._lookup, self._node, pod_ips))
+        variables = environment(
+            pod, container, self._lookup, self._node, pod_ips, lambda volume, path: self.file(pod, volume, path)
+        )
+        return expand(mount.sub_path_expr, variables)
 
     def _host_path(self, pod: corev1.Pod, container: corev1.Container, index: int, volume: str, sub_path: str) -> Path:
         source = self._volumes.source(pod, volume)

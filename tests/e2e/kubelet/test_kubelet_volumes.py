@@ -11,6 +11,7 @@ import pytest
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api import codec
+from navarch.services.api.pod_resources import amounts
 from navarch.testing.kubelet_lab import Lab, is_ready
 
 
@@ -245,6 +246,48 @@ async def test_persistent_volumes_by_their_claims(lab: Lab, tmp_path: Path) -> N
     await lab.eventually(unmounted)
     for name in ("local", "host"):
         await lab.client.delete(corev1.PersistentVolume, f"{lab.namespace}-{name}")
+
+
+@pytest.fixture
+def huge_pages() -> Iterator[None]:
+    """Four huge pages on the host."""
+    setting = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
+    before = setting.read_text()
+    setting.write_text("4")
+    try:
+        assert setting.read_text() == "4\n"
+        yield
+    finally:
+        setting.write_text(before)
+
+
+@pytest.mark.usefixtures("huge_pages")
+async def test_huge_pages(lab: Lab) -> None:
+    lab.kill_kubelet()
+    await lab.start_kubelet()
+
+    def has_pages(node: corev1.Node) -> bool:
+        return amounts(node.status.allocatable).get("hugepages-2Mi") == 8 << 20
+
+    await lab.until(corev1.Node, lab.node, has_pages, "")
+    limits = {"limits": {"hugepages-2Mi": "4Mi", "memory": "32Mi"}}
+    volumes = [
+        {"name": "any", "emptyDir": {"medium": "HugePages"}},
+        {"name": "sized", "emptyDir": {"medium": "HugePages-2Mi"}},
+    ]
+    mounts = [mount("any", "/any"), mount("sized", "/sized")]
+    await lab.create("huge", containers=[sleeper(*mounts, resources=limits)], volumes=volumes)
+    pod = await lab.running("huge")
+    lines = (await lab.exec("huge", "cat", "/proc/mounts")).splitlines()
+    for path in ("/any", "/sized"):
+        kind, options = next(line.split()[2:4] for line in lines if line.split()[1] == path)
+        assert kind == "hugetlbfs"
+        assert "pagesize=2M" in options.split(",")
+    await lab.create("greedy", containers=[sleeper(resources={"limits": {"hugepages-2Mi": "6Mi", "memory": "32Mi"}})])
+    assert (await lab.ended("greedy")).status.reason == "OutOfhugepages-2Mi"
+    await lab.delete("huge")
+    await lab.gone("huge")
+    await is_absent(lab, lab.host.root_dir(lab.runtime) / "pods" / pod.metadata.uid)
 
 
 @pytest.fixture

@@ -166,6 +166,20 @@ def test_a_pod_that_ends_anyway_is_waited_for_and_no_other_displaced() -> None:
     assert vital.machine.stage == Stage.RUNNING
 
 
+def test_a_pod_that_takes_its_time_to_end_is_not_waited_for_where_there_is_room_without_it() -> None:
+    host = Host()
+    ending = host.judge(asking("ending", "1"))
+    ending.view.ending = True
+    victim = host.judge(asking("victim", "2"))
+    victim.lingers = True
+    vital = host.judge(asking("vital", "3", priority=CRITICAL))
+    assert vital.machine.awaits_admission
+    assert host.told == ["victim Warning Preempting"]
+    victim.end()
+    assert vital.machine.stage == Stage.RUNNING
+    assert not ending.machine.runs_nothing
+
+
 def test_a_critical_pod_that_cannot_get_room_is_refused() -> None:
     host = Host()
     host.judge(asking("other", "2"))

@@ -148,6 +148,7 @@ def add_node_to_server(servicer: NodeServicer, server: Any) -> None:
         "Images": _unary(servicer.about_node("Images", "proxy"), node_pb2.ImagesRequest),
         "Summarize": _unary(servicer.about_node("Summarize", "stats"), node_pb2.SummarizeRequest),
         "Configuration": _unary(servicer.about_node("Configuration", "configz"), node_pb2.ConfigurationRequest),
+        "UnitLogs": _unary(servicer.about_node("UnitLogs", "log"), node_pb2.UnitLogsRequest),
         "Pods": _unary(servicer.about_node("Pods", "pods"), node_pb2.PodsRequest),
         "Exec": stream(servicer.exec, deserializer(node_pb2.ExecRequest, REQUEST_LIMIT_BYTES), _serialized),
         "Attach": stream(servicer.attach, deserializer(node_pb2.AttachRequest, REQUEST_LIMIT_BYTES), _serialized),
