@@ -79,8 +79,8 @@ class Client:
     channel: grpc.aio.Channel
     deadline_s: float = DEADLINE_S
     wait_for_ready: bool = True
-    # Told of each answer but those of watches: the verb, and the code as of HTTP.
-    on_answer: Callable[[str, int], None] | None = None
+    # Told of each answer but those of watches: the verb, the code as of HTTP, how many seconds it took.
+    on_answer: Callable[[str, int, float], None] | None = None
     _stub: objects_pb2_grpc.ObjectsAsyncStub = field(init=False, repr=False)
     _watches: set[Any] = field(default_factory=set, init=False, repr=False)
     # What was before the last move: the connection, and the watches over it.
@@ -362,15 +362,17 @@ class Client:
         return requests.unpack_as(autoscalingv1.Scale, response.object)
 
     async def _write(self, method: grpc.aio.UnaryUnaryMultiCallable[Any, Any], request: Message) -> Any:
+        began = asyncio.get_running_loop().time()
         try:
             answer = await method(request, timeout=self.deadline_s, wait_for_ready=self.wait_for_ready)
         except grpc.aio.AioRpcError as failure:
-            raise self._refused(request, failure) from None
-        self._tell(request, 200)
+            raise self._refused(request, failure, began) from None
+        self._tell(request, 200, began)
         return answer
 
     async def _read(self, method: grpc.aio.UnaryUnaryMultiCallable[Any, Any], request: Message) -> Any:
-        deadline = asyncio.get_running_loop().time() + self.deadline_s
+        began = asyncio.get_running_loop().time()
+        deadline = began + self.deadline_s
         for attempt in range(READ_RETRIES + 1):
             left_s = deadline - asyncio.get_running_loop().time()
             try:
@@ -378,18 +380,19 @@ class Client:
             except grpc.aio.AioRpcError as failure:
                 lost = failure.code() is grpc.StatusCode.UNAVAILABLE and self.wait_for_ready
                 if not lost or attempt == READ_RETRIES:
-                    raise self._refused(request, failure) from None
+                    raise self._refused(request, failure, began) from None
             else:
-                self._tell(request, 200)
+                self._tell(request, 200, began)
                 return answer
             await asyncio.sleep(READ_RETRY_S * 2**attempt)
         raise AssertionError("the last attempt answers or raises")
 
-    def _refused(self, request: Message, failure: grpc.aio.AioRpcError) -> ApiError:
+    def _refused(self, request: Message, failure: grpc.aio.AioRpcError, began: float) -> ApiError:
         refusal = from_rpc(failure)
-        self._tell(request, refusal.code)
+        self._tell(request, refusal.code, began)
         return refusal
 
-    def _tell(self, request: Message, code: int) -> None:
+    def _tell(self, request: Message, code: int, began: float) -> None:
         if self.on_answer is not None:
-            self.on_answer(VERBS.get(type(request).__name__, "POST"), code)
+            seconds = asyncio.get_running_loop().time() - began
+            self.on_answer(VERBS.get(type(request).__name__, "POST"), code, seconds)

@@ -2,12 +2,14 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from navarch.protos.cri import v1_pb2 as criv1
+from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.navarch import stats_pb2
 from navarch.services.kubelet.core.static_pods import is_static
 from navarch.services.kubelet.node.status import VERSION
@@ -24,14 +26,16 @@ CLAIM_LABELS = ("namespace", "persistentvolumeclaim")
 
 
 class Gauges(Collector):
-    """Of one kubelet. usage: the newest summary, None before the first."""
+    """Of one kubelet. volume: where a volume of a Pod is, None while it is not; usage: the newest summary."""
 
     def __init__(
         self,
         node: str,
         workers: Callable[[], Iterable[PodWorker]],
+        volume: Callable[[corev1.Pod, str], Path | None],
         usage: Callable[[], stats_pb2.Summary | None],
     ) -> None:
+        self._volume = volume
         self._node = node
         self._workers = workers
         self._usage = usage
@@ -59,7 +63,19 @@ class Gauges(Collector):
         yield _counted("kubelet_running_containers", "Containers by state.", "container_state", _states(workers))
         static = Counter("true" if is_static(worker.view.pod) else "false" for worker in workers)
         yield _counted("kubelet_desired_pods", "Pods that this kubelet is to run.", "static", static)
+        yield self._volume_counts(workers)
         yield from self._volumes()
+
+    def _volume_counts(self, workers: Iterable[PodWorker]) -> Metric:
+        family = GaugeMetricFamily(
+            "volume_manager_total_volumes", "Volumes that there are to be, and are.", labels=["plugin_name", "state"]
+        )
+        wanted = [(worker.view.pod, volume) for worker in workers for volume in worker.view.pod.spec.volumes]
+        ready = [(pod, volume) for pod, volume in wanted if self._volume(pod, volume.name) is not None]
+        for state, volumes in (("desired_state_of_world", wanted), ("actual_state_of_world", ready)):
+            for plugin, count in Counter(_plugin(volume) for _, volume in volumes).items():
+                family.add_metric([plugin, state], count)
+        return family
 
     def _volumes(self) -> Iterator[Metric]:
         usage = self._usage() or stats_pb2.Summary()
@@ -75,6 +91,13 @@ class Gauges(Collector):
                 if volume.HasField(field):
                     family.add_metric(labels, getattr(volume, field))
             yield family
+
+
+def _plugin(volume: corev1.Volume) -> str:
+    """As the genuine kubelet calls it; of a claim, whatever is behind it."""
+    sources = volume.volume_source.ListFields()
+    member = sources[0][0].name if sources else "empty_dir"
+    return f"kubernetes.io/{'configmap' if member == 'config_map' else member.replace('_', '-')}"
 
 
 def _states(workers: Iterable[PodWorker]) -> Counter[str]:

@@ -89,6 +89,7 @@ class Measures:
         self._requests = counter("kubelet_http_requests", "HTTP requests.", request)
         self._requests_s = histogram("kubelet_http_requests_duration_seconds", "HTTP requests.", request)
         self._calls = counter("rest_client_requests", "Requests to the API server.", ("code", "method", "host"))
+        self._calls_s = histogram("rest_client_request_duration_seconds", "Requests to it.", ("verb", "host"))
         self.probes = Probes()
         self._listed_at: float | None = None
         self._began = clock.monotonic()
@@ -135,8 +136,9 @@ class Measures:
         self._requests.labels(*labels).inc()
         self._requests_s.labels(*labels).observe(seconds)
 
-    def requested(self, host: str, verb: str, code: int) -> None:
+    def requested(self, host: str, verb: str, code: int, seconds: float) -> None:
         """The API server has answered."""
+        self._calls_s.labels(verb, host).observe(seconds)
         self._calls.labels(str(code), verb, host).inc()
 
     def carried_out(self, worker: PodWorker, answer: Done | Failed, seconds: float) -> None:

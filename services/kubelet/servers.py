@@ -58,7 +58,7 @@ class Servers:
             workers=pods.all,
             volume=volumes.where,
         )
-        gauges = Gauges(config.node_name, pods.all, lambda: self._sampler.newest)
+        gauges = Gauges(config.node_name, pods.all, volumes.where, lambda: self._sampler.newest)
         measures.metrics.registry.register(gauges)
         self._grpc = GrpcServer(
             config.serving, translate=_translate, component="kubelet", renewable=True, metrics=measures.metrics

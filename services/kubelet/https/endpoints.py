@@ -7,7 +7,6 @@ from urllib.parse import unquote
 
 import orjson
 from aiohttp import web
-from yarl import URL
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.navarch import stats_pb2
@@ -22,6 +21,7 @@ from navarch.services.kubelet.config import Config
 from navarch.services.kubelet.configuration import configuration, flags
 from navarch.services.kubelet.https import pages
 from navarch.services.kubelet.https.documents import document
+from navarch.services.kubelet.https.paths import query_of, raw_path
 from navarch.services.kubelet.https.streams import StreamEndpoints
 from navarch.services.kubelet.https.usage import cadvisor_metrics, resource_metrics
 from navarch.services.kubelet.measures import Measures
@@ -37,6 +37,7 @@ METHODS = {
     **dict.fromkeys(UPGRADED, frozenset({"GET", "POST"})),
     **dict.fromkeys(("run", "checkpoint"), frozenset({"POST"})),
 }
+READING = frozenset({"GET"})
 # What Go reads as true.
 TRUE = frozenset({"1", "t", "true"})
 
@@ -68,7 +69,7 @@ class Endpoints:
         self._host = host
         self._measures = measures
         self._by_path = by_path = StreamEndpoints(streams)
-        self._streams: dict[str, Callable[[web.BaseRequest, Sequence[str]], Answer]] = {
+        self._by_word: dict[str, Callable[[web.BaseRequest, Sequence[str]], Answer]] = {
             "containerLogs": by_path.logs,
             "exec": by_path.exec,
             "attach": by_path.attach,
@@ -93,26 +94,25 @@ class Endpoints:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """The answer. Raises ApiError."""
-        path = request.raw_path.partition("?")[0]
-        answer = self._documents.get(path.rstrip("/"))
-        words = [unquote(word) for word in path.strip("/").split("/")]
-        stream = self._streams.get(words[0])
-        allowed = METHODS.get(words[0], frozenset({"GET"}))
-        if answer is None and stream is None:
+        path = raw_path(request.raw_path)
+        # As it was authorized: by its first word as it came.
+        word, *words = path.strip("/").split("/")
+        document, below = self._documents.get(path.rstrip("/")), self._by_word.get(word)
+        if document is None and below is None:
             raise UnknownKind("404 page not found")
-        if request.method not in allowed:
+        if request.method not in METHODS.get(word, READING):
             raise MethodNotSupported("", request.method)
-        if answer is not None:
-            return await answer(request)
-        assert stream is not None
-        return await stream(request, words[1:])
+        if document is not None:
+            return await document(request)
+        assert below is not None
+        return await below(request, [unquote(word) for word in words])
 
-    async def upgraded(self, upgrade: Upgrade, target: URL) -> None:
+    async def upgraded(self, upgrade: Upgrade) -> None:
         """Serve a connection whose client asks for SPDY. Raises ApiError before it has answered."""
-        verb, *words = [unquote(word) for word in target.raw_path.strip("/").split("/")]
+        verb, *words = raw_path(upgrade.target).strip("/").split("/")
         if verb not in UPGRADED:
             raise UnknownKind("404 page not found")
-        await self._by_path.upgraded(upgrade, verb, words, target.query)
+        await self._by_path.upgraded(upgrade, verb, [unquote(word) for word in words], query_of(upgrade.target))
 
     async def _health(self, request: web.BaseRequest, _: Sequence[str]) -> web.StreamResponse:
         return pages.health(self._checks, request.path, verbose="verbose" in request.query)
@@ -137,7 +137,7 @@ class Endpoints:
         return pages.flagz(flags(self._config))
 
     async def _statusz(self, _: web.BaseRequest) -> web.Response:
-        paths = [*self._documents, *(f"/{word}" for word in self._streams)]
+        paths = [*self._documents, *(f"/{word}" for word in self._by_word)]
         return pages.statusz(self._started_at, self._clock.now(), paths)
 
     async def _list_pods(self, _: web.BaseRequest) -> web.Response:

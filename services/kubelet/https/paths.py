@@ -1,4 +1,7 @@
-"""What the paths that a kubelet serves are called in its metrics."""
+"""Paths of requests: as they came, since they are authorized and served by their words, and as metrics call them."""
+
+from multidict import MultiDictProxy
+from yarl import URL
 
 DOCUMENTS = frozenset(
     {"checkpoint", "configz", "flagz", "healthz", "logs", "metrics", "pods", "runningpods", "stats", "statusz"}
@@ -24,3 +27,13 @@ def served_path(path: str) -> str:
     if page in PAGES:
         return page
     return word if word in DOCUMENTS | STREAMS else "other"
+
+
+def raw_path(target: str) -> str:
+    """The path of a request's target as it came: nothing is decoded, and no dots are resolved."""
+    return target.partition("?")[0]
+
+
+def query_of(target: str) -> MultiDictProxy[str]:
+    """The parameters of a request's target, decoded."""
+    return URL.build(query_string=target.partition("?")[2], encoded=True).query

@@ -5,7 +5,6 @@ import ssl
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
-from yarl import URL
 
 from navarch.services.api.errors import ApiError, Forbidden
 from navarch.services.base.credentials import Credentials
@@ -13,14 +12,14 @@ from navarch.services.base.log import get_logger
 from navarch.services.base.tls_context import load_pair, server_context
 from navarch.services.client.streams.front import FrontServer, Upgrade
 from navarch.services.kubelet.access import Access
-from navarch.services.kubelet.https.paths import served_path
+from navarch.services.kubelet.https.paths import raw_path, served_path
 
 LOG = get_logger("kubelet.https")
 # Told of each request: the method, the path without what is the caller's, how long it took.
 Observe = Callable[[str, str, float], None]
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-# Gets a connection whose client asks for SPDY, and where to. Raises ApiError before it has answered.
-Upgraded = Callable[[Upgrade, URL], Awaitable[None]]
+# Gets a connection whose client asks for SPDY. Raises ApiError before it has answered.
+Upgraded = Callable[[Upgrade], Awaitable[None]]
 
 
 class HttpsServer:
@@ -54,28 +53,26 @@ class HttpsServer:
         await self._server.stop()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        began = asyncio.get_running_loop().time()
+        began, path = asyncio.get_running_loop().time(), raw_path(request.raw_path)
         try:
             tls, header = request.get_extra_info("ssl_object"), request.headers.get("Authorization", "")
-            await self._let_in(tls, header, request.method, request.path)
+            await self._let_in(tls, header, request.method, path)
             return await self._handle(request)
         except ApiError as failure:
             # Kubelets answer in plain words; it is the API server that makes a Status of them.
             return web.Response(status=failure.code, text=failure.message)
         finally:
-            self._observe(request.method, served_path(request.path), asyncio.get_running_loop().time() - began)
+            self._observe(request.method, served_path(path), asyncio.get_running_loop().time() - began)
 
     async def _upgrade(self, upgrade: Upgrade) -> None:
-        began = asyncio.get_running_loop().time()
+        began, path = asyncio.get_running_loop().time(), raw_path(upgrade.target)
         try:
-            target = URL(upgrade.target, encoded=True)
             tls, header = upgrade.writer.get_extra_info("ssl_object"), upgrade.headers.get("Authorization", "")
-            await self._let_in(tls, header, upgrade.method, target.path)
-            await self._upgraded(upgrade, target)
+            await self._let_in(tls, header, upgrade.method, path)
+            await self._upgraded(upgrade)
         except ApiError as failure:
             await upgrade.refuse(failure.code, failure.message)
         finally:
-            path = upgrade.target.partition("?")[0]
             self._observe(upgrade.method, served_path(path), asyncio.get_running_loop().time() - began)
 
     async def _let_in(self, tls: ssl.SSLObject | None, authorization: str, method: str, path: str) -> None:

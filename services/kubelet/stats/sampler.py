@@ -240,6 +240,9 @@ class Sampler:
             for run, one in zip(subject.runs, pod.containers, strict=True):
                 cpus[subject.group_of(run)] = one.cpu
         for name, cpu in cpus.items():
+            if not cpu.HasField("usage_core_nano_seconds"):
+                # It has ended meanwhile: that is no count of nothing.
+                continue
             rate = self._rates.nano_cores(name, at, cpu.usage_core_nano_seconds)
             if rate is not None:
                 cpu.usage_nano_cores = rate

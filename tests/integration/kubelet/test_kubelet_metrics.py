@@ -59,7 +59,11 @@ async def test_what_the_alerts_of_kube_prometheus_ask_for(lab: Any, session: aio
     assert value(found, "kubelet_pleg_last_seen_seconds") > 0
     mounts = {"operation_name": "volume_mount", "volume_plugin": "kubernetes.io/empty-dir", "status": "success"}
     assert value(found, "storage_operation_duration_seconds_count", **mounts) == 1
+    for state in ("desired", "actual"):
+        labels = {"plugin_name": "kubernetes.io/empty-dir", "state": f"{state}_state_of_world"}
+        assert value(found, "volume_manager_total_volumes", **labels) == 1
     assert value(found, "rest_client_requests_total", code="200", host=lab.address) > 0
+    assert value(found, "rest_client_request_duration_seconds_count", verb="GET") > 0
     assert value(found, "kubernetes_build_info", major="1") == 1
     assert value(found, "process_resident_memory_bytes") > 0
     again = await series(session)

@@ -9,11 +9,12 @@ from aiohttp import web
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api.errors import UnknownKind
+from navarch.services.kubelet.authorization import Deed
 from navarch.services.kubelet.config import Config
 from navarch.services.kubelet.configuration import configuration, flags
 from navarch.services.kubelet.https import pages
 from navarch.services.kubelet.https.log_query import BadLogQuery, log_options
-from navarch.services.kubelet.https.paths import served_path
+from navarch.services.kubelet.https.paths import query_of, raw_path, served_path
 from navarch.services.kubelet.measures import operation_of
 from navarch.services.kubelet.node.options import NodeOptions
 from navarch.services.kubelet.node.status import Reservations
@@ -175,3 +176,22 @@ def test_what_a_path_is_called_in_metrics(path: str, name: str) -> None:
 )
 def test_calls_of_the_runtime_have_the_names_of_kubernetes(request_name: str, operation: str) -> None:
     assert operation_of(request_name) == operation
+
+
+@pytest.mark.parametrize(
+    ("target", "subresource"),
+    [
+        ("/exec/../metrics/x/y", "proxy"),
+        ("/%6detrics/../exec/a/b/c", "proxy"),
+        ("//metrics?x=/exec", "metrics"),
+        ("http://elsewhere/metrics", "proxy"),
+    ],
+)
+def test_requests_are_authorized_by_their_first_word_as_it_came(target: str, subresource: str) -> None:
+    assert Deed.of("GET", raw_path(target)).subresources == (subresource,)
+
+
+def test_a_query_is_decoded() -> None:
+    query = query_of("/exec/a/b/c?command=sh&command=-c&command=echo+a%26b&input=1")
+    assert query.getall("command") == ["sh", "-c", "echo a&b"]
+    assert query_of("/attach/a/b/c").get("input") is None
