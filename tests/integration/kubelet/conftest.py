@@ -22,7 +22,7 @@ from navarch.services.api import codec
 from navarch.services.api.errors import NotFound
 from navarch.services.apiserver.service import ApiServer
 from navarch.services.apiserver.service import Config as ApiServerConfig
-from navarch.services.base.clock import SystemClock
+from navarch.services.base.clock import Clock, SystemClock
 from navarch.services.base.serving import channel
 from navarch.services.base.tls import CertificateAuthority, Credentials
 from navarch.services.client.client import Client
@@ -50,6 +50,8 @@ class Lab:
         default_factory=lambda: SimulatedBackend("10.9.0.0/24", SystemClock(), lambda: uuid.uuid4().hex)
     )
     kubelet: Kubelet | None = None
+    # The kubelet's.
+    clock: Clock = field(default_factory=SystemClock)
     options: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -93,7 +95,7 @@ class Lab:
         return Config("n1", self.address, self.endpoint, self.directory / "kubelet", **{**usual, **self.options})
 
     async def start_kubelet(self) -> None:
-        self.kubelet = Kubelet(self.config())
+        self.kubelet = Kubelet(self.config(), self.clock)
         await self.kubelet.start()
         await self.until(self._node_is_ready)
 
