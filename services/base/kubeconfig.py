@@ -21,8 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from navarch.services.base.credentials import Credentials, write_private
 
 EXTENSION = "navarch.dev/grpc"
@@ -58,6 +56,9 @@ def write_kubeconfig(
 
     pair: a file with certificate and key, to be named instead, since it will change.
     """
+    # It takes memory that a kubelet without such a file need not spend.
+    import yaml
+
     context = f"{user}@{cluster}"
     extension = {"name": EXTENSION, "extension": {"address": grpc_address}}
     document = {
@@ -106,6 +107,8 @@ def load_kubeconfig(path: Path, context: str = "", *, address: str = "") -> Kube
 
     address: of the gRPC door, for files that do not name it.
     """
+    import yaml
+
     try:
         document = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except OSError as failure:

@@ -112,19 +112,19 @@ class NodeCredentials:
             return None
         try:
             found = load_kubeconfig(options.kubeconfig, address=self._config.api_server)
-        except KubeconfigError as failure:
+            held = read(found.credentials.cert) if not found.credentials.token else None
+        except (KubeconfigError, ValueError) as failure:
             if options.bootstrap_kubeconfig is None:
-                raise
+                raise KubeconfigError(f"kubeconfig {options.kubeconfig} cannot be used: {failure}") from failure
             LOG.warning("certificate.unreadable", error=failure)
             return None
         if (pair := self._clients.usable()) is not None:
             return replace(found, credentials=Credentials(found.credentials.ca, *pair))
         if found.credentials.token:
             return found
-        cert, key = found.credentials.cert, found.credentials.key
-        if not is_usable(read(cert), self._config.node_name, self._clock.now()):
+        if not is_usable(held, self._config.node_name, self._clock.now()):
             return None
-        self._client_files.save(cert, key, self._clock.now())
+        self._client_files.save(found.credentials.cert, found.credentials.key, self._clock.now())
         return found
 
     def _serving_pair(self) -> Pair | None:

@@ -298,6 +298,20 @@ async def test_without_any_certificate_it_says_what_is_missing(bootstrap: Bootst
     await kubelet.stop()
 
 
+async def test_a_damaged_kubeconfig_is_named_or_made_anew(bootstrap: Bootstrap) -> None:
+    spoiled = Credentials(bootstrap.lab.authority.cert_pem, b"spoiled", b"spoiled")
+    write_kubeconfig(bootstrap.kubeconfig, "https://127.0.0.1:1", spoiled, grpc_address=bootstrap.lab.address)
+    bootstrap.use(bootstrap_kubeconfig=None)
+    kubelet = Kubelet(bootstrap.lab.config())
+    with pytest.raises(KubeconfigError, match=r"kubelet\.conf cannot be used: "):
+        await kubelet.start()
+    await kubelet.stop()
+    bootstrap.use()
+    await bootstrap.start_controllers()
+    await bootstrap.lab.start_kubelet()
+    assert load_kubeconfig(bootstrap.kubeconfig).credentials.cert == bootstrap.current.read_bytes()
+
+
 async def test_another_nodes_certificate_is_not_granted(bootstrap: Bootstrap) -> None:
     """Neither to a node for another one, nor a serving one for addresses that the node does not have."""
     await bootstrap.start_controllers()
