@@ -25,6 +25,7 @@ from navarch.services.apiserver.service import Config as ApiServerConfig
 from navarch.services.base.clock import SystemClock
 from navarch.services.base.tls import CertificateAuthority, Credentials, new_key
 from navarch.services.client.client import Client
+from navarch.services.controller_manager.certificates.signing import Signing
 from navarch.services.controller_manager.service import Config as ControllerManagerConfig
 from navarch.services.controller_manager.service import ControllerManager
 from navarch.services.kubelet.config import Config as KubeletConfig
@@ -126,6 +127,8 @@ class InProcessCluster:
             self.credentials("system:kube-controller-manager"),
             LOOPBACK,
             node_monitor_grace_s=self._node_grace_s,
+            signing=Signing(self._authority),
+            approve_kubelet_serving=True,
         )
         scheduler = SchedulerConfig(self.api_server, self.credentials("system:kube-scheduler"), LOOPBACK)
         await _together(

@@ -18,6 +18,7 @@ from typing import Any
 from navarch.services.base import mounting
 from navarch.services.client.client import Client
 from navarch.services.kubelet import main as kubelet
+from navarch.services.kubelet.command_line import read
 from navarch.services.kubelet.executor import Executor
 from navarch.services.kubelet.runtime import Runtime
 from navarch.services.kubelet.volumes import manager
@@ -110,7 +111,7 @@ def main() -> None:
     options.add_argument("--at", type=int, required=True)
     options.add_argument("--log", type=Path, required=True)
     chosen, arguments = options.parse_known_args()
-    root = kubelet.parser().parse_args(arguments).root_dir
+    root = read(arguments)[0].root_dir
     KubeletCrashPoints(chosen.at, chosen.log, root).install()
     kubelet.main(arguments)
 

@@ -63,15 +63,18 @@ class KubeletHost:
         """What a side's kubelet has said."""
         return self.directory / f"kubelet-{side}.log"
 
-    def options(self, side: str) -> list[str]:
-        """The command line of a side's kubelet."""
+    def identity(self, side: str) -> list[str]:
+        """The part of the command line that says who a side's kubelet is."""
         names = {kind: self.directory / f"{kind}-{side}.pem" for kind in ("ca", "cert", "key")}
         if not names["key"].exists():
             self.credentials(f"system:node:{side}", "system:nodes").save(*names.values())
+        return [f"--api-server={self.api_server}", *(f"--{kind}={path}" for kind, path in names.items())]
+
+    def options(self, side: str, identity: Sequence[str] = ()) -> list[str]:
+        """The command line of a side's kubelet."""
         return [
             f"--node-name={side}",
-            f"--api-server={self.api_server}",
-            *(f"--{kind}={path}" for kind, path in names.items()),
+            *(identity or self.identity(side)),
             f"--runtime-endpoint=unix://{self.socket(side)}",
             f"--root-dir={self.root_dir(side)}",
             "--listen=127.0.0.1:0",
@@ -83,13 +86,15 @@ class KubeletHost:
             "--image-gc-high-threshold=100",
         ]
 
-    def start_kubelet(self, side: str, *flags: str, program: Sequence[str] = KUBELET) -> None:
-        """Start a side's kubelet, if it does not run. program: another than the kubelet itself."""
+    def start_kubelet(
+        self, side: str, *flags: str, program: Sequence[str] = KUBELET, identity: Sequence[str] = ()
+    ) -> None:
+        """Start a side's kubelet, if it does not run. program: another than the kubelet; identity: as another."""
         known = self.kubelets.get(side)
         if known is not None and known.poll() is None:
             return
         with self.log(side).open("ab") as log:
-            command = [*program, *self.options(side), *flags]
+            command = [*program, *self.options(side, identity), *flags]
             self.kubelets[side] = subprocess.Popen(command, stdout=log, stderr=log, cwd="/", start_new_session=True)
 
     def kill_kubelet(self, side: str) -> None:

@@ -1,6 +1,7 @@
 """A client of streams over SPDY/3.1, as kubectl and crictl are ones: for tests."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
@@ -115,10 +116,12 @@ class SpdyClient:
 
 
 @asynccontextmanager
-async def spdy_client(url: str, protocols: Sequence[str]) -> AsyncIterator[SpdyClient]:
-    """An upgraded connection. Raises SpdyRefused."""
+async def spdy_client(
+    url: str, protocols: Sequence[str], context: ssl.SSLContext | None = None
+) -> AsyncIterator[SpdyClient]:
+    """An upgraded connection. context: for TLS. Raises SpdyRefused."""
     parts = urlsplit(url)
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port, ssl=context)
     try:
         offered = "".join(f"X-Stream-Protocol-Version: {name}\r\n" for name in protocols)
         target = parts.path + (f"?{parts.query}" if parts.query else "")

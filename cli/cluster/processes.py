@@ -116,6 +116,9 @@ def arguments(layout: Layout, service: str) -> list[str]:
                 f"--listen={layout.listen('controller-manager')}",
                 f"--cluster-cidr={layout.pod_cidr}",
                 f"--identity={layout.node_name}",
+                f"--cluster-signing-cert-file={layout.pki / 'ca.crt'}",
+                f"--cluster-signing-key-file={layout.pki / 'ca.key'}",
+                "--approve-kubelet-serving",
                 *flags(layout, "controller-manager"),
             ]
         case "scheduler":

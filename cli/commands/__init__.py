@@ -25,12 +25,13 @@ VERBS = {
     "cordon": "node",
     "uncordon": "node",
     "drain": "node",
+    "node": "node_view",
     "image": "image",
     "store": "store",
     "version": "version",
 }
 # Verbs that have verbs of their own.
-FAMILIES = frozenset({"rollout", "image", "store"})
+FAMILIES = frozenset({"rollout", "image", "store", "node"})
 
 
 def register(app: typer.Typer, arguments: Sequence[str]) -> None:

@@ -10,11 +10,15 @@ import grpc
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A certificate, its key, and the authority that peers are checked against; PEM each."""
+    """A certificate, its key, and the authority that peers are checked against; PEM each.
+
+    token: what a client shows instead of a certificate (empty then, as is the key).
+    """
 
     ca: bytes
     cert: bytes
     key: bytes = field(repr=False)
+    token: str = field(default="", repr=False)
 
     @classmethod
     def load(cls, ca: Path, cert: Path, key: Path) -> Self:
@@ -28,12 +32,19 @@ class Credentials:
         write_private(key, self.key)
 
     def channel(self) -> grpc.ChannelCredentials:
-        """For a client that presents its certificate."""
-        return grpc.ssl_channel_credentials(self.ca, self.key, self.cert)
+        """For a client that presents its certificate, or its token."""
+        connection = grpc.ssl_channel_credentials(self.ca, self.key or None, self.cert or None)
+        if not self.token:
+            return connection
+        return grpc.composite_channel_credentials(connection, grpc.access_token_call_credentials(self.token))
 
     def server(self) -> grpc.ServerCredentials:
         """For a server that refuses clients without a certificate of the authority."""
         return grpc.ssl_server_credentials([(self.key, self.cert)], self.ca, require_client_auth=True)
+
+    def configuration(self) -> grpc.ServerCertificateConfiguration:
+        """For a server whose certificate changes while it serves."""
+        return grpc.ssl_server_certificate_configuration([(self.key, self.cert)], self.ca)
 
 
 def write_private(path: Path, content: bytes) -> None:

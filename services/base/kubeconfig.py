@@ -52,8 +52,12 @@ def write_kubeconfig(
     cluster: str = "navarch",
     user: str = "kubernetes-admin",
     namespace: str = "",
+    pair: Path | None = None,
 ) -> None:
-    """Write a file of one context, certificates inside, readable by its owner only."""
+    """Write a file of one context, certificates or token inside, readable by its owner only.
+
+    pair: a file with certificate and key, to be named instead, since it will change.
+    """
     context = f"{user}@{cluster}"
     extension = {"name": EXTENSION, "extension": {"address": grpc_address}}
     document = {
@@ -72,10 +76,7 @@ def write_kubeconfig(
         "users": [
             {
                 "name": user,
-                "user": {
-                    "client-certificate-data": _encode(credentials.cert),
-                    "client-key-data": _encode(credentials.key),
-                },
+                "user": _user_entry(credentials, pair),
             }
         ],
         "contexts": [
@@ -89,8 +90,22 @@ def write_kubeconfig(
     write_private(path, yaml.safe_dump(document, sort_keys=False).encode())
 
 
-def load_kubeconfig(path: Path, context: str = "") -> Kubeconfig:
-    """Read a context, the current one unless another is named. Raises KubeconfigError."""
+def _user_entry(credentials: Credentials, pair: Path | None) -> dict[str, str]:
+    if pair is not None:
+        return {"client-certificate": str(pair), "client-key": str(pair)}
+    if credentials.token:
+        return {"token": credentials.token}
+    return {
+        "client-certificate-data": _encode(credentials.cert),
+        "client-key-data": _encode(credentials.key),
+    }
+
+
+def load_kubeconfig(path: Path, context: str = "", *, address: str = "") -> Kubeconfig:
+    """Read a context, the current one unless another is named. Raises KubeconfigError.
+
+    address: of the gRPC door, for files that do not name it.
+    """
     try:
         document = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except OSError as failure:
@@ -98,27 +113,28 @@ def load_kubeconfig(path: Path, context: str = "") -> Kubeconfig:
     except yaml.YAMLError as failure:
         raise KubeconfigError(f"kubeconfig {path} is not YAML: {failure}") from failure
     try:
-        return _select(document, context, path.parent)
+        return _select(document, context, path.parent, address)
     except KeyError as failure:
         raise KubeconfigError(f"kubeconfig {path} is incomplete: {failure} is missing") from failure
     except (TypeError, ValueError, OSError, AttributeError) as failure:
         raise KubeconfigError(f"kubeconfig {path} is incomplete: {failure}") from failure
 
 
-def _select(document: Mapping[str, Any], name: str, folder: Path) -> Kubeconfig:
+def _select(document: Mapping[str, Any], name: str, folder: Path, address: str) -> Kubeconfig:
     name = name or document["current-context"]
     context = _named(document, "contexts", "context", name)
     cluster = _named(document, "clusters", "cluster", context["cluster"])
     user = _named(document, "users", "user", context["user"])
     extensions = {entry["name"]: entry["extension"] for entry in cluster.get("extensions") or ()}
-    if EXTENSION not in extensions:
+    address = address or extensions.get(EXTENSION, {}).get("address", "")
+    if not address:
         raise ValueError(f"cluster {context['cluster']!r} names no gRPC address (extension {EXTENSION})")
-    credentials = Credentials(
-        _content(cluster, "certificate-authority", folder),
-        _content(user, "client-certificate", folder),
-        _content(user, "client-key", folder),
-    )
-    address = extensions[EXTENSION]["address"]
+    authority = _content(cluster, "certificate-authority", folder)
+    if token := _token(user, folder):
+        credentials = Credentials(authority, b"", b"", token)
+    else:
+        pair = _content(user, "client-certificate", folder), _content(user, "client-key", folder)
+        credentials = Credentials(authority, *pair)
     return Kubeconfig(address, credentials, cluster["server"], context.get("namespace") or "default", name)
 
 
@@ -128,6 +144,13 @@ def _named(document: Mapping[str, Any], entries: str, member: str, name: str) ->
             found: Mapping[str, Any] = entry[member]
             return found
     raise ValueError(f"no entry {name!r} in {entries}")
+
+
+def _token(user: Mapping[str, Any], folder: Path) -> str:
+    """A bearer token; one that is named by its file comes from there, as with kubectl."""
+    if file := user.get("tokenFile"):
+        return Path(folder, str(file)).read_text().strip()
+    return str(user.get("token") or "")
 
 
 def _content(entry: Mapping[str, Any], field: str, folder: Path) -> bytes:

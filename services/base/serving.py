@@ -59,6 +59,7 @@ class GrpcServer:
     options: of gRPC, beside or instead of those that all servers have. light: serve by `http2` instead of grpc.aio,
     at a fraction of the cost of each call. need_certificate: refuse clients without one; False only with `light`.
     reuse_port: let other processes listen there, too; only with `light`. metrics: to count in, shared with others.
+    renewable: `renew` may be called; not with `light`.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class GrpcServer:
         light: bool = False,
         need_certificate: bool = True,
         reuse_port: bool = False,
+        renewable: bool = False,
         metrics: Metrics | None = None,
     ) -> None:
         self.metrics = metrics or Metrics()
@@ -83,7 +85,9 @@ class GrpcServer:
         self._light = light
         self._need_certificate = need_certificate
         self._reuse_port = reuse_port
+        self._renewable = renewable
         self._server: grpc.aio.Server | Http2Server | None = None
+        self._shown: grpc.ServerCertificateConfiguration
         self.address = ""
 
     def add(self, add_servicer: Callable[[Any, Any], None], servicer: object) -> None:
@@ -133,11 +137,23 @@ class GrpcServer:
             if self._credentials is None:
                 port = server.add_insecure_port(address)
             else:
-                port = server.add_secure_port(address, self._credentials.server())
+                port = server.add_secure_port(address, self._server_credentials(self._credentials))
         except RuntimeError as failure:
             raise _not_bound(address) from failure
         await server.start()
         return server, port
+
+    def _server_credentials(self, credentials: Credentials) -> grpc.ServerCredentials:
+        if not self._renewable:
+            return credentials.server()
+
+        self._shown = credentials.configuration()
+        # Asked for each handshake, on a thread of gRPC's.
+        return grpc.dynamic_ssl_server_credentials(self._shown, lambda: self._shown, True)
+
+    def renew(self, credentials: Credentials) -> None:
+        """Show another certificate to those who connect from now on."""
+        self._shown = credentials.configuration()
 
     async def stop(self, grace_s: float = 1.0) -> None:
         """Report unhealthy, refuse new calls, give running ones this long, then end them. Idempotent."""

@@ -6,29 +6,51 @@ and understood by every TLS stack. Each certificate may act as a client; only th
 """
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from navarch.services.base.credentials import Credentials as Credentials
 from navarch.services.base.credentials import write_private as write_private
 
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 CA_LIFETIME = timedelta(days=3650)
 LEAF_LIFETIME = timedelta(days=365)
 # Certificates are valid a little before they are made, for hosts whose clocks are behind.
 CLOCK_SKEW = timedelta(minutes=5)
+# Kubernetes' words (certificates/v1 KeyUsage), and those of X.509.
+_KEY_USAGES = {
+    "digital signature": "digital_signature",
+    "signing": "digital_signature",
+    "content commitment": "content_commitment",
+    "key encipherment": "key_encipherment",
+    "data encipherment": "data_encipherment",
+    "key agreement": "key_agreement",
+    "cert sign": "key_cert_sign",
+    "crl sign": "crl_sign",
+}
+_EXTENDED_USAGES = {
+    "any": ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
+    "server auth": ExtendedKeyUsageOID.SERVER_AUTH,
+    "client auth": ExtendedKeyUsageOID.CLIENT_AUTH,
+    "code signing": ExtendedKeyUsageOID.CODE_SIGNING,
+    "email protection": ExtendedKeyUsageOID.EMAIL_PROTECTION,
+    "s/mime": ExtendedKeyUsageOID.EMAIL_PROTECTION,
+    "timestamping": ExtendedKeyUsageOID.TIME_STAMPING,
+    "ocsp signing": ExtendedKeyUsageOID.OCSP_SIGNING,
+}
 
 
 class CertificateAuthority:
     """Signs certificates. Holds the cluster's most secret key."""
 
-    def __init__(self, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
+    def __init__(self, certificate: x509.Certificate, key: PrivateKey) -> None:
         self._certificate = certificate
         self._key = key
 
@@ -59,10 +81,10 @@ class CertificateAuthority:
 
     @classmethod
     def load(cls, cert_pem: bytes, key_pem: bytes) -> Self:
-        """An authority from its PEM. Raises ValueError when they are no EC pair."""
+        """An authority from its PEM: EC, or RSA as of kubeadm. Raises ValueError when they are no pair."""
         key = serialization.load_pem_private_key(key_pem, None)
         certificate = x509.load_pem_x509_certificate(cert_pem)
-        if not isinstance(key, ec.EllipticCurvePrivateKey) or certificate.public_key() != key.public_key():
+        if not isinstance(key, PrivateKey) or certificate.public_key() != key.public_key():
             raise ValueError("the key of the certificate authority does not belong to its certificate")
         return cls(certificate, key)
 
@@ -106,6 +128,69 @@ class CertificateAuthority:
         certificate = builder.sign(self._key, hashes.SHA256())
         return Credentials(self.cert_pem, certificate.public_bytes(serialization.Encoding.PEM), _key_pem(key))
 
+    def sign(self, request_pem: bytes, usages: Collection[str], lifetime_s: float, *, now: float) -> bytes:
+        """The certificate that somebody asked for, PEM: with the subject and the names of the request.
+
+        usages: in the words of Kubernetes ("client auth"). It ends after lifetime_s, or earlier with the authority.
+        Raises ValueError for a request that cannot be read, and when the authority has ended.
+        """
+        request = x509.load_pem_x509_csr(request_pem)
+        begin = datetime.fromtimestamp(now, UTC)
+        end = min(begin + timedelta(seconds=lifetime_s), self._certificate.not_valid_after_utc)
+        if end <= begin:
+            raise ValueError(f"the certificate authority ended at {self._certificate.not_valid_after_utc}")
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(request.subject)
+            .issuer_name(self._certificate.subject)
+            .public_key(request.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(begin - CLOCK_SKEW)
+            .not_valid_after(end)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
+                critical=False,
+            )
+        )
+        key_usages = {_KEY_USAGES[usage] for usage in usages if usage in _KEY_USAGES}
+        extended = [_EXTENDED_USAGES[usage] for usage in usages if usage in _EXTENDED_USAGES]
+        if key_usages:
+            every = {**dict.fromkeys(_KEY_USAGES.values(), False), "encipher_only": False, "decipher_only": False}
+            usage = x509.KeyUsage(**every | dict.fromkeys(key_usages, True))
+            builder = builder.add_extension(usage, critical=True)
+        if extended:
+            builder = builder.add_extension(x509.ExtendedKeyUsage(extended), critical=False)
+        if names := _names_of(request):
+            builder = builder.add_extension(names, critical=False)
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def new_request(key_pem: bytes, common_name: str, organizations: Iterable[str], names: Iterable[str] = ()) -> bytes:
+    """A request for a certificate, PEM. names: DNS names and IP addresses of a server."""
+    key = serialization.load_pem_private_key(key_pem, None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ValueError("a request is signed by an EC key")
+    builder = x509.CertificateSigningRequestBuilder().subject_name(_name(common_name, organizations))
+    general = [_general_name(name) for name in names]
+    if general:
+        builder = builder.add_extension(x509.SubjectAlternativeName(general), critical=False)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def self_signed(common_name: str, names: Iterable[str], now: float) -> tuple[bytes, bytes]:
+    """A server's certificate that nobody has vouched for, and its key, PEM each; for a year."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = _name(common_name, ())
+    certificate = (
+        _builder(subject, subject, key.public_key(), now, LEAF_LIFETIME)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM), _key_pem(key)
+
 
 def new_key() -> bytes:
     """A new private key, PEM."""
@@ -123,6 +208,20 @@ def identity(cert_pem: bytes) -> tuple[str, tuple[str, ...]]:
 def _name(common_name: str, organizations: Iterable[str]) -> x509.Name:
     groups = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in organizations]
     return x509.Name([*groups, x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _names_of(request: x509.CertificateSigningRequest) -> x509.SubjectAlternativeName | None:
+    try:
+        return request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return None
 
 
 def _builder(
@@ -144,7 +243,7 @@ def _builder(
     )
 
 
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def _key_pem(key: PrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,

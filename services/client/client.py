@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Self, cast
 
@@ -21,7 +21,7 @@ from navarch.protos.k8s.authentication import v1_pb2 as authenticationv1
 from navarch.protos.k8s.autoscaling import v1_pb2 as autoscalingv1
 from navarch.protos.k8s.meta import v1_pb2 as metav1
 from navarch.protos.navarch import objects_pb2, objects_pb2_grpc
-from navarch.services.api.errors import ApiError
+from navarch.services.api.errors import ApiError, ServiceUnavailable
 from navarch.services.api.kinds import Kind
 from navarch.services.api.rpc_status import from_rpc
 from navarch.services.base.credentials import Credentials
@@ -34,6 +34,15 @@ EventType = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
 DEADLINE_S = 30.0
 READ_RETRIES = 4
 READ_RETRY_S = 0.05
+# The verb of HTTP that does the same; others are POST.
+VERBS = {
+    "GetRequest": "GET",
+    "ListRequest": "GET",
+    "UpdateRequest": "PUT",
+    "PatchRequest": "PATCH",
+    "DeleteRequest": "DELETE",
+    "DeleteCollectionRequest": "DELETE",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +79,12 @@ class Client:
     channel: grpc.aio.Channel
     deadline_s: float = DEADLINE_S
     wait_for_ready: bool = True
+    # Told of each answer but those of watches: the verb, the code as of HTTP, how many seconds it took.
+    on_answer: Callable[[str, int, float], None] | None = None
     _stub: objects_pb2_grpc.ObjectsAsyncStub = field(init=False, repr=False)
+    _watches: set[Any] = field(default_factory=set, init=False, repr=False)
+    # What was before the last move: the connection, and the watches over it.
+    _left: tuple[grpc.aio.Channel, set[Any]] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._stub = objects_pb2_grpc.ObjectsStub(self.channel)
@@ -94,7 +108,22 @@ class Client:
 
     async def close(self) -> None:
         """End all calls and the connection."""
+        if self._left is not None:
+            await self._left[0].close()
         await self.channel.close()
+
+    async def move(self, channel: grpc.aio.Channel) -> None:
+        """Make new calls over another connection, as with a new certificate.
+
+        Calls that are under way go on over the old one until the next move: a watch is not cut off because of it.
+        """
+        left, self._left = self._left, (self.channel, self._watches)
+        self.channel, self._watches = channel, set()
+        self._stub = objects_pb2_grpc.ObjectsStub(channel)
+        if left is not None:
+            for call in tuple(left[1]):
+                call.cancel()
+            await left[0].close(self.deadline_s)
 
     async def get(self, cls: type[M], name: str, namespace: str = "", *, resource_version: str = "", at: str = "") -> M:
         """Read one object, the newest unless a resource version allows an older.
@@ -183,6 +212,8 @@ class Client:
             timeout_seconds=timeout_seconds,
         )
         call = self._stub.Watch(request, wait_for_ready=self.wait_for_ready)
+        watches = self._watches
+        watches.add(call)
         try:
             async for response in call:
                 for event in response.events:
@@ -192,7 +223,13 @@ class Client:
                     yield WatchEvent(name, requests.unpack_as(cls, event.object))
         except grpc.aio.AioRpcError as failure:
             raise from_rpc(failure) from None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if watches is self._watches or (task is not None and task.cancelling()):
+                raise
+            raise ServiceUnavailable("the connection of this watch was given up for another") from None
         finally:
+            watches.discard(call)
             call.cancel()
 
     async def create(self, obj: M, *, namespace: str = "", dry_run: bool = False, kind: Kind | None = None) -> M:
@@ -325,20 +362,37 @@ class Client:
         return requests.unpack_as(autoscalingv1.Scale, response.object)
 
     async def _write(self, method: grpc.aio.UnaryUnaryMultiCallable[Any, Any], request: Message) -> Any:
+        began = asyncio.get_running_loop().time()
         try:
-            return await method(request, timeout=self.deadline_s, wait_for_ready=self.wait_for_ready)
+            answer = await method(request, timeout=self.deadline_s, wait_for_ready=self.wait_for_ready)
         except grpc.aio.AioRpcError as failure:
-            raise from_rpc(failure) from None
+            raise self._refused(request, failure, began) from None
+        self._tell(request, 200, began)
+        return answer
 
     async def _read(self, method: grpc.aio.UnaryUnaryMultiCallable[Any, Any], request: Message) -> Any:
-        deadline = asyncio.get_running_loop().time() + self.deadline_s
+        began = asyncio.get_running_loop().time()
+        deadline = began + self.deadline_s
         for attempt in range(READ_RETRIES + 1):
             left_s = deadline - asyncio.get_running_loop().time()
             try:
-                return await method(request, timeout=left_s, wait_for_ready=self.wait_for_ready)
+                answer = await method(request, timeout=left_s, wait_for_ready=self.wait_for_ready)
             except grpc.aio.AioRpcError as failure:
                 lost = failure.code() is grpc.StatusCode.UNAVAILABLE and self.wait_for_ready
                 if not lost or attempt == READ_RETRIES:
-                    raise from_rpc(failure) from None
+                    raise self._refused(request, failure, began) from None
+            else:
+                self._tell(request, 200, began)
+                return answer
             await asyncio.sleep(READ_RETRY_S * 2**attempt)
         raise AssertionError("the last attempt answers or raises")
+
+    def _refused(self, request: Message, failure: grpc.aio.AioRpcError, began: float) -> ApiError:
+        refusal = from_rpc(failure)
+        self._tell(request, refusal.code, began)
+        return refusal
+
+    def _tell(self, request: Message, code: int, began: float) -> None:
+        if self.on_answer is not None:
+            seconds = asyncio.get_running_loop().time() - began
+            self.on_answer(VERBS.get(type(request).__name__, "POST"), code, seconds)

@@ -10,6 +10,7 @@ from navarch.services.base.tasks import TaskOwner
 from navarch.services.base.tls import Credentials
 from navarch.services.client.client import Client
 from navarch.services.client.leader import LeaderElector
+from navarch.services.controller_manager.certificates.signing import Signing
 from navarch.services.controller_manager.node_ipam.plan import Range
 from navarch.services.controller_manager.node_lifecycle.plan import Grace
 from navarch.services.controller_manager.rpc import ControllerManagerServicer
@@ -24,6 +25,8 @@ class Config:
 
     identity: names this process in the Lease; stable over restarts, unique among running ones.
     leader_elect: False works at once, for a cluster that has only this one.
+    signing: with what requests for certificates are answered; None leaves them to others.
+    approve_kubelet_serving: approve serving certificates of kubelets for the addresses of their Nodes, too.
     """
 
     api_server: str
@@ -35,6 +38,8 @@ class Config:
     node_startup_grace_s: float = 60.0
     publish_root_certificate: bool = True
     leader_elect: bool = True
+    signing: Signing | None = None
+    approve_kubelet_serving: bool = False
 
 
 class ControllerManager:
@@ -49,6 +54,8 @@ class ControllerManager:
             grace=Grace(config.node_monitor_grace_s, config.node_startup_grace_s),
             root_certificate=certificate,
             host=config.identity,
+            signing=config.signing,
+            approve_serving=config.approve_kubelet_serving,
         )
         self._tasks = TaskOwner()
         self._client: Client | None = None

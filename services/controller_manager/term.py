@@ -14,6 +14,11 @@ from navarch.services.base.tasks import TaskOwner
 from navarch.services.client.client import Client
 from navarch.services.client.controller import Controller
 from navarch.services.client.informer import Informers
+from navarch.services.controller_manager.bootstrap_tokens.cleaner import TokenCleaner
+from navarch.services.controller_manager.bootstrap_tokens.signer import BootstrapSigner
+from navarch.services.controller_manager.certificates.approval import ApprovalController
+from navarch.services.controller_manager.certificates.cleaning import CleaningController
+from navarch.services.controller_manager.certificates.signing import Signing, SigningController
 from navarch.services.controller_manager.context import Context, Loop
 from navarch.services.controller_manager.deployment.controller import DeploymentController
 from navarch.services.controller_manager.endpoints.controller import EndpointsController
@@ -32,12 +37,17 @@ from navarch.services.controller_manager.taint_eviction.controller import TaintE
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the controllers can be told. root_certificate: PEM to publish in every Namespace, or empty."""
+    """What the controllers can be told. root_certificate: PEM to publish in every Namespace, or empty.
+
+    signing: None signs nothing. approve_serving: also the serving certificates of kubelets.
+    """
 
     cluster_cidrs: tuple[Range, ...]
     grace: Grace
     root_certificate: str
     host: str
+    signing: Signing | None = None
+    approve_serving: bool = False
 
 
 class Term:
@@ -88,6 +98,11 @@ class Term:
             EndpointsController(context),
             TaintEvictionController(context),
             PodGarbageCollector(context),
+            ApprovalController(context, serving=settings.approve_serving),
+            *([SigningController(context, settings.signing)] if settings.signing else []),
+            CleaningController(context),
+            TokenCleaner(context),
+            BootstrapSigner(context),
         ]
 
     def _second_stage(self, context: Context) -> list[Loop]:

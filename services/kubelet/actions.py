@@ -5,6 +5,8 @@ An action returns None when it succeeded, else why not, in Kubernetes' words whe
 
 import asyncio
 import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import grpc
 
@@ -12,8 +14,13 @@ from navarch.protos.k8s import intstr_pb2
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.kubelet.runtime import Runtime, RuntimeFailure
 
+if TYPE_CHECKING:
+    import aiohttp
+
 OUTPUT_BYTES = 10 * 1024
 INT = 0
+REDIRECTS = 10
+REDIRECTING = (301, 302, 303, 307, 308)
 
 
 def port_number(container: corev1.Container, port: intstr_pb2.IntOrString) -> int:
@@ -38,10 +45,16 @@ async def run_exec(runtime: Runtime, container_id: str, command: list[str], time
     return output or f"command {command!r} exited with {result.exit_code}"
 
 
-async def run_http(action: corev1.HTTPGetAction, host: str, port: int, timeout_s: float) -> str | None:
-    """GET; any answer from 200 to 399 is a success. HTTPS certificates are not checked, as documented."""
+async def run_http(
+    action: corev1.HTTPGetAction, host: str, port: int, timeout_s: float, warn: Callable[[str], None]
+) -> str | None:
+    """GET; any answer from 200 to 399 is a success. HTTPS certificates are not checked, as documented.
+
+    Redirects are followed within the host; one that leads elsewhere is a success with a warning.
+    """
     # A client for HTTP costs memory that a node without HTTP probes need not spend.
     import aiohttp
+    from yarl import URL
 
     scheme = (action.scheme or "HTTP").lower()
     url = f"{scheme}://{_bracketed(action.host or host)}:{port}/{action.path.lstrip('/')}"
@@ -49,17 +62,27 @@ async def run_http(action: corev1.HTTPGetAction, host: str, port: int, timeout_s
     headers.update({header.name: header.value for header in action.http_headers})
     timeout = aiohttp.ClientTimeout(total=timeout_s)
     try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session,
-            session.get(url, headers=headers, ssl=False, allow_redirects=False) as response,
-        ):
-            if 200 <= response.status < 400:
-                return None
-            return f"HTTP probe failed with statuscode: {response.status}"
+        async with aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session:
+            for _ in range(REDIRECTS + 1):
+                async with session.get(url, headers=headers, ssl=False, allow_redirects=False) as response:
+                    if response.status not in REDIRECTING or "Location" not in response.headers:
+                        break
+                    target = response.url.join(URL(response.headers["Location"]))
+                    if target.host != response.url.host:
+                        warn(f"Probe terminated redirects, Response body: {await _body(response)}")
+                        return None
+                    url = str(target)
+            else:
+                return f'Get "{url}": stopped after {REDIRECTS} redirects'
+            return None if 200 <= response.status < 400 else f"HTTP probe failed with statuscode: {response.status}"
     except TimeoutError:
         return f'Get "{url}": context deadline exceeded (Client.Timeout exceeded while awaiting headers)'
     except (aiohttp.ClientError, OSError) as failure:
         return f'Get "{url}": {failure}'
+
+
+async def _body(response: "aiohttp.ClientResponse") -> str:
+    return (await response.content.read(OUTPUT_BYTES)).decode(errors="replace")
 
 
 async def run_tcp(host: str, port: int, timeout_s: float) -> str | None:

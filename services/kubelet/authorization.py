@@ -15,7 +15,15 @@ from navarch.services.kubelet.remembered import Remembered
 
 PROXY = "proxy"
 # The first word of a path -> the subresource that it has always had.
-COARSE = {"stats": "stats", "metrics": "metrics", "logs": "log", "spec": "spec", "checkpoint": "checkpoint"}
+COARSE = {
+    "stats": "stats",
+    "metrics": "metrics",
+    "logs": "log",
+    "spec": "spec",
+    "checkpoint": "checkpoint",
+    "statusz": "statusz",
+    "flagz": "configz",
+}
 # ... and the one that is asked for before `proxy`.
 FINE = {"healthz": "healthz", "configz": "configz", "pods": "pods", "runningpods": "pods"}
 VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.base.tls import Credentials
+from navarch.services.kubelet.certificates.options import CertificateOptions
 from navarch.services.kubelet.node.group_options import NO_GROUPS, GroupOptions
 from navarch.services.kubelet.node.options import NodeOptions
 from navarch.services.kubelet.node.status import Reservations
+from navarch.services.kubelet.sources.options import SourceOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,14 @@ class Config:
     runtime_endpoint: str
     root_dir: Path
     credentials: Credentials | None = None
+    # How the kubelet gets and renews its own; None where `credentials` are all there is.
+    certificates: CertificateOptions | None = None
+    # Served with instead: certificate and key, which somebody else renews.
+    serving_files: tuple[Path, Path] | None = None
+    # By which authority callers are known; by default the API server's.
+    client_ca_file: Path | None = None
+    # What follows from all that, see `NodeCredentials`.
+    serving: Credentials | None = None
     # The endpoints of Kubernetes, by HTTPS; and navarch.v1.Node, "" for not at all.
     listen: str = "127.0.0.1:10250"
     grpc_listen: str = "127.0.0.1:10350"
@@ -32,7 +42,11 @@ class Config:
     pod_cidr: str = ""
     cluster_dns: Sequence[str] = ()
     cluster_domain: str = "cluster.local"
+    # The resolver configuration that Pods with dnsPolicy Default get.
+    resolv_conf: str = "/etc/resolv.conf"
     max_pods: int = 110
+    # 0 for any number up to max_pods.
+    pods_per_core: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: Sequence[corev1.Taint] = ()
     reserved: Reservations = field(default_factory=Reservations)
@@ -41,7 +55,7 @@ class Config:
     heartbeat_s: float = 10.0
     # Of a process of its own, its command line's; in others no group is made.
     groups: GroupOptions = NO_GROUPS
-    # Where the manifests of static Pods are: a directory or a file.
-    pod_manifest_path: Path | None = None
+    # Where static Pods come from.
+    sources: SourceOptions = field(default_factory=SourceOptions)
     # Whether requests without credentials are asked about at the API server, as of system:anonymous.
     anonymous_auth: bool = False

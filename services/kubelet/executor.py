@@ -6,8 +6,10 @@ Pods are made side by side, up to a bound that keeps the host responsive; stoppi
 
 import asyncio
 import math
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
@@ -15,7 +17,9 @@ from navarch.services.base.clock import Clock
 from navarch.services.base.log import get_logger
 from navarch.services.kubelet.cgroups import GroupFailure
 from navarch.services.kubelet.core import events_text as text
+from navarch.services.kubelet.core.abilities import abilities, image_volumes
 from navarch.services.kubelet.core.container_config import Run, container_config
+from navarch.services.kubelet.core.dns import dns_warnings
 from navarch.services.kubelet.core.ephemeral import target_of
 from navarch.services.kubelet.core.observed import CREATED, RUNNING, Container, sandbox_of
 from navarch.services.kubelet.core.orders import (
@@ -39,8 +43,9 @@ from navarch.services.kubelet.core.orders import (
 )
 from navarch.services.kubelet.core.paths import Layout
 from navarch.services.kubelet.core.references import ConfigError, NodeContext
-from navarch.services.kubelet.core.sandbox_config import sandbox_config
+from navarch.services.kubelet.core.sandbox_config import check_hostname, sandbox_config
 from navarch.services.kubelet.core.static_pods import is_static
+from navarch.services.kubelet.core.user_namespaces import check_handler, wants_own
 from navarch.services.kubelet.happenings import Happenings
 from navarch.services.kubelet.hooks import Hooks
 from navarch.services.kubelet.images import ImageRefusal, Images
@@ -51,6 +56,7 @@ from navarch.services.kubelet.runtime import Runtime, RuntimeFailure
 from navarch.services.kubelet.runtime_classes import RuntimeClasses
 from navarch.services.kubelet.runtime_watch import RuntimeWatch
 from navarch.services.kubelet.statuses import StatusReporter
+from navarch.services.kubelet.user_namespaces import UserNamespaces
 from navarch.services.kubelet.volumes.container_mounts import ContainerMounts
 from navarch.services.kubelet.volumes.manager import VolumeManager
 
@@ -58,6 +64,9 @@ from navarch.services.kubelet.volumes.manager import VolumeManager
 STARTS_PER_CPU = 2
 # A container that could not be started, or whose hook failed, gets this long to go.
 FAILED_START_GRACE_S = 2
+LEFT_BY_HOOK_S = 2
+# Adds to the configuration of a container what plugins have for it. Raises ConfigError.
+Equip = Callable[[corev1.Pod, corev1.Container, criv1.ContainerConfig], Awaitable[None]]
 
 
 class Executor:
@@ -73,12 +82,14 @@ class Executor:
         mounts: ContainerMounts,
         objects: NodeObjects,
         runtime_classes: RuntimeClasses,
+        equip: Equip,
         statuses: StatusReporter,
         happenings: Happenings,
         clock: Clock,
         layout: Layout,
         node: NodeContext,
         groups: PodGroups,
+        node_object: Callable[[], corev1.Node] = corev1.Node,
     ) -> None:
         self._runtime = runtime
         self._watch = watch
@@ -87,13 +98,18 @@ class Executor:
         self._mounts = mounts
         self._objects = objects
         self._runtime_classes = runtime_classes
+        self._equip = equip
         self._statuses = statuses
         self._happenings = happenings
+        self._users = UserNamespaces(layout)
         self._hooks = Hooks(runtime, clock)
         self._clock = clock
         self._layout = layout
         self._node = node
         self._groups = groups
+        self._node_object = node_object
+        # By uid and volume: the images that are volumes.
+        self._volume_images: dict[tuple[str, str], str] = {}
         self._gate = asyncio.Semaphore(STARTS_PER_CPU * max(2, node.cpu_millicores // 1000))
         self._refreshing = asyncio.Lock()
         self._pre_stopped: set[str] = set()
@@ -113,7 +129,7 @@ class Executor:
         except ConfigError as failure:
             return Failed(order, "CreateContainerConfigError", str(failure))
         except ImageRefusal as refusal:
-            return Failed(order, refusal.reason, str(refusal))
+            return Failed(order, refusal.reason, str(refusal), image=refusal.image)
         except Exception as failure:
             self._log.exception("order.failed", pod=worker.view.name, order=order)
             return Failed(order, "InternalError", str(failure))
@@ -163,7 +179,12 @@ class Executor:
     async def _run_sandbox(self, worker: PodWorker, order: RunSandbox, attempt: int) -> Done:
         pod = worker.view.pod
         handler = await self._runtime_classes.handler(pod)
-        config = sandbox_config(pod, attempt, self._layout, self._node)
+        check_hostname(pod, self._node)
+        for reason, message in dns_warnings(pod, self._node):
+            self._happenings.tell(pod, "Warning", reason, message)
+        if wants_own(pod):
+            check_handler(handler, can=abilities(self._node_object(), handler).user_namespaces)
+        config = sandbox_config(pod, attempt, self._layout, self._node, self._users.of(pod))
         await self._groups.make(pod)
         async with self._gate:
             id_ = await self._runtime.run_sandbox(config, handler)
@@ -176,21 +197,28 @@ class Executor:
         found = [self._objects.secret(pod.metadata.namespace, one.name) for one in pod.spec.image_pull_secrets]
         secrets = [secret for secret in found if secret is not None]
         sandbox = sandbox_config(pod, 0, self._layout, self._node)
-        ref = await self._images.ensure(pod, container, secrets, sandbox)
+        image, policy = container.image, container.image_pull_policy
+        ref = await self._images.ensure(pod, image, policy, secrets, sandbox, container.name)
+        for volume, source in image_volumes(pod, container):
+            key = (pod.metadata.uid, volume)
+            self._volume_images[key] = await self._images.ensure(
+                pod, source.reference, source.pull_policy, secrets, sandbox
+            )
         return Done(order, image_ref=ref)
 
     async def _start(self, worker: PodWorker, order: StartContainer) -> Done | Failed:
         pod, box, name = worker.view.pod, order.sandbox, order.container
         container = worker.container(name)
         try:
-            config = None if order.created else self._container_config(worker, order)
+            config = None if order.created else await self._container_config(worker, order)
         except ConfigError as failure:
             return self._refused(worker, order, "CreateContainerConfigError", str(failure))
         async with self._gate:
             id_ = order.created
             if config is not None:
                 try:
-                    sandbox = sandbox_config(pod, box.attempt, self._layout, self._node)
+                    users = self._users.of(pod)
+                    sandbox = sandbox_config(pod, box.attempt, self._layout, self._node, users)
                     id_ = await self._runtime.create_container(box.id, config, sandbox)
                 except RuntimeFailure as failure:
                     return self._refused(worker, order, "CreateContainerError", str(failure))
@@ -212,13 +240,20 @@ class Executor:
             return Done(order, (fact,))
         return await self._post_start(worker, order, container, fact)
 
-    def _container_config(self, worker: PodWorker, order: StartContainer) -> criv1.ContainerConfig:
+    async def _container_config(self, worker: PodWorker, order: StartContainer) -> criv1.ContainerConfig:
         pod, container = worker.view.pod, worker.container(order.container)
         pod_ips = self._node.host_ips if pod.spec.host_network else order.sandbox.ips
-        mounts = self._mounts.mounts(pod, container, order.attempt, pod_ips)
+        can = abilities(self._node_object(), await self._runtime_classes.handler(pod))
+        images = {name: ref for (uid, name), ref in self._volume_images.items() if uid == pod.metadata.uid}
+        mounts = self._mounts.mounts(pod, container, order.attempt, pod_ips, can, images)
         target_id = _target_id(worker, order.container)
-        run = Run(order.attempt, self._images.described(order.image_ref), pod_ips, mounts, target_id)
-        return container_config(pod, container, run, self._objects, self._node)
+        devices = self._mounts.devices(pod, container)
+        image = self._images.described(order.image_ref)
+        read_file = partial(self._mounts.file, pod)
+        run = Run(order.attempt, image, pod_ips, mounts, target_id, devices, read_file, self._users.of(pod))
+        config = container_config(pod, container, run, self._objects, self._node)
+        await self._equip(pod, container, config)
+        return config
 
     def _refused(
         self, worker: PodWorker, order: StartContainer, reason: str, message: str, facts: tuple[Container, ...] = ()
@@ -256,6 +291,9 @@ class Executor:
         if container is not None and container.lifecycle.HasField("pre_stop") and run.state == RUNNING:
             await self._pre_stop(worker, order, container, run)
         left_s = order.deadline - self._clock.now()
+        if order.id in self._pre_stopped:
+            # A hook that took all the time leaves its container some all the same.
+            left_s = max(left_s, LEFT_BY_HOOK_S)
         await self._runtime.stop_container(order.id, max(0, math.ceil(left_s - 0.05)))
         try:
             ended = await self._watch.inspect_container(order.id, run.sandbox_id)
@@ -300,6 +338,8 @@ class Executor:
     async def _release(self, worker: PodWorker, everything: bool) -> None:
         pod = worker.view.pod
         await self._objects.release(pod.metadata.uid)
+        for key in [key for key in self._volume_images if key[0] == pod.metadata.uid]:
+            del self._volume_images[key]
         await self._volumes.release(pod, everything=everything)
         await self._groups.remove(pod)
 

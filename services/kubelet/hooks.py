@@ -56,5 +56,5 @@ class Hooks:
             return None
         if handler.HasField("http_get"):
             port = port_number(container, handler.http_get.port)
-            return await run_http(handler.http_get, pod_ip, port, limit_s or HTTP_TIMEOUT_S)
+            return await run_http(handler.http_get, pod_ip, port, limit_s or HTTP_TIMEOUT_S, warn=lambda _: None)
         return None

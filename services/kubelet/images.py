@@ -21,8 +21,9 @@ REMEMBERED = 1000
 class ImageRefusal(Exception):
     """An image is not to be had. reason: as a waiting container shows it."""
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, image: str, reason: str, message: str) -> None:
         super().__init__(message)
+        self.image = image
         self.reason = reason
 
 
@@ -41,36 +42,37 @@ class Images:
     async def ensure(
         self,
         pod: corev1.Pod,
-        container: corev1.Container,
+        name: str,
+        policy: str,
         secrets: Sequence[corev1.Secret],
         sandbox: criv1.PodSandboxConfig,
+        container: str = "",
     ) -> str:
-        """Have the container's image. Returns its reference. Raises ImageRefusal."""
-        name, policy = container.image, container.image_pull_policy
+        """Have an image. Returns its reference. Raises ImageRefusal. container: whose it is; "" for a volume's."""
         if message := image_name.fault(name):
-            self._happenings.tell(pod, "Warning", "InspectFailed", message, container.name)
-            raise ImageRefusal("InvalidImageName", message)
+            self._happenings.tell(pod, "Warning", "InspectFailed", message, container)
+            raise ImageRefusal(name, "InvalidImageName", message)
         present = None if policy == "Always" else await self._status(name)
         if present is not None:
-            self._happenings.tell(pod, "Normal", "Pulled", text.present(name), container.name)
+            self._happenings.tell(pod, "Normal", "Pulled", text.present(name), container)
             return self._remember(present)
         if policy == "Never":
             message = text.absent(name)
-            self._happenings.tell(pod, "Warning", "ErrImageNeverPull", message, container.name)
-            raise ImageRefusal("ErrImageNeverPull", message)
-        self._happenings.tell(pod, "Normal", "Pulling", text.pulling(name), container.name)
+            self._happenings.tell(pod, "Warning", "ErrImageNeverPull", message, container)
+            raise ImageRefusal(name, "ErrImageNeverPull", message)
+        self._happenings.tell(pod, "Normal", "Pulling", text.pulling(name), container)
         began = self._clock.monotonic()
         try:
             await self._pull(name, credentials_for(name, secrets), sandbox)
         except RuntimeFailure as failure:
-            self._happenings.tell(pod, "Warning", "Failed", text.pull_failed(name, str(failure)), container.name)
-            self._happenings.tell(pod, "Warning", "Failed", "Error: ErrImagePull", container.name)
-            raise ImageRefusal("ErrImagePull", str(failure)) from failure
+            self._happenings.tell(pod, "Warning", "Failed", text.pull_failed(name, str(failure)), container)
+            self._happenings.tell(pod, "Warning", "Failed", "Error: ErrImagePull", container)
+            raise ImageRefusal(name, "ErrImagePull", str(failure)) from failure
         pulled = await self._status(name)
         if pulled is None:
-            raise ImageRefusal("ErrImagePull", f'image "{name}" is gone right after its pull')
+            raise ImageRefusal(name, "ErrImagePull", f'image "{name}" is gone right after its pull')
         took_s = self._clock.monotonic() - began
-        self._happenings.tell(pod, "Normal", "Pulled", text.pulled(name, took_s, pulled.size), container.name)
+        self._happenings.tell(pod, "Normal", "Pulled", text.pulled(name, took_s, pulled.size), container)
         self.changes += 1
         return self._remember(pulled)
 
@@ -93,7 +95,7 @@ class Images:
         try:
             return await self._runtime.image_status(name)
         except RuntimeFailure as failure:
-            raise ImageRefusal("ImageInspectError", f'Failed to inspect image "{name}": {failure}') from failure
+            raise ImageRefusal(name, "ImageInspectError", f'Failed to inspect image "{name}": {failure}') from failure
 
     async def _pull(self, name: str, auth: criv1.AuthConfig | None, sandbox: criv1.PodSandboxConfig) -> None:
         key = (name, auth.SerializeToString(deterministic=True) if auth else b"")

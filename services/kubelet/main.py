@@ -1,98 +1,23 @@
-"""The kubelet's command line."""
+"""The kubelet's process."""
 
-import argparse
 import asyncio
 import signal
-import socket
-from pathlib import Path
+from dataclasses import replace
 
-from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.base.process import run
 from navarch.services.base.tls import Credentials
-from navarch.services.kubelet.config import Config
-from navarch.services.kubelet.core.eviction_thresholds import ThresholdError
-from navarch.services.kubelet.node import group_options
-from navarch.services.kubelet.node.options import add_options, node_options, reservations
-from navarch.services.kubelet.node.status import Reservations
+from navarch.services.kubelet.command_line import read
 from navarch.services.kubelet.service import Kubelet
-
-
-def pairs(text: str) -> dict[str, str]:
-    """Read "key=value,key=value"."""
-    entries = [entry.partition("=") for entry in text.split(",") if entry]
-    return {key: value for key, _, value in entries}
-
-
-def taints(text: str) -> list[corev1.Taint]:
-    """Read "key=value:Effect,key:Effect"."""
-    found = []
-    for entry in filter(None, text.split(",")):
-        head, _, effect = entry.rpartition(":")
-        key, _, value = head.partition("=")
-        found.append(corev1.Taint(key=key, value=value, effect=effect))
-    return found
-
-
-def parser() -> argparse.ArgumentParser:
-    """The options."""
-    options = argparse.ArgumentParser(prog="navarch-kubelet", description=__doc__)
-    options.add_argument("--node-name", default=socket.gethostname().lower())
-    options.add_argument("--api-server", required=True, metavar="HOST:PORT")
-    options.add_argument("--ca", type=Path, required=True)
-    options.add_argument("--cert", type=Path, required=True)
-    options.add_argument("--key", type=Path, required=True)
-    options.add_argument("--runtime-endpoint", required=True, metavar="unix:///PATH")
-    options.add_argument("--root-dir", type=Path, required=True)
-    options.add_argument("--listen", default="127.0.0.1:10250", metavar="HOST:PORT")
-    options.add_argument("--grpc-listen", default="127.0.0.1:10350", metavar="HOST:PORT")
-    options.add_argument("--node-ip", default="")
-    options.add_argument("--pod-cidr", default="")
-    options.add_argument("--cluster-dns", default="", metavar="IP,...")
-    options.add_argument("--cluster-domain", default="cluster.local")
-    options.add_argument("--max-pods", type=int, default=110)
-    add_options(options)
-    options.add_argument("--labels", type=pairs, default={}, metavar="KEY=VALUE,...")
-    options.add_argument("--taints", "--register-with-taints", type=taints, default=[], metavar="KEY=VALUE:EFFECT,...")
-    options.add_argument("--reserved", type=reservations, default=Reservations(), metavar="cpu=100m,memory=256Mi")
-    group_options.add_options(options)
-    options.add_argument("--anonymous-auth", action="store_true")
-    options.add_argument("--pod-manifest-path", type=Path, metavar="PATH", help="of static Pods")
-    return options
 
 
 def main(argv: list[str]) -> None:
     """Run a kubelet until it is told to stop."""
-    known = parser()
-    options = known.parse_args(argv)
-    try:
-        node, groups = node_options(options), group_options.group_options(options)
-    except (ThresholdError, group_options.GroupOptionsError) as failure:
-        known.error(str(failure))
+    config, options = read(argv)
 
     async def create() -> Kubelet:
-        kubelet = Kubelet(
-            Config(
-                node_name=options.node_name,
-                api_server=options.api_server,
-                credentials=Credentials.load(options.ca, options.cert, options.key),
-                runtime_endpoint=options.runtime_endpoint,
-                root_dir=options.root_dir,
-                listen=options.listen,
-                grpc_listen=options.grpc_listen,
-                node_ip=options.node_ip,
-                pod_cidr=options.pod_cidr,
-                cluster_dns=tuple(filter(None, options.cluster_dns.split(","))),
-                cluster_domain=options.cluster_domain,
-                max_pods=options.max_pods,
-                labels={**options.labels, **options.node_labels},
-                taints=options.taints,
-                reserved=options.reserved + options.kube_reserved + options.system_reserved,
-                node=node,
-                groups=groups,
-                anonymous_auth=options.anonymous_auth,
-                pod_manifest_path=options.pod_manifest_path,
-            )
-        )
+        # Without: the kubelet gets its own.
+        credentials = Credentials.load(options.ca, options.cert, options.key) if options.key else None
+        kubelet = Kubelet(replace(config, credentials=credentials))
         # What tells of a power failure; on hosts without logind, of any shutdown.
         asyncio.get_running_loop().add_signal_handler(signal.SIGPWR, kubelet.shut_down)
         return kubelet

@@ -3,22 +3,29 @@
 Who may call it is decided as at the HTTPS endpoints of the same purpose.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import grpc
+import orjson
 
-from navarch.protos.cri import v1_pb2 as criv1
-from navarch.protos.navarch import node_pb2, node_pb2_grpc
+from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.protos.navarch import node_pb2, node_pb2_grpc, stats_pb2
 from navarch.services.api.errors import BadRequest, ServiceUnavailable
 from navarch.services.api.meta import time_from
 from navarch.services.base.clock import Clock
 from navarch.services.client import requests
+from navarch.services.kubelet import unit_logs
 from navarch.services.kubelet.access import Access
-from navarch.services.kubelet.core.observed import CONTAINER_LABEL, UID_LABEL
+from navarch.services.kubelet.config import Config
+from navarch.services.kubelet.configuration import configuration
+from navarch.services.kubelet.inspection import inspect, moment
+from navarch.services.kubelet.node.image_gc import ImageGc, ImageUse
 from navarch.services.kubelet.pod_streams import PodStreams
-from navarch.services.kubelet.runtime import Runtime, RuntimeFailure
+from navarch.services.kubelet.runtime import RuntimeFailure
+from navarch.services.kubelet.stats.sampler import Sampler
 
 # Tells a caller that there is a log, before its first line.
 ACCEPTED = (("navarch-accepted", "true"),)
@@ -28,10 +35,22 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class NodeServicer(node_pb2_grpc.NodeServicer):
     """Serves navarch.v1.Node. access: None to serve anybody, in tests."""
 
-    def __init__(self, streams: PodStreams, runtime: Runtime, clock: Clock, access: Access | None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        streams: PodStreams,
+        images: ImageGc,
+        volume: Callable[[corev1.Pod, str], Path | None],
+        sampler: Sampler,
+        clock: Clock,
+        access: Access | None,
+    ) -> None:
+        self._config = config
         self._streams = streams
+        self._images = images
+        self._volume = volume
+        self._sampler = sampler
         self._pods = streams.pods
-        self._runtime = runtime
         self._clock = clock
         self._access = access
 
@@ -87,21 +106,12 @@ class NodeServicer(node_pb2_grpc.NodeServicer):
     async def Stats(self, request: node_pb2.StatsRequest, context: Context) -> node_pb2.StatsResponse:
         """CPU and memory that containers use."""
         await self._authorize(context, "GET", "/stats")
-        try:
-            found = await self._runtime.container_stats()
-        except RuntimeFailure as failure:
-            raise ServiceUnavailable(str(failure)) from failure
         answer = node_pb2.StatsResponse(time=time_from(self._clock.now()))
-        for worker in self._pods.all():
-            metadata = worker.view.pod.metadata
-            if (request.namespace and request.namespace != metadata.namespace) or (
-                request.pod and request.pod != metadata.name
-            ):
-                continue
-            pod = answer.pods.add(namespace=metadata.namespace, name=metadata.name, uid=metadata.uid)
-            pod.containers.extend(
-                _stats_of(stats) for stats in found if stats.attributes.labels.get(UID_LABEL) == metadata.uid
-            )
+        for pod in (await self._summary()).pods:
+            ref = pod.pod_ref
+            if request.namespace in ("", ref.namespace) and request.pod in ("", ref.name):
+                containers = map(_stats_of, pod.containers)
+                answer.pods.add(namespace=ref.namespace, name=ref.name, uid=ref.uid, containers=containers)
         return answer
 
     async def Pods(self, request: node_pb2.PodsRequest, context: Context) -> node_pb2.PodsResponse:
@@ -109,13 +119,64 @@ class NodeServicer(node_pb2_grpc.NodeServicer):
         await self._authorize(context, "GET", "/pods")
         return node_pb2.PodsResponse(pods=[requests.pack(self._pods.reported(worker)) for worker in self._pods.all()])
 
+    async def Summarize(self, request: node_pb2.SummarizeRequest, context: Context) -> stats_pb2.Summary:
+        """What the node and its Pods use."""
+        await self._authorize(context, "GET", "/stats/summary")
+        return await self._summary(only_cpu_and_memory=request.only_cpu_and_memory)
 
-def _stats_of(stats: criv1.ContainerStats) -> node_pb2.ContainerStats:
+    async def _summary(self, *, only_cpu_and_memory: bool = False) -> stats_pb2.Summary:
+        try:
+            return await self._sampler.summary(only_cpu_and_memory=only_cpu_and_memory)
+        except (RuntimeFailure, OSError) as failure:
+            raise ServiceUnavailable(str(failure)) from failure
+
+    async def Configuration(
+        self, request: node_pb2.ConfigurationRequest, context: Context
+    ) -> node_pb2.ConfigurationResponse:
+        """What this kubelet was told."""
+        await self._authorize(context, "GET", "/configz")
+        return node_pb2.ConfigurationResponse(json=orjson.dumps({"kubeletconfig": configuration(self._config)}))
+
+    async def Images(self, request: node_pb2.ImagesRequest, context: Context) -> node_pb2.ImagesResponse:
+        """The images on this node, the largest first."""
+        await self._authorize(context, "GET", "/images")
+        try:
+            found = await self._images.report()
+        except RuntimeFailure as failure:
+            raise ServiceUnavailable(str(failure)) from failure
+        return node_pb2.ImagesResponse(time=time_from(self._clock.now()), images=map(_image, found))
+
+    async def UnitLogs(self, request: node_pb2.UnitLogsRequest, context: Context) -> node_pb2.UnitLogsResponse:
+        """What a service of the host has written last."""
+        await self._authorize(context, "GET", "/logs")
+        found = await unit_logs.read(request.unit, request.tail_lines)
+        return node_pb2.UnitLogsResponse(data=found.data, source=found.source)
+
+    async def Inspect(self, request: node_pb2.InspectRequest, context: Context) -> node_pb2.InspectResponse:
+        """All that is known of one Pod."""
+        await self._authorize(context, "GET", "/pods")
+        worker = self._streams.pod(request.namespace, request.pod)
+        return inspect(worker, self._pods.reported(worker), self._volume, self._clock.now())
+
+
+def _image(use: ImageUse) -> node_pb2.NodeImage:
+    return node_pb2.NodeImage(
+        id=use.image.id,
+        tags=use.image.repo_tags,
+        digests=use.image.repo_digests,
+        size_bytes=use.image.size,
+        pinned=use.image.pinned,
+        used_by=use.used_by,
+        last_used=moment(use.used_at),
+    )
+
+
+def _stats_of(usage: stats_pb2.ContainerUsage) -> node_pb2.ContainerStats:
     return node_pb2.ContainerStats(
-        name=stats.attributes.labels.get(CONTAINER_LABEL, stats.attributes.metadata.name),
-        cpu_usage_ns=stats.cpu.usage_core_nano_seconds.value,
-        memory_working_set_bytes=stats.memory.working_set_bytes.value,
-        filesystem_used_bytes=stats.writable_layer.used_bytes.value,
+        name=usage.name,
+        cpu_usage_ns=usage.cpu.usage_core_nano_seconds,
+        memory_working_set_bytes=usage.memory.working_set_bytes,
+        filesystem_used_bytes=usage.rootfs.used_bytes,
     )
 
 

@@ -1,6 +1,7 @@
 """The ConfigMaps and Secrets that Pods of this node name, each followed by a watch of its own, and the Services.
 
-Only what is named is read: a node does not hold the secrets of others.
+Only what is named is read: a node does not hold the secrets of others. What is immutable is read once and followed no
+more; it is read anew for the first Pod that names it when no other does.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ from google.protobuf.message import Message
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.base.clock import Clock
+from navarch.services.base.tasks import TaskOwner
 from navarch.services.client.client import Client
 from navarch.services.client.informer import Informer
 from navarch.services.kubelet.core.references import CONFIG_MAP, SECRET, references
@@ -26,6 +28,7 @@ class NodeObjects:
         self._client = client
         self._clock = clock
         self._on_change = on_change
+        self._tasks = TaskOwner()
         self._informers: dict[Key, Informer[Message]] = {}
         self._users: dict[Key, set[str]] = {}
         self._services: Informer[corev1.Service] = Informer(client, corev1.Service, clock=clock)
@@ -37,6 +40,7 @@ class NodeObjects:
     async def stop(self) -> None:
         """End all watches."""
         informers, self._informers = self._informers, {}
+        await self._tasks.close()
         await asyncio.gather(self._services.stop(), *(informer.stop() for informer in informers.values()))
 
     async def acquire(self, pod: corev1.Pod) -> None:
@@ -69,9 +73,14 @@ class NodeObjects:
                 clock=self._clock,
             )
             self._informers[key] = informer
-            informer.on_event(lambda _old, _new: self._on_change(set(self._users.get(key, ()))))
+            informer.on_event(lambda _old, new: self._changed(key, informer, new))
             informer.start()
         return self._informers[key]
+
+    def _changed(self, key: Key, informer: Informer[Message], new: Message | None) -> None:
+        if isinstance(new, corev1.ConfigMap | corev1.Secret) and new.immutable:
+            self._tasks.spawn(_follow_no_more(informer), "immutable-object")
+        self._on_change(set(self._users.get(key, ())))
 
     def _find(self, kind: str, namespace: str, name: str) -> Message | None:
         informer = self._informers.get((kind, namespace, name))
@@ -90,3 +99,9 @@ class NodeObjects:
     def services(self) -> Sequence[corev1.Service]:
         """All Services."""
         return self._services.list()
+
+
+async def _follow_no_more(informer: Informer[Message]) -> None:
+    """What it holds stays."""
+    await informer.synced()
+    await informer.stop()

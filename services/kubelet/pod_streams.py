@@ -48,7 +48,8 @@ class PodStreams:
         self._layout = layout
         self._clock = clock
 
-    def _pod(self, namespace: str, name: str) -> PodWorker:
+    def pod(self, namespace: str, name: str) -> PodWorker:
+        """A Pod of this node. Raises NotFound."""
         worker = self.pods.find(namespace, name)
         if worker is None:
             raise NotFound("pods", name)
@@ -56,7 +57,7 @@ class PodStreams:
 
     def logs(self, namespace: str, pod: str, options: corev1.PodLogOptions) -> AsyncIterator[bytes]:
         """The log of a container, as the container wrote it. Refuses at once, not when it is read."""
-        worker = self._pod(namespace, pod)
+        worker = self.pod(namespace, pod)
         container = _container_of(worker, options.container)
         run = _run_for_logs(worker, container, previous=options.previous)
         path = Path(self._layout.log_file(worker.view.pod, container, run.attempt))
@@ -70,7 +71,7 @@ class PodStreams:
     def _log_options(self, options: corev1.PodLogOptions) -> LogOptions:
         since = None
         if options.HasField("since_time"):
-            since = float(options.since_time.seconds)
+            since = options.since_time.seconds + options.since_time.nanos / 1e9
         elif options.HasField("since_seconds"):
             since = self._clock.now() - options.since_seconds
         return LogOptions(
@@ -94,13 +95,13 @@ class PodStreams:
 
     def forward(self, namespace: str, pod: str, port: int, inputs: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """One connection to a port of a Pod."""
-        box = self._pod(namespace, pod).view.runtime.ready_sandbox()
+        box = self.pod(namespace, pod).view.runtime.ready_sandbox()
         if box is None:
             raise BadRequest(f"unable to forward port because pod is not running: {pod}")
         return self._streams.forward(box.id, port, inputs)
 
     def _running(self, namespace: str, pod: str, name: str) -> Container:
-        worker = self._pod(namespace, pod)
+        worker = self.pod(namespace, pod)
         container = _container_of(worker, name)
         run = worker.view.runtime.latest(container)
         if run is None or run.state != RUNNING:

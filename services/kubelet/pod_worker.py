@@ -11,6 +11,8 @@ from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.base.clock import Clock
 from navarch.services.base.log import get_logger
 from navarch.services.base.tasks import TaskOwner
+from navarch.services.kubelet.core.backoff import LONGEST_S
+from navarch.services.kubelet.core.deeds import Deeds
 from navarch.services.kubelet.core.machine import PodMachine
 from navarch.services.kubelet.core.observed import CREATED, RUNNING, Container
 from navarch.services.kubelet.core.orders import (
@@ -30,7 +32,7 @@ from navarch.services.kubelet.core.references import ConfigError
 from navarch.services.kubelet.core.stages import Stage
 from navarch.services.kubelet.core.view import View
 from navarch.services.kubelet.happenings import Happenings
-from navarch.services.kubelet.probes import Prober
+from navarch.services.kubelet.probes import OnProbe, Prober
 from navarch.services.kubelet.runtime import Runtime
 
 
@@ -55,13 +57,18 @@ class PodWorker:
         clock: Clock,
         host_ip: str,
         on_change: Callable[["PodWorker", bool], None],
+        on_probe: OnProbe,
+        longest_crash_wait_s: float = LONGEST_S,
     ) -> None:
-        self.machine = PodMachine(pod)
+        self.machine = PodMachine(pod, longest_crash_wait_s)
+        self.deeds = Deeds()
+        # When this kubelet first saw it; Unix seconds.
+        self.seen_at = clock.now()
         self._executor = executor
         self._happenings = happenings
         self._clock = clock
         self._on_change = on_change
-        self._prober = Prober(runtime, clock, happenings, host_ip, self.tell)
+        self._prober = Prober(runtime, clock, happenings, host_ip, self.tell, on_probe)
         self._tasks = TaskOwner()
         self._timer: asyncio.Task[None] | None = None
         self._timer_at: float | None = None
@@ -97,6 +104,7 @@ class PodWorker:
             if isinstance(order, Emit):
                 self._happenings.tell(self.view.pod, order.type, order.reason, order.message, order.container)
             else:
+                self.deeds.given(order, self._clock.now())
                 self._tasks.spawn(self._carry_out(order), f"order-{order.key[0]}")
         self._set_timer()
         self._prober.sync(self.view)
@@ -104,6 +112,7 @@ class PodWorker:
 
     async def _carry_out(self, order: Order) -> None:
         answer = await self._executor.carry_out(self, order)
+        self.deeds.answered(answer, self._clock.now())
         if isinstance(answer, Failed):
             self._log.warning("order.failed", order=order.key[0], reason=answer.reason, message=answer.message)
         self.tell(answer)

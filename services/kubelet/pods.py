@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterable
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.base.log import get_logger
-from navarch.services.kubelet.core.admission import admit
+from navarch.services.kubelet.admissions import Admissions
 from navarch.services.kubelet.core.granted import judge
 from navarch.services.kubelet.core.orders import (
     PodChanged,
     PodRemoved,
     ReferencesChanged,
-    Rejected,
     Relisted,
     ResizeJudged,
     Seen,
@@ -38,6 +37,7 @@ class PodTable:
         self._make_worker = make_worker
         self._drop_worker = drop_worker
         self._node = node
+        self.admissions = Admissions(self.all, node)
         self._workers: dict[str, PodWorker] = {}
         # Pods that we are done with, and that the API still shows (a finalizer holds them).
         self._done: set[str] = set()
@@ -47,8 +47,6 @@ class PodTable:
         # Pods whose resize waits for room.
         self._deferred: set[str] = set()
         self._log = get_logger("kubelet.pods")
-        # The refusal of a Pod for the sake of the node as a whole; None to let it in.
-        self.refuse: Callable[[corev1.Pod], Rejected | None] = lambda _: None
         # Whether all Pods of the API have been seen: before, nothing can be called an orphan.
         self.complete = False
 
@@ -68,6 +66,17 @@ class PodTable:
             if (worker.view.pod.metadata.namespace, worker.view.pod.metadata.name) == (namespace, name)
         ]
         return min(named, key=lambda worker: worker.view.ending, default=None)
+
+    def active(self) -> list[corev1.Pod]:
+        """The Pods that were let in and have not ended."""
+        machines = [worker.machine for worker in self._workers.values()]
+        return [one.view.pod for one in machines if not one.runs_nothing and not one.awaits_admission]
+
+    def may_hold(self, uid: str) -> bool:
+        """Whether containers of a Pod may use what it was given; as long as not all Pods are known, they may."""
+        if (worker := self._workers.get(uid)) is None:
+            return not self.complete
+        return not worker.machine.runs_nothing and worker.machine.stage != Stage.RELEASING
 
     def in_transition(self) -> bool:
         """Whether some Pod is on its way to another state."""
@@ -106,16 +115,12 @@ class PodTable:
         worker = self._add(pod)
         worker.tell(PodChanged(pod))
         if worker.machine.awaits_admission:
-            worker.tell(self.refuse(pod) or admit(pod, self._node(), self._others(worker)))
+            self.admissions.judge(worker)
         self._judge_resize(worker)
 
     def _others(self, worker: PodWorker) -> list[corev1.Pod]:
         """The Pods that use the node beside one, with the resources that they were granted."""
-        return [
-            other.view.pod
-            for other in self._workers.values()
-            if other is not worker and not other.machine.runs_nothing and other.machine.stage != Stage.NEW
-        ]
+        return [other.view.pod for other in self.admissions.others(worker)]
 
     def _judge_resize(self, worker: PodWorker) -> None:
         """A running Pod may ask for other resources; what it gives back others may have waited for."""

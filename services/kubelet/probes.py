@@ -6,6 +6,8 @@ Level-triggered: `sync` is given what runs now and starts and ends tasks accordi
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from zlib import crc32
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.base.clock import Clock
@@ -17,6 +19,9 @@ from navarch.services.kubelet.core.probing import DEFAULT_PERIOD_S, DEFAULT_TIME
 from navarch.services.kubelet.core.view import View
 from navarch.services.kubelet.happenings import Happenings
 from navarch.services.kubelet.runtime import Runtime
+
+# Told of each probe: the Pod, the container, what it is for, how long it took, whether it succeeded.
+OnProbe = Callable[[corev1.Pod, str, ProbeKind, float, bool], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +46,24 @@ def probes_of(container: corev1.Container) -> dict[ProbeKind, corev1.Probe]:
     return {kind: probe for kind, (probe, exists) in present.items() if exists}
 
 
+def spread(id_: str) -> float:
+    """A fraction of 1 that differs from id to id."""
+    return crc32(id_.encode()) / (1 << 32)
+
+
 class Prober:
     """The probes of one Pod."""
 
     def __init__(
-        self, runtime: Runtime, clock: Clock, happenings: Happenings, host_ip: str, tell: Callable[[Probed], None]
+        self,
+        runtime: Runtime,
+        clock: Clock,
+        happenings: Happenings,
+        host_ip: str,
+        tell: Callable[[Probed], None],
+        on_probe: OnProbe,
     ) -> None:
+        self._on_probe = on_probe
         self._runtime = runtime
         self._clock = clock
         self._happenings = happenings
@@ -89,14 +106,24 @@ class Prober:
         period_s = float(subject.probe.period_seconds or DEFAULT_PERIOD_S)
         age_s = self._clock.now() - subject.run.started_at
         await self._clock.sleep(max(0.0, subject.probe.initial_delay_seconds - max(0.0, age_s)))
+        if age_s > period_s:
+            # This kubelet has just come up: the probes of all that runs are not to fall on one moment.
+            await self._clock.sleep(spread(subject.run.id) * period_s)
         while True:
+            began = self._clock.monotonic()
             failure = await self._probe(subject)
+            seconds = self._clock.monotonic() - began
+            self._on_probe(subject.pod, subject.run.name, subject.kind, seconds, failure is None)
             if failure is not None:
                 message = f"{subject.kind.capitalize()} probe failed: {failure}"
                 self._happenings.tell(subject.pod, "Warning", "Unhealthy", message, subject.run.name)
             if state.result(failure is None):
                 self._tell(Probed(subject.run.id, subject.kind, failure is None))
             await self._clock.sleep(period_s)
+
+    def _warn(self, subject: _Subject, warning: str) -> None:
+        message = f"{subject.kind.capitalize()} probe warning: {warning}"
+        self._happenings.tell(subject.pod, "Warning", "ProbeWarning", message, subject.run.name)
 
     async def _probe(self, subject: _Subject) -> str | None:
         handler, container = subject.probe.handler, subject.container
@@ -105,7 +132,7 @@ class Prober:
             return await run_exec(self._runtime, subject.run.id, list(handler.exec.command), timeout_s)
         if handler.HasField("http_get"):
             port = port_number(container, handler.http_get.port)
-            return await run_http(handler.http_get, subject.pod_ip, port, timeout_s)
+            return await run_http(handler.http_get, subject.pod_ip, port, timeout_s, partial(self._warn, subject))
         if handler.HasField("tcp_socket"):
             host = handler.tcp_socket.host or subject.pod_ip
             return await run_tcp(host, port_number(container, handler.tcp_socket.port), timeout_s)

@@ -1,7 +1,7 @@
 """The CRI client: every call has a deadline, every refusal is a `RuntimeFailure`."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.protos.cri import v1_pb2_grpc as criv1_grpc
 from navarch.protos.navarch import streaming_pb2_grpc
+from navarch.services.base.clock import Clock, SystemClock
 from navarch.services.base.dialing import channel
 
 CALL_S = 120.0
@@ -36,7 +37,10 @@ class RuntimeFailure(Exception):
 class Runtime:
     """One container runtime, by its socket."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        # Told of each call: the name of its request, how long it took, whether it failed.
+        self.observe: Callable[[str, float, bool], None] = lambda *_: None
         self._channel = channel(endpoint, None)
         self._runtime: criv1_grpc.RuntimeServiceAsyncStub = criv1_grpc.RuntimeServiceStub(self._channel)
         # The streams of navarch's own shim; other runtimes answer UNIMPLEMENTED.
@@ -156,6 +160,11 @@ class Runtime:
         """What happens to containers and sandboxes, from this call on. Iterating raises RuntimeFailure."""
         return _translated(self._runtime.GetContainerEvents(criv1.GetEventsRequest(), wait_for_ready=True))
 
+    async def checkpoint_container(self, id_: str, location: str, timeout_s: int) -> None:
+        """Write a checkpoint of a running container to an archive; 0 for the runtime's own time limit."""
+        request = criv1.CheckpointContainerRequest(container_id=id_, location=location, timeout=timeout_s)
+        await self._call(self._runtime.CheckpointContainer, request, timeout_s + LIST_S if timeout_s else PULL_S)
+
     async def exec_sync(self, id_: str, command: list[str], timeout_s: int) -> criv1.ExecSyncResponse:
         """Run a command in a container; 0 for no time limit of its own."""
         request = criv1.ExecSyncRequest(container_id=id_, cmd=command, timeout=timeout_s)
@@ -217,10 +226,16 @@ class Runtime:
     async def _call(
         self, method: "grpc.aio.UnaryUnaryMultiCallable[Any, Any]", request: Message, deadline_s: float
     ) -> Any:
+        began = self._clock.monotonic()
+        failed = True
         try:
-            return await method(request, timeout=deadline_s, wait_for_ready=True)
+            answer = await method(request, timeout=deadline_s, wait_for_ready=True)
+            failed = False
+            return answer
         except grpc.aio.AioRpcError as failure:
             raise _failure(failure) from None
+        finally:
+            self.observe(type(request).__name__, self._clock.monotonic() - began, failed)
 
     async def _read(
         self, method: "grpc.aio.UnaryUnaryMultiCallable[Any, Any]", request: Message, deadline_s: float

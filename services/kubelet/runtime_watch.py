@@ -81,6 +81,8 @@ class RuntimeWatch:
         self._hurry = asyncio.Event()
         self.sequence = 1
         self.has_events = True
+        # Told of each whole list, by the moment when it began.
+        self.observe: Callable[[float], None] = lambda _: None
 
     def hurry(self) -> None:
         """A Pod is in transition: without an event stream, look often from now on."""
@@ -199,8 +201,10 @@ class RuntimeWatch:
                 wait.cancel()
 
     async def _try_relist(self) -> None:
+        began = self._clock.monotonic()
         try:
             await self.relist()
+            self.observe(began)
         except RuntimeFailure as failure:
             self._log.warning("runtime.relist_failed", error=failure)
 

@@ -6,47 +6,47 @@ Pods, so that each is compared with what really runs; then end orphans. Stopping
 
 import asyncio
 import os
-from collections.abc import Iterable
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
-from navarch.protos.navarch import node_pb2_grpc
-from navarch.services.api.errors import ApiError
-from navarch.services.api.rpc_status import to_rpc
 from navarch.services.base.clock import Clock, SystemClock
 from navarch.services.base.log import get_logger
-from navarch.services.base.serving import GrpcServer, RpcStatus
+from navarch.services.base.metrics import Metrics
 from navarch.services.base.tasks import TaskOwner
 from navarch.services.client.client import Client
 from navarch.services.client.events import EventRecorder
 from navarch.services.client.informer import Informer
-from navarch.services.kubelet.access import Access
+from navarch.services.kubelet.certificates.identity import NodeCredentials
 from navarch.services.kubelet.claims import Claims
 from navarch.services.kubelet.config import Config
+from navarch.services.kubelet.core import apparmor
 from navarch.services.kubelet.core.paths import Layout
 from navarch.services.kubelet.core.references import NodeContext
 from navarch.services.kubelet.core.static_pods import is_mirror
 from navarch.services.kubelet.core.status import NodeFacts, pod_status
 from navarch.services.kubelet.executor import Executor
 from navarch.services.kubelet.happenings import Happenings
-from navarch.services.kubelet.https.endpoints import Endpoints
-from navarch.services.kubelet.https.server import HttpsServer
 from navarch.services.kubelet.images import Images
 from navarch.services.kubelet.log_rotation import Log, LogRotation
+from navarch.services.kubelet.measures import MeasuredExecutor, Measures
 from navarch.services.kubelet.mirrors import Mirrors
 from navarch.services.kubelet.node.agent import NodeAgent, NodeIdentity
 from navarch.services.kubelet.node.care import NodeCare
 from navarch.services.kubelet.node.host import default_address, read_dns, read_host, read_load
-from navarch.services.kubelet.node_api import NodeServicer
+from navarch.services.kubelet.node.pod_network import PodNetwork
+from navarch.services.kubelet.node.status import most_pods
 from navarch.services.kubelet.objects import NodeObjects
+from navarch.services.kubelet.plugins.device_sockets import DeviceSockets
+from navarch.services.kubelet.plugins.devices import DeviceManager
 from navarch.services.kubelet.pod_groups import PodGroups
-from navarch.services.kubelet.pod_streams import PodStreams
 from navarch.services.kubelet.pod_worker import PodWorker
 from navarch.services.kubelet.pods import PodTable
 from navarch.services.kubelet.runtime import Runtime, RuntimeFailure
 from navarch.services.kubelet.runtime_classes import RuntimeClasses
 from navarch.services.kubelet.runtime_watch import Fact, Listing, PodIdentity, RuntimeWatch
-from navarch.services.kubelet.sources.files import StaticPods
+from navarch.services.kubelet.servers import Servers
+from navarch.services.kubelet.sources.static_pods import StaticPods
 from navarch.services.kubelet.statuses import StatusReporter
 from navarch.services.kubelet.tokens import PodTokens
 from navarch.services.kubelet.volumes.container_mounts import ContainerMounts
@@ -66,8 +66,7 @@ class Kubelet:
         self._log = get_logger("kubelet")
         self._tasks = TaskOwner()
         self._listed = asyncio.Event()
-        self._server: GrpcServer | None = None
-        self._https: HttpsServer | None = None
+        self._servers: Servers | None = None
         self.port = 0
         self.grpc_port = 0
 
@@ -77,6 +76,8 @@ class Kubelet:
         root = config.root_dir
         root.mkdir(parents=True, exist_ok=True)
         self._host_ips = tuple(filter(None, config.node_ip.split(","))) or (default_address(),)
+        certificates = NodeCredentials(config, (config.node_name, *self._host_ips), clock)
+        config = await certificates.opened()
         host = read_host()
         layout = Layout(PurePosixPath(os.path.abspath(root)))
         api_host, _, api_port = config.api_server.rpartition(":")
@@ -88,22 +89,28 @@ class Kubelet:
             ephemeral_storage_bytes=read_load(root).disk_bytes,
             cluster_dns=tuple(config.cluster_dns),
             cluster_domain=config.cluster_domain,
-            host_dns=read_dns(),
+            host_dns=read_dns(config.resolv_conf),
             api_host=api_host,
             api_port=api_port,
+            page_sizes=tuple(name.removeprefix("hugepages-") for name in sorted(host.hugepages)),
+            seccomp_root=str(layout.root / "seccomp"),
             groups=config.groups.names,
         )
         self._groups = PodGroups(config.groups, self._pods_here, lambda: [worker.uid for worker in self._table.all()])
         self._groups.start(host, config.reserved, read_load(root).processes_max)
         self._client = Client.connect(config.api_server, config.credentials, f"kubelet/{config.node_name}")
-        self._runtime = Runtime(config.runtime_endpoint)
+        self._measures = Measures(Metrics(), clock)
+        self._client.on_answer = partial(self._measures.requested, config.api_server)
+        self._runtime = Runtime(config.runtime_endpoint, clock)
+        self._runtime.observe = self._measures.called
+        self._pod_network = PodNetwork(self._runtime, clock, config.pod_cidr)
         self._recorder = EventRecorder(self._client, "kubelet", config.node_name, clock)
         self._happenings = Happenings(self._recorder)
         self._images = Images(self._runtime, clock, self._happenings)
         identity = NodeIdentity(
             config.node_name,
             self._host_ips,
-            config.max_pods,
+            most_pods(config.max_pods, config.pods_per_core, host.cpus),
             config.labels,
             config.taints,
             config.reserved,
@@ -128,7 +135,15 @@ class Kubelet:
             on_change=lambda: self._agent.look_soon(),
             on_image_removed=self._images.changed,
         )
-        self._table.refuse = self._care.refuse
+        self._devices = DeviceManager(root, clock, self._table.may_hold, self._on_devices)
+        self._table.admissions.devices, self._table.admissions.spawn = self._devices, self._tasks.spawn
+        self._device_sockets = DeviceSockets(root, self._devices, self._table.active)
+        self._table.admissions.refuse = lambda pod: (
+            self._care.refuse(pod) or config.node.sysctls.refuse(pod) or apparmor.refuse(pod, enabled=host.apparmor)
+        )
+        self._table.admissions.read_node = lambda then: self._tasks.spawn(self._agent.read(then), "node-read")
+        self._table.admissions.tell = self._happenings.tell
+        self._table.admissions.on_preempted = self._measures.preempted
         self._agent = NodeAgent(
             self._client,
             self._runtime,
@@ -141,6 +156,7 @@ class Kubelet:
             pressures=self._care.conditions,
             problem=self._care.problem,
             volumes_in_use=lambda: self._volumes.in_use(),
+            devices=self._devices.offer,
         )
         self._watch = RuntimeWatch(
             self._runtime,
@@ -151,19 +167,28 @@ class Kubelet:
             self._table.in_transition,
             self._table.expects_ends,
         )
+        self._watch.observe = self._measures.relisted
+        self._care.evictions.on_evicted = self._measures.evicted
         self._objects = NodeObjects(self._client, clock, self._on_references)
         self._runtime_classes = RuntimeClasses(self._client, clock)
-        self._statuses = StatusReporter(self._client, clock, NodeFacts(self._host_ips), self._mirror_of)
-        path = config.pod_manifest_path
-        self._static = StaticPods(path, config.node_name, self._table, clock, self._on_static) if path else None
-        self._mirrors = Mirrors(
-            self._client, clock, self._static_pods, lambda: self._agent.node, lambda pod: self._report(pod.metadata.uid)
-        )
+        sources = config.sources.sources(config.node_name)
+        self._static = StaticPods(sources, self._table, clock, lambda: self._mirrors.look())
+        self._mirrors = Mirrors(self._client, clock, self._static.wanted, lambda: self._agent.node, self._report)
+        self._statuses = StatusReporter(self._client, clock, self._facts(), self._mirrors.of)
 
         can_mount = config.can_mount and os.geteuid() == 0
         self._claims = Claims(self._client, clock, self._on_references)
         self._tokens = PodTokens(self._client, clock)
-        self._volumes = VolumeManager(layout, self._objects, context, self._claims, self._tokens, can_mount=can_mount)
+        self._volumes = VolumeManager(
+            layout,
+            self._objects,
+            context,
+            self._claims,
+            self._tokens,
+            can_mount=can_mount,
+            node_object=self._node,
+        )
+        self._volumes.observe = self._measures.volume
         self._executor = Executor(
             runtime=self._runtime,
             watch=self._watch,
@@ -172,11 +197,13 @@ class Kubelet:
             mounts=ContainerMounts(layout, self._objects, context, self._volumes, can_mount=can_mount),
             objects=self._objects,
             runtime_classes=self._runtime_classes,
+            equip=self._devices.equip,
             statuses=self._statuses,
             happenings=self._happenings,
             clock=clock,
             layout=layout,
             node=context,
+            node_object=self._node,
             groups=self._groups,
         )
         self._pods: Informer[corev1.Pod] = Informer(
@@ -185,21 +212,27 @@ class Kubelet:
         self._nodes: Informer[corev1.Node] = Informer(
             self._client, corev1.Node, field_selector=f"metadata.name={config.node_name}", clock=clock
         )
-        self._server = GrpcServer(config.credentials, translate=_translate, component="kubelet")
-        streams = PodStreams(self, self._runtime, layout, clock)
-        access = Access(self._client, clock, config.node_name, anonymous=config.anonymous_auth)
-        servicer = NodeServicer(streams, self._runtime, clock, access if config.credentials is not None else None)
-        self._server.add(node_pb2_grpc.add_NodeServicer_to_server, servicer)
-        if config.grpc_listen:
-            self.grpc_port = self._agent.grpc_port = await self._server.start(config.grpc_listen)
-        endpoints = Endpoints(config, streams, self._runtime, host, clock, self._server.metrics.render)
-        self._https = HttpsServer(endpoints.handle, config.credentials, access)
-        self.port = self._agent.port = await self._https.start(config.listen)
+        self._servers = Servers(
+            config,
+            pods=self,
+            runtime=self._runtime,
+            images=self._care.images,
+            volumes=self._volumes,
+            client=self._client,
+            measures=self._measures,
+            layout=layout,
+            host=host,
+            clock=clock,
+        )
+        self.port, self.grpc_port = self._agent.port, self._agent.grpc_port = await self._servers.start()
+        await self._device_sockets.start()
+        self._tasks.spawn(certificates.keep(config, self._client, self._servers.renew), "certificates")
         self._tasks.spawn(self._agent.run(), "node-agent")
         self._tasks.spawn(self._statuses.run(), "status-reports")
         self._tasks.spawn(self._watch.follow(), "runtime-watch")
         rotation = LogRotation(self._runtime, clock, lambda: self._running_logs(layout), config.node.logs)
         self._tasks.spawn(rotation.run(), "log-rotation")
+        self._tasks.spawn(self._servers.run(), "cpu-rates")
         self._tasks.spawn(self._begin(), "begin")
 
     async def _begin(self) -> None:
@@ -207,32 +240,33 @@ class Kubelet:
         self._objects.start()
         await self._learn_runtime()
         await self._listed.wait()
-        if self._static is not None:
-            # They are lived without an API server.
-            await self._agent.described.wait()
-            await self._static.look()
-            self._tasks.spawn(self._static.run(), "static-pods")
+        # Static Pods are lived without an API server.
+        await self._agent.described.wait()
+        self._tasks.spawn(self._static.run(), "static-pods")
         await self._agent.registered.wait()
         self._nodes.on_event(lambda _old, new: self._agent.saw(new))
+        self._nodes.on_event(lambda _old, new: self._pod_network.saw(new))
         self._nodes.start()
         self._pods.on_event(self._on_pod)
         self._pods.start()
         await asyncio.gather(self._pods.synced(), self._nodes.synced())
-        self._tasks.spawn(self._mirrors.run(), "mirrors")
         if self._nodes.get(self._config.node_name) is None:
             # Deleted between its registration and our first look; no event tells of that.
             self._agent.saw(None)
-        self._table.complete = True
-        self._table.adopt_orphans()
         self._care.tell("Normal", "Starting", "Starting kubelet.")
         self._tasks.spawn(self._care.run(), "node-care")
         self._tasks.spawn(self._renew_tokens(), "tokens")
+        # Only now it is known what belongs to nobody.
+        await self._static.heard.wait()
+        self._tasks.spawn(self._mirrors.run(), "mirrors")
+        self._table.complete = True
+        self._table.adopt_orphans()
         known = {worker.uid for worker in self._table.all()}
         await self._volumes.remove_orphans(known)
         self._tasks.spawn(self._groups.run(self._clock), "pod-groups")
 
     async def _learn_runtime(self) -> None:
-        """Wait for the runtime; learn its name, tell it the node's Pod network."""
+        """Wait for the runtime and learn its name; from now on it is told the node's Pod network."""
         while True:
             try:
                 version = await self._runtime.version()
@@ -240,20 +274,15 @@ class Kubelet:
             except RuntimeFailure as failure:
                 self._log.warning("runtime.unreachable", endpoint=self._config.runtime_endpoint, error=failure)
                 await self._clock.sleep(RUNTIME_RETRY_S)
-        self._statuses.node = NodeFacts(self._host_ips, version.runtime_name or "containerd")
-        if self._config.pod_cidr:
-            try:
-                await self._runtime.set_pod_cidr(self._config.pod_cidr)
-            except RuntimeFailure as failure:
-                self._log.warning("runtime.pod_cidr_untold", error=failure)
+        self._statuses.node = self._facts(version.runtime_name)
+        self._tasks.spawn(self._pod_network.run(), "pod-network")
 
     async def stop(self) -> None:
         """Stop working; containers keep running. Safe after a failed start."""
-        if self._server is None:
+        if self._servers is None:
             return
-        if self._https is not None:
-            await self._https.stop()
-        await self._server.stop(0.5)
+        await self._servers.stop()
+        await self._device_sockets.stop()
         await self._tasks.close()
         await asyncio.gather(self._pods.stop(), self._nodes.stop(), self._objects.stop(), self._runtime_classes.stop())
         await self._claims.stop()
@@ -272,6 +301,13 @@ class Kubelet:
     def _on_listing(self, listing: Listing) -> None:
         self._table.listed(listing)
         self._listed.set()
+
+    def _on_devices(self) -> None:
+        """There are other devices, or they are in another state."""
+        self._agent.look_soon()
+        for worker in self._table.all():
+            if self._devices.wanted(worker.view.pod):
+                self._statuses.mark(worker, urgent=True)
 
     def _on_pod(self, old: corev1.Pod | None, new: corev1.Pod | None) -> None:
         if is_mirror(new or old or corev1.Pod()):
@@ -298,7 +334,9 @@ class Kubelet:
                     await self._executor.refresh_volumes(worker)
 
     def _on_change(self, worker: PodWorker, urgent: bool) -> None:
+        self._measures.changed(worker)
         self._care.pod_changed()
+        self._table.admissions.pod_changed()
         if worker.is_gone:
             metadata = worker.view.pod.metadata
             shown = self._pods.get(f"{metadata.namespace}/{metadata.name}")
@@ -313,37 +351,35 @@ class Kubelet:
     def _make_worker(self, pod: corev1.Pod) -> PodWorker:
         return PodWorker(
             pod,
-            executor=self._executor,
+            executor=MeasuredExecutor(self._executor, self._measures, self._clock.monotonic),
             runtime=self._runtime,
             happenings=self._happenings,
             clock=self._clock,
             host_ip=self._host_ips[0],
             on_change=self._on_change,
+            on_probe=self._measures.probes.probed,
+            longest_crash_wait_s=self._config.node.longest_crash_wait_s,
         )
 
-    def _pods_here(self) -> Iterable[corev1.Pod]:
+    def _pods_here(self) -> list[corev1.Pod]:
         return [worker.view.pod for worker in self._table.all() if not worker.machine.runs_nothing]
 
     def _drop_worker(self, worker: PodWorker) -> None:
         self._statuses.forget(worker.uid)
         self._claims.forget(worker.uid)
         self._tokens.forget(worker.uid)
+        self._measures.forget(worker.uid)
+        self._devices.pod_ended(worker.uid)
         self._tasks.spawn(worker.stop(), "worker-stop")
 
     def _node(self) -> corev1.Node:
         return self._agent.node or self._agent.local
 
-    def _static_pods(self) -> Iterable[corev1.Pod]:
-        return self._static.wanted() if self._static is not None else ()
+    def _facts(self, runtime_name: str = "") -> NodeFacts:
+        return NodeFacts(self._host_ips, runtime_name or "containerd", self._devices.health)
 
-    def _on_static(self) -> None:
-        self._mirrors.look()
-
-    def _mirror_of(self, pod: corev1.Pod) -> corev1.Pod | None:
-        return self._mirrors.of(pod)
-
-    def _report(self, uid: str) -> None:
-        if (worker := self._table.get(uid)) is not None:
+    def _report(self, pod: corev1.Pod) -> None:
+        if (worker := self._table.get(pod.metadata.uid)) is not None:
             self._statuses.mark(worker, urgent=True)
 
     def _running_logs(self, layout: Layout) -> list[Log]:
@@ -368,10 +404,6 @@ class Kubelet:
         pod = worker.view.pod
         status = pod_status(worker.view, self._statuses.node, self._clock.now())
         return corev1.Pod(metadata=pod.metadata, spec=pod.spec, status=status)
-
-
-def _translate(failure: Exception) -> RpcStatus | None:
-    return to_rpc(failure) if isinstance(failure, ApiError) else None
 
 
 def _told_downward(pod: corev1.Pod) -> tuple[dict[str, str], dict[str, str]]:

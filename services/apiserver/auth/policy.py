@@ -27,7 +27,11 @@ BASIC_USER = role("""
 """)
 ISSUER_DISCOVERY = role("get /.well-known/openid-configuration /openid/v1/jwks")
 MONITORING = role("get /healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/*")
-NODE_BOOTSTRAPPER = role("create,get,list,watch certificatesigningrequests@certificates.k8s.io")
+# The part nodeclient is what the approver asks about: whether the request may be granted without a human.
+NODE_BOOTSTRAPPER = role("""
+    create,get,list,watch certificatesigningrequests@certificates.k8s.io
+    create certificatesigningrequests/nodeclient@certificates.k8s.io
+""")
 EVERYTHING = role("* * /*")
 
 _AUTHENTICATION_READER = "get,list,watch configmaps name=extension-apiserver-authentication in=kube-system"
@@ -78,6 +82,7 @@ NODE = role(f"""
     get resourceclaims@resource.k8s.io
     get,list,watch,create,update,patch,delete,deletecollection resourceslices@resource.k8s.io
     get,list,watch,create certificatesigningrequests@certificates.k8s.io
+    create certificatesigningrequests/selfnodeclient@certificates.k8s.io
     {_EVENTS}
     {_REVIEWER} localsubjectaccessreviews@authorization.k8s.io
     {_AUTHENTICATION_READER}

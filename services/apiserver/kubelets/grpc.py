@@ -5,6 +5,7 @@ from contextlib import aclosing
 from typing import Any
 
 import grpc
+from google.protobuf.message import Message
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.navarch import node_pb2, node_pb2_grpc
@@ -72,12 +73,10 @@ class GrpcKubelet:
             async for answer in answers:
                 yield answer.data
 
-    async def stats(self, namespace: str, pod: str) -> node_pb2.StatsResponse:
-        """Use of resources by a Pod."""
+    async def ask(self, rpc: str, request: Message) -> Message:
+        """The answer of a unary RPC."""
         try:
-            answer: node_pb2.StatsResponse = await self._node.Stats(
-                node_pb2.StatsRequest(namespace=namespace, pod=pod), timeout=CALL_S
-            )
+            answer: Message = await getattr(self._node, rpc)(request, timeout=CALL_S)
         except grpc.aio.AioRpcError as failure:
             raise rpc_status.from_rpc(failure) from failure
         return answer

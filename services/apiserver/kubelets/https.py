@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import aiohttp
 import yarl
+from google.protobuf.message import Message
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.navarch import node_pb2
@@ -62,9 +63,9 @@ class HttpsKubelet:
         url = self._url("portForward", namespace, pod)
         return dialing.forward(self._session, str(url), port, inputs)
 
-    async def stats(self, namespace: str, pod: str) -> node_pb2.StatsResponse:
+    async def ask(self, rpc: str, request: Message) -> Message:
         """Not to be had this way."""
-        raise ServiceUnavailable("the kubelet of this node has no gRPC endpoint; ask its /stats/summary")
+        raise ServiceUnavailable(f"the kubelet of this node has no gRPC endpoint to ask for {rpc}")
 
     def _url(self, *segments: str) -> yarl.URL:
         path = "/".join(quote(segment, safe="") for segment in segments)

@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from google.protobuf.message import Message
+
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.navarch import node_pb2
 
@@ -44,6 +46,6 @@ class Kubelet(Protocol):
         """One connection to a port of a Pod. The end of the inputs half-closes it."""
         ...
 
-    async def stats(self, namespace: str, pod: str) -> node_pb2.StatsResponse:
-        """Use of resources by a Pod."""
+    async def ask(self, rpc: str, request: Message) -> Message:
+        """The answer of a unary RPC of `navarch.v1.Node`, by its name."""
         ...

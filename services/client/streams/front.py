@@ -7,10 +7,12 @@ upgrade but WebSocket.
 
 import asyncio
 import io
+import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from email.message import Message
+from http import HTTPStatus
 from http.client import HTTPException, parse_headers
 from typing import Final, cast
 
@@ -29,7 +31,6 @@ LINGER_S: Final = 5.0
 END: Final = b"\r\n\r\n"
 VERSION_HEADER: Final = "X-Stream-Protocol-Version"
 ACCEPTED_HEADER: Final = "X-Accepted-Stream-Protocol-Versions"
-_REASONS: Final = {101: "Switching Protocols", 400: "Bad Request", 403: "Forbidden", 404: "Not Found"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +69,14 @@ class Upgrade:
             return
         with suppress(OSError, TimeoutError):
             async with asyncio.timeout(LINGER_S):
-                self.writer.write_eof()
+                # TLS has no half-closed connections: there the client sees the end in the protocol itself.
+                if self.writer.can_write_eof():
+                    self.writer.write_eof()
                 while await self.reader.read(READ_BYTES):
                     pass
 
     async def _head(self, code: int, headers: Sequence[tuple[str, str]]) -> None:
-        lines = [f"HTTP/1.1 {code} {_REASONS[code]}", *(f"{name}: {value}" for name, value in headers), "", ""]
+        lines = [f"HTTP/1.1 {code} {HTTPStatus(code).phrase}", *(f"{name}: {value}" for name, value in headers), "", ""]
         self.writer.write("\r\n".join(lines).encode())
         await self.writer.drain()
 
@@ -148,15 +151,15 @@ class FrontServer:
         upgraded: Callable[[Upgrade], Awaitable[None]],
     ) -> None:
         """upgraded: serves a connection; it is closed afterwards."""
-        self._http = web.Server(http)
+        self._http = web.Server(http, handler_cancellation=True, access_log=None)
         self._upgraded = upgraded
         self._tasks = TaskOwner()
         self._server: asyncio.Server | None = None
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen; returns the port (0: any). Raises OSError."""
+    async def start(self, host: str, port: int, context: ssl.SSLContext | None = None) -> int:
+        """Listen; returns the port (0: any). context: None for plain text. Raises OSError."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Front(self._http, self._begin), host, port)
+        self._server = await loop.create_server(lambda: Front(self._http, self._begin), host, port, ssl=context)
         bound: int = self._server.sockets[0].getsockname()[1]
         return bound
 

@@ -1,6 +1,7 @@
 """Whether a claim and its PersistentVolume are ready for a Pod; refusals as Kubernetes words them."""
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.services.api.node_selection import matches_node_selector
 from navarch.services.kubelet.core.references import ConfigError
 
 ONE_POD = "ReadWriteOncePod"
@@ -45,6 +46,12 @@ def check_volume(volume: corev1.PersistentVolume, claim: corev1.PersistentVolume
             f"found PV object {name} but its pv.Spec.ClaimRef.UID {reference.uid} "
             f"does not point to claim.UID {claim.metadata.uid}"
         )
+
+
+def is_for_node(persistent: corev1.PersistentVolume, node: corev1.Node) -> bool:
+    """Whether a PersistentVolume is to be had on a node."""
+    affinity = persistent.spec.node_affinity
+    return not affinity.HasField("required") or matches_node_selector(affinity.required, node)
 
 
 def check_mode(pod: corev1.Pod, volume: corev1.Volume, persistent: corev1.PersistentVolume) -> bool:

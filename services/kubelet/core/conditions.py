@@ -7,6 +7,7 @@ from navarch.services.kubelet.core.resizes import outstanding
 from navarch.services.kubelet.core.restart import is_sidecar
 from navarch.services.kubelet.core.view import View
 
+RESTARTING = "AllContainersRestarting"
 RESIZE_PENDING, RESIZE_IN_PROGRESS = "PodResizePending", "PodResizeInProgress"
 OWNED = (
     "PodReadyToStartContainers",
@@ -16,6 +17,7 @@ OWNED = (
     "PodScheduled",
     RESIZE_PENDING,
     RESIZE_IN_PROGRESS,
+    RESTARTING,
 )
 
 
@@ -31,6 +33,7 @@ def conditions(view: View, status: corev1.PodStatus, now: float) -> list[corev1.
         containers_ready,
         _condition("PodScheduled", True),
         *_resize(view, status),
+        *_restart_of_all(view),
     ]
     if view.verdict is not None and (told := view.verdict.condition) is not None:
         kept = [condition for condition in kept if condition.type != told.type]
@@ -64,6 +67,13 @@ def _resize(view: View, status: corev1.PodStatus) -> list[corev1.PodCondition]:
         errors = "; ".join(view.resize_errors.values())
         found.append(_condition(RESIZE_IN_PROGRESS, True, "Error" if errors else "", errors))
     return found
+
+
+def _restart_of_all(view: View) -> list[corev1.PodCondition]:
+    """Shown while the containers of the earlier round end (KEP-5532)."""
+    if view.ending or not any(map(view.is_past, view.runtime.alive())):
+        return []
+    return [_condition(RESTARTING, True, "RestartAllContainersStarted")]
 
 
 def _resize_reason(condition: corev1.PodCondition) -> str:

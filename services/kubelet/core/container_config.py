@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.kubelet.core.container_hash import container_hash
-from navarch.services.kubelet.core.environment import environment, expand
+from navarch.services.kubelet.core.environment import ReadFile, environment, expand, no_files
 from navarch.services.kubelet.core.linux_resources import container_resources
 from navarch.services.kubelet.core.observed import (
     CONTAINER_LABEL,
@@ -43,7 +43,8 @@ class Image:
 class Run:
     """What one run of a container needs beside its spec. mounts: prepared by the volumes.
 
-    target_id: of the container whose processes it shares.
+    devices: its volumes that are block devices. read_file: reads files of its Pod's volumes. target_id: of the
+    container whose processes it shares. users: the Pod's own user namespace.
     """
 
     attempt: int
@@ -51,14 +52,22 @@ class Run:
     pod_ips: tuple[str, ...]
     mounts: Sequence[criv1.Mount]
     target_id: str = ""
+    devices: Sequence[criv1.Device] = ()
+    read_file: ReadFile = no_files
+    users: criv1.UserNamespace | None = None
 
 
 def container_config(
     pod: corev1.Pod, container: corev1.Container, run: Run, lookup: Lookup, node: NodeContext
 ) -> criv1.ContainerConfig:
     """The configuration of one run. Raises ConfigError when something it names is missing."""
-    variables = environment(pod, container, lookup, node, run.pod_ips)
-    security = container_security(pod, container, run.image.uid, run.image.user)
+    variables = environment(pod, container, lookup, node, run.pod_ips, run.read_file)
+    security = container_security(pod, container, run.image.uid, run.image.user, run.users, node.seccomp_root)
+    if run.users is not None:
+        # The files of volumes keep their owners: the Pod's root is theirs.
+        for mount in run.mounts:
+            mount.uidMappings.extend(run.users.uids)
+            mount.gidMappings.extend(run.users.gids)
     if run.target_id:
         security.namespace_options.pid = criv1.TARGET
         security.namespace_options.target_id = run.target_id
@@ -70,6 +79,7 @@ def container_config(
         working_dir=container.working_dir,
         envs=[criv1.KeyValue(key=name, value=value.encode()) for name, value in variables.items()],
         mounts=run.mounts,
+        devices=run.devices,
         labels={**pod_labels(pod), CONTAINER_LABEL: container.name},
         annotations={
             HASH_ANNOTATION: container_hash(container),
@@ -83,7 +93,7 @@ def container_config(
         stdin_once=container.stdin_once,
         tty=container.tty,
         linux=criv1.LinuxContainerConfig(
-            resources=container_resources(pod, container, node.memory_bytes),
+            resources=container_resources(pod, container, node.memory_bytes, node.page_sizes),
             security_context=security,
         ),
         stop_signal=container.lifecycle.stop_signal or criv1.RUNTIME_DEFAULT,

@@ -80,11 +80,15 @@ def _describe_run(
         status.resources.CopyFrom(actual.shown(container.resources))
     for name, quantity in container.resources.requests.items():
         status.allocated_resources[name].CopyFrom(quantity)
+    if run.stop_signal:
+        status.stop_signal = run.stop_signal
     for mount in container.volume_mounts:
         entry = status.volume_mounts.add(name=mount.name, mount_path=mount.mount_path)
         if mount.read_only:
             entry.read_only = True
-            entry.recursive_read_only = "Disabled"
+            entry.recursive_read_only = "Enabled" if mount.mount_path in run.recursive_read_only else "Disabled"
+        if (image := dict(run.mounted_images).get(mount.mount_path)) is not None:
+            entry.volume_status.image.image_ref = image
     if run.user is not None:
         status.user.linux.uid, status.user.linux.gid = run.user.uid, run.user.gid
         status.user.linux.supplemental_groups.extend(run.user.supplemental_groups)

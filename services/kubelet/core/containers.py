@@ -74,13 +74,15 @@ class Containers:
             return [self._resume(container, run, box)]
         elsewhere = run.sandbox_id != box.id
         policy = policy_of(self._view.pod, container, init=init)
-        resized = run.id in self._view.resized
-        if not resized and not should_restart(policy, container, run) and not (init and elsewhere):
+        ended_by_us = self._view.ended_by_us(container, run)
+        if not ended_by_us and not should_restart(policy, container, run) and not (init and elsewhere):
             return []
-        if not elsewhere and not resized and not self._has_rested(container.name, run, now):
+        if not elsewhere and not ended_by_us and not self._has_rested(container.name, run, now):
             return []
         launch = self._launch(container, run.attempt + 1, box, now)
-        if any(isinstance(order, StartContainer) and self._memory.is_free(order, now) for order in launch):
+        if not ended_by_us and any(
+            isinstance(order, StartContainer) and self._memory.is_free(order, now) for order in launch
+        ):
             self._memory.crashes.retried(container.name, run.ended_at, now)
         return launch
 
@@ -130,9 +132,10 @@ class Containers:
         if now < waiting.since + PULL_ERROR_SHOWN_S:
             notes.wake(waiting.since + PULL_ERROR_SHOWN_S)
             return
-        message = text.pull_waiting(container.image, waiting)
+        image = waiting.image or container.image
+        message = text.pull_waiting(image, waiting)
         self._view.waiting[container.name] = Waiting("ImagePullBackOff", message, now)
-        notes.emit("Normal", "BackOff", text.pull_backoff(container.image), container.name)
+        notes.emit("Normal", "BackOff", text.pull_backoff(image), container.name)
         notes.emit("Warning", "Failed", "Error: ImagePullBackOff", container.name)
 
     def _correct(self, container: corev1.Container, run: Container, box: Sandbox, now: float) -> list[Order]:

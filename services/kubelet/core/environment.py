@@ -6,13 +6,21 @@ stays as it is written.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.kubelet.core.downward import container_named, field_value, resource_value
+from navarch.services.kubelet.core.env_file import value_of
 from navarch.services.kubelet.core.references import ConfigError, Lookup, NodeContext, find_config_map, find_secret
 
 REFERENCE = re.compile(r"\$\$|\$\(([^()$]+)\)")
+# Reads a file of a volume, by the names of both; None for one that is not there. Raises ConfigError.
+ReadFile = Callable[[str, str], str | None]
+
+
+def no_files(volume: str, path: str) -> str | None:
+    """Of Pods without volumes."""
+    return None
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:
@@ -26,16 +34,24 @@ def expand(text: str, variables: Mapping[str, str]) -> str:
 
 
 def environment(
-    pod: corev1.Pod, container: corev1.Container, lookup: Lookup, node: NodeContext, pod_ips: tuple[str, ...]
+    pod: corev1.Pod,
+    container: corev1.Container,
+    lookup: Lookup,
+    node: NodeContext,
+    pod_ips: tuple[str, ...],
+    read_file: ReadFile = no_files,
 ) -> dict[str, str]:
-    """All variables of a container. Raises ConfigError for a missing reference."""
+    """All variables of a container. Raises ConfigError for a missing reference. read_file: of the Pod's volumes."""
     services = service_variables(pod, lookup.services(), node)
     own: dict[str, str] = {}
     for source in container.env_from:
         own.update(_env_from(pod, source, lookup))
     for env in container.env:
         if env.HasField("value_from"):
-            value = _value_from(pod, container, env, lookup, node, pod_ips)
+            if env.value_from.HasField("file_key_ref"):
+                value = _from_file(env.value_from.file_key_ref, read_file)
+            else:
+                value = _value_from(pod, container, env, lookup, node, pod_ips)
             if value is not None:
                 own[env.name] = value
         else:
@@ -94,6 +110,14 @@ def _value_from(
             return None
         raise ConfigError(f"couldn't find key {secret_reference.key} in Secret {namespace}/{name}")
     raise ConfigError(f"environment variable {env.name}: this kind of valueFrom is not supported")
+
+
+def _from_file(reference: corev1.FileKeySelector, read_file: ReadFile) -> str | None:
+    text = read_file(reference.volume_name, reference.path)
+    value = value_of(text, reference.key) if text is not None else None
+    if value is None and not reference.optional:
+        raise ConfigError(f'environment variable key "{reference.key}" not found in file "{reference.path}"')
+    return value
 
 
 def service_variables(pod: corev1.Pod, services: Sequence[corev1.Service], node: NodeContext) -> dict[str, str]:

@@ -7,6 +7,8 @@ from navarch.services.kubelet.core.granted import Pending
 from navarch.services.kubelet.core.view import Waiting
 
 SANDBOX_CHANGED = "Pod sandbox changed, it will be killed and re-created."
+REJECTED = "Pod was rejected: "
+RESTART_ALL = "All containers of the Pod are ended, to be started anew"
 CREATED = "Container created"
 STARTED = "Container started"
 

@@ -142,6 +142,13 @@ def over_limit_message(pod: corev1.Pod, usage: PodUsage, *, image_disk: bool) ->
     )
 
 
+def limit_signal(message: str) -> str:
+    """Of which sort the limit is that a message of `over_limit_message` is about, as the kubelet's metrics call it."""
+    if message.startswith("Usage of EmptyDir"):
+        return "emptydirfs.limit"
+    return "ephemeralpodfs.limit" if message.startswith("Pod ") else "ephemeralcontainerfs.limit"
+
+
 def has_limits(pod: corev1.Pod) -> bool:
     """Whether the Pod has limits on its files at all."""
     return any(volume.volume_source.empty_dir.HasField("size_limit") for volume in pod.spec.volumes) or any(

@@ -62,9 +62,14 @@ def duration_s(text: str) -> float:
 
 
 def thresholds(
-    hard: str = DEFAULT_HARD, soft: str = "", grace_periods: str = "", minimum_reclaims: str = ""
+    hard: str = DEFAULT_HARD,
+    soft: str = "",
+    grace_periods: str = "",
+    minimum_reclaims: str = "",
+    *,
+    allocatable: bool = True,
 ) -> tuple[Threshold, ...]:
-    """All thresholds of a node. Raises ThresholdError."""
+    """All thresholds of a node. allocatable: Pods are held to it together. Raises ThresholdError."""
     found = [Threshold(signal, amount) for signal, amount in _statements(hard)]
     periods = {_signal(name): _grace_s(text) for name, text in _pairs(grace_periods, "=")}
     for signal, amount in _statements(soft):
@@ -73,6 +78,8 @@ def thresholds(
         found.append(Threshold(signal, amount, periods[signal]))
     reclaims = {_signal(name): _reclaim(name, text) for name, text in _pairs(minimum_reclaims, "=")}
     found = [replace(one, minimum_reclaim=reclaims.get(one.signal)) for one in found]
+    if not allocatable:
+        return tuple(found)
     # What Pods may use together is guarded by the same amount as the memory of the whole node.
     pods = [replace(one, signal=Signal.ALLOCATABLE_MEMORY) for one in found if one.signal is Signal.MEMORY and one.hard]
     return tuple(found + pods)

@@ -65,6 +65,11 @@ class ImageRecords:
             del self._records[gone]
         self._first = False
 
+    def used_at(self, id_: str) -> float:
+        """When an image was last seen in use; 0 for never."""
+        record = self._records.get(id_)
+        return record.used_at if record is not None else 0.0
+
     def unused(self, now: float, minimum_age_s: float) -> list[tuple[str, int]]:
         """Ids and sizes of what may go, in that order: not in use at the look of `now`, and old enough."""
         candidates = [

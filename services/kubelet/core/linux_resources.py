@@ -1,6 +1,6 @@
 """Requests and limits as the runtime's cgroup settings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
@@ -13,6 +13,7 @@ SMALLEST_QUOTA_US = 1_000
 SMALLEST_SHARES = 2
 LARGEST_SHARES = 262_144
 SHARES_PER_CPU = 1024
+HUGE_PAGES = "hugepages-"
 
 
 def cpu_shares(millicores: int) -> int:
@@ -26,10 +27,11 @@ def cpu_quota_us(millicores: int) -> int:
 
 
 def container_resources(
-    pod: corev1.Pod, container: corev1.Container, node_memory_bytes: int
+    pod: corev1.Pod, container: corev1.Container, node_memory_bytes: int, page_sizes: Sequence[str] = ()
 ) -> criv1.LinuxContainerResources:
-    """The cgroup of one container."""
-    limits, requests_ = amounts(container.resources.limits), amounts(container.resources.requests)
+    """The cgroup of one container. page_sizes: of huge pages; what it does not ask for it does not get."""
+    none = {f"{HUGE_PAGES}{size}": 0 for size in page_sizes}
+    limits, requests_ = {**none, **amounts(container.resources.limits)}, amounts(container.resources.requests)
     return _resources(
         requests_.get("cpu", limits.get("cpu", 0)), limits, oom_score_adj(pod, container, node_memory_bytes)
     )
@@ -57,6 +59,6 @@ def _resources(cpu_request: int, limits: Mapping[str, int], oom_score: int) -> c
         oom_score_adj=oom_score,
     )
     for name, value in limits.items():
-        if name.startswith("hugepages-"):
-            resources.hugepage_limits.add(page_size=name.removeprefix("hugepages-").replace("i", "B"), limit=value)
+        if name.startswith(HUGE_PAGES):
+            resources.hugepage_limits.add(page_size=name.removeprefix(HUGE_PAGES).replace("i", "B"), limit=value)
     return resources

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.kubelet.core import events_text as text
+from navarch.services.kubelet.core.backoff import INITIAL_S, LONGEST_S, Backoff
 from navarch.services.kubelet.core.containers import Containers
 from navarch.services.kubelet.core.granted import Pending, with_granted, with_reported
 from navarch.services.kubelet.core.memory import Memory
@@ -62,11 +63,11 @@ DEADLINE_MESSAGE = "Pod was active on the node longer than the specified deadlin
 class PodMachine:
     """The state machine of one Pod. Not thread-safe; never blocks."""
 
-    def __init__(self, pod: corev1.Pod) -> None:
+    def __init__(self, pod: corev1.Pod, longest_crash_wait_s: float = LONGEST_S) -> None:
         self.view = View(pod)
         self.stage = Stage.NEW
         self.history: deque[str] = deque([Stage.NEW.value], maxlen=16)
-        self._memory = Memory()
+        self._memory = Memory(crashes=Backoff(min(INITIAL_S, longest_crash_wait_s), longest_crash_wait_s))
         self._containers = Containers(self.view, self._memory)
         self._stop_deadline: float | None = None
         self._synced = False
@@ -81,6 +82,11 @@ class PodMachine:
     def in_flight(self) -> dict[Key, Order]:
         """The orders that were given and not yet answered."""
         return self._memory.in_flight
+
+    @property
+    def memory(self) -> Memory:
+        """What it remembers beside the view; only to be read."""
+        return self._memory
 
     @property
     def wake_at(self) -> float | None:
@@ -146,10 +152,14 @@ class PodMachine:
             case PodRemoved():
                 self._api_gone = True
                 self._stop_by(now + FORCED_GRACE_S)
+            case Admitted() | Rejected() if not self.awaits_admission:
+                # Said once, of a new Pod.
+                return False
             case Admitted():
                 self._admitted = True
             case Rejected(reason, message):
                 view.verdict = Verdict(reason, message)
+                self._memory.notes.emit("Warning", reason, message.removeprefix(text.REJECTED))
             case ResizeJudged(pending):
                 return self._judged(pending)
             case Evict(reason, message, grace_s, condition):
@@ -249,7 +259,7 @@ class PodMachine:
         match order:
             case EnsureImage(container) | StartContainer(container):
                 self._memory.images.pop(container, None)
-                self.view.waiting[container] = Waiting(event.reason, event.message, now)
+                self.view.waiting[container] = Waiting(event.reason, event.message, now, event.image)
                 if any(isinstance(fact, Container) and fact.state == EXITED for fact in event.facts):
                     # It has become a run that ended, which waits as a crashed one.
                     self._memory.retries.allow(order)
@@ -288,6 +298,7 @@ class PodMachine:
         if self.stage == Stage.GONE:
             return Stage.GONE
         self._check_deadline(now)
+        view.begin_rounds(now)
         if not view.ending and view.verdict is None and not self._admitted:
             return Stage.NEW
         if view.verdict is not None and not self._admitted and not view.ending:
@@ -297,6 +308,8 @@ class PodMachine:
             return self._ending_stage()
         if not self._volumes_ready or runtime.ready_sandbox() is None:
             return Stage.STARTING
+        if view.round_began and any(map(view.is_past, runtime.alive())):
+            return Stage.RESETTING
         return Stage.RUNNING if view.initialization(runtime.ready_sandbox()).complete(view.pod) else Stage.INITIALIZING
 
     def _ending_stage(self) -> Stage:
@@ -346,6 +359,7 @@ class PodMachine:
             Stage.STARTING: self._start_pod,
             Stage.INITIALIZING: self._run_containers,
             Stage.RUNNING: self._run_containers,
+            Stage.RESETTING: self._end_round,
             Stage.STOPPING: self._stop_containers,
             Stage.RELEASING: self._release,
             Stage.FINISHED: self._nothing,
@@ -378,6 +392,13 @@ class PodMachine:
             self._resizing = False
             self._memory.notes.emit("Normal", "ResizeCompleted", text.resize("completed", view.pod))
         return [*self._containers.run(box, now), *resize_orders(view, box)]
+
+    def _end_round(self, _: float) -> list[Order]:
+        view = self.view
+        self._memory.notes.announce(
+            ("round", str(view.round_began)), "Normal", "RestartAllContainers", text.RESTART_ALL
+        )
+        return self._containers.stop_all(view.round_began + view.pod.spec.termination_grace_period_seconds)
 
     def _stop_containers(self, now: float) -> list[Order]:
         pod = self.view.pod

@@ -65,7 +65,11 @@ class Container:
     hash: str = ""
     log_path: str = ""
     user: criv1.LinuxContainerUser | None = None
-    # What it has, where the runtime tells.
+    # Of what is mounted, by path: the images, and all that is read-only to its depth.
+    mounted_images: tuple[tuple[str, str], ...] = ()
+    recursive_read_only: frozenset[str] = frozenset()
+    # These two where the runtime tells.
+    stop_signal: str = ""
     sizes: Sizes | None = None
     # Not in the runtime: reconstructed from the Pod's last reported status.
     lost: bool = False
@@ -223,6 +227,11 @@ def container_of(status: criv1.ContainerStatus, sandbox_id: str) -> Container:
         image_id=_image_id(status),
         hash=status.annotations.get(HASH_ANNOTATION, ""),
         log_path=status.log_path,
+        stop_signal=criv1.Signal.Name(status.stop_signal) if status.stop_signal else "",
         sizes=sizes_of(status.resources.linux) if status.resources.HasField("linux") else None,
+        mounted_images=tuple(
+            (mount.container_path, mount.image.image_ref) for mount in status.mounts if mount.image.image_ref
+        ),
+        recursive_read_only=frozenset(mount.container_path for mount in status.mounts if mount.recursive_read_only),
         user=status.user.linux if status.HasField("user") and status.user.HasField("linux") else None,
     )

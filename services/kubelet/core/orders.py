@@ -275,13 +275,14 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """An order failed. `reason` as Kubernetes names it in a waiting container."""
+    """An order failed. `reason` as Kubernetes names it in a waiting container; `image`: which could not be had."""
 
     order: Order
     reason: str
     message: str
     facts: tuple[Sandbox | Container, ...] = ()
     sequence: int = 0
+    image: str = ""
 
 
 class ProbeKind(StrEnum):

@@ -57,6 +57,10 @@ class NodeContext:
     # Where the API server is, for Pods of a cluster without a `kubernetes` Service.
     api_host: str = ""
     api_port: str = ""
+    # The sizes of huge pages that the node knows: "2Mi".
+    page_sizes: tuple[str, ...] = ()
+    # Where seccomp profiles of type Localhost are.
+    seccomp_root: str = "/var/lib/kubelet/seccomp"
     groups: CgroupNames = field(default_factory=CgroupNames)
 
 

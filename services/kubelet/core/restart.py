@@ -4,6 +4,7 @@ from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.kubelet.core.observed import Container
 
 ALWAYS, ON_FAILURE, NEVER = "Always", "OnFailure", "Never"
+RESTART, RESTART_ALL = "Restart", "RestartAllContainers"
 
 
 def is_sidecar(container: corev1.Container) -> bool:
@@ -19,12 +20,21 @@ def policy_of(pod: corev1.Pod, container: corev1.Container, *, init: bool) -> st
     return ON_FAILURE if init and policy == ALWAYS else policy
 
 
+def restarts_all(container: corev1.Container, run: Container) -> bool:
+    """Whether the end of a run makes all containers of its Pod start anew (KEP-5532)."""
+    rules = [rule for rule in container.restart_policy_rules if _holds(rule, run)]
+    return bool(rules) and rules[0].action == RESTART_ALL
+
+
 def should_restart(policy: str, container: corev1.Container, run: Container) -> bool:
     """Whether the ended `run` is followed by another."""
-    for rule in container.restart_policy_rules:
-        codes = rule.exit_codes
-        if rule.action == "Restart" and (run.exit_code in codes.values) == (codes.operator == "In"):
-            return True
+    if any(_holds(rule, run) for rule in container.restart_policy_rules):
+        return True
     if policy == ON_FAILURE:
         return run.exit_code != 0
     return policy == ALWAYS
+
+
+def _holds(rule: corev1.ContainerRestartRule, run: Container) -> bool:
+    codes = rule.exit_codes
+    return rule.action in (RESTART, RESTART_ALL) and (run.exit_code in codes.values) == (codes.operator == "In")

@@ -27,6 +27,10 @@ class Retries:
         failed_at, due = self._held.get(order.key, (0.0, 0.0))
         return due if failed_at <= now else 0.0
 
+    def held_until(self, key: Key) -> float:
+        """From when on a failed order may be given again; 0 for one that did not fail."""
+        return self._held.get(key, (0.0, 0.0))[1]
+
     def has_failed(self, order: Order) -> bool:
         """Whether it failed when it was given last."""
         return order.key in self._held

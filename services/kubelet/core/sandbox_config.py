@@ -2,14 +2,18 @@
 
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.services.kubelet.core.dns import dns_config
 from navarch.services.kubelet.core.linux_resources import pod_resources
 from navarch.services.kubelet.core.observed import NAME_LABEL, NAMESPACE_LABEL, UID_LABEL
 from navarch.services.kubelet.core.paths import Layout
-from navarch.services.kubelet.core.references import NodeContext
+from navarch.services.kubelet.core.references import ConfigError, NodeContext
 from navarch.services.kubelet.core.security import sandbox_security
 from navarch.services.kubelet.core.static_pods import CONFIG_SOURCE
+from navarch.services.kubelet.core.sysctls import normal_name
 
 HOSTNAME_LENGTH = 63
+# __NEW_UTS_LEN
+KERNEL_NAME_LENGTH = 64
 PROTOCOLS = {"": criv1.TCP, "TCP": criv1.TCP, "UDP": criv1.UDP, "SCTP": criv1.SCTP}
 LOCAL_HOSTS = (
     "127.0.0.1\tlocalhost",
@@ -27,8 +31,10 @@ def pod_labels(pod: corev1.Pod) -> dict[str, str]:
     return {NAME_LABEL: metadata.name, NAMESPACE_LABEL: metadata.namespace, UID_LABEL: metadata.uid}
 
 
-def sandbox_config(pod: corev1.Pod, attempt: int, layout: Layout, node: NodeContext) -> criv1.PodSandboxConfig:
-    """The sandbox of a Pod. Deterministic: the same Pod gives the same configuration."""
+def sandbox_config(
+    pod: corev1.Pod, attempt: int, layout: Layout, node: NodeContext, users: criv1.UserNamespace | None = None
+) -> criv1.PodSandboxConfig:
+    """The sandbox of a Pod. Deterministic: the same Pod gives the same configuration. users: its user namespace."""
     metadata = pod.metadata
     config = criv1.PodSandboxConfig(
         metadata=criv1.PodSandboxMetadata(
@@ -41,8 +47,8 @@ def sandbox_config(pod: corev1.Pod, attempt: int, layout: Layout, node: NodeCont
         annotations={CONFIG_SOURCE: "api", **metadata.annotations},
         linux=criv1.LinuxPodSandboxConfig(
             cgroup_parent=node.groups.parent(pod),
-            security_context=sandbox_security(pod),
-            sysctls={sysctl.name: sysctl.value for sysctl in pod.spec.security_context.sysctls},
+            security_context=sandbox_security(pod, users),
+            sysctls={normal_name(sysctl.name): sysctl.value for sysctl in pod.spec.security_context.sysctls},
             resources=pod_resources(pod),
         ),
     )
@@ -60,7 +66,9 @@ def sandbox_config(pod: corev1.Pod, attempt: int, layout: Layout, node: NodeCont
 
 def hostname_and_domain(pod: corev1.Pod, node: NodeContext) -> tuple[str, str]:
     """The Pod's own host name, and its domain where it has a subdomain."""
-    hostname = (pod.spec.hostname_override or pod.spec.hostname or pod.metadata.name)[:HOSTNAME_LENGTH].rstrip("-.")
+    if pod.spec.hostname_override:
+        return pod.spec.hostname_override, ""
+    hostname = (pod.spec.hostname or pod.metadata.name)[:HOSTNAME_LENGTH].rstrip("-.")
     domain = ""
     if pod.spec.subdomain:
         domain = f"{pod.spec.subdomain}.{pod.metadata.namespace}.svc.{node.cluster_domain}"
@@ -75,30 +83,14 @@ def sandbox_hostname(pod: corev1.Pod, node: NodeContext) -> str:
     return f"{hostname}.{domain}" if domain and pod.spec.set_hostname_as_fqdn else hostname
 
 
-def dns_config(pod: corev1.Pod, node: NodeContext) -> criv1.DNSConfig:
-    """The resolver of a Pod, by its dnsPolicy and dnsConfig."""
-    policy = pod.spec.dns_policy or "ClusterFirst"
-    in_cluster = policy == "ClusterFirstWithHostNet" or (policy == "ClusterFirst" and not pod.spec.host_network)
-    if policy == "None":
-        config = criv1.DNSConfig()
-    elif in_cluster and node.cluster_dns:
-        domain = node.cluster_domain
-        config = criv1.DNSConfig(
-            servers=node.cluster_dns,
-            searches=[f"{pod.metadata.namespace}.svc.{domain}", f"svc.{domain}", domain, *node.host_dns.searches],
-            options=["ndots:5"],
+def check_hostname(pod: corev1.Pod, node: NodeContext) -> None:
+    """Raise ConfigError for a name that the kernel cannot hold."""
+    name = sandbox_hostname(pod, node)
+    if len(name) > KERNEL_NAME_LENGTH:
+        raise ConfigError(
+            f"failed to construct FQDN from pod hostname and cluster domain, FQDN {name} is too long "
+            f"({KERNEL_NAME_LENGTH} characters is the max, {len(name)} characters requested)"
         )
-    else:
-        host = node.host_dns
-        config = criv1.DNSConfig(servers=host.servers, searches=host.searches, options=host.options)
-    extra = pod.spec.dns_config
-    config.servers.extend(server for server in extra.nameservers if server not in config.servers)
-    config.searches.extend(search for search in extra.searches if search not in config.searches)
-    for option in extra.options:
-        kept = [text for text in config.options if text.partition(":")[0] != option.name]
-        del config.options[:]
-        config.options.extend([*kept, f"{option.name}:{option.value}" if option.value else option.name])
-    return config
 
 
 def hosts_file(pod: corev1.Pod, node: NodeContext, pod_ips: tuple[str, ...], host_content: str) -> str:

@@ -18,23 +18,25 @@ MASKED_PATHS = (
     "/sys/firmware",
     "/sys/devices/virtual/powercap",
 )
+LOCALHOST = "Localhost"
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 
-def namespace_options(pod: corev1.Pod) -> criv1.NamespaceOption:
-    """Which namespaces the Pod shares, and with whom."""
+def namespace_options(pod: corev1.Pod, users: criv1.UserNamespace | None = None) -> criv1.NamespaceOption:
+    """Which namespaces the Pod shares, and with whom. users: its user namespace, where it has its own."""
     pid = criv1.POD if pod.spec.share_process_namespace else criv1.CONTAINER
     return criv1.NamespaceOption(
         network=criv1.NODE if pod.spec.host_network else criv1.POD,
         pid=criv1.NODE if pod.spec.host_pid else pid,
         ipc=criv1.NODE if pod.spec.host_ipc else criv1.POD,
+        userns_options=users,
     )
 
 
-def sandbox_security(pod: corev1.Pod) -> criv1.LinuxSandboxSecurityContext:
+def sandbox_security(pod: corev1.Pod, users: criv1.UserNamespace | None) -> criv1.LinuxSandboxSecurityContext:
     """The security context of the sandbox."""
     context = criv1.LinuxSandboxSecurityContext(
-        namespace_options=namespace_options(pod),
+        namespace_options=namespace_options(pod, users),
         privileged=any(
             container.security_context.privileged for container in [*pod.spec.containers, *pod.spec.init_containers]
         ),
@@ -55,15 +57,21 @@ def _groups(pod: corev1.Pod) -> list[int]:
 
 
 def container_security(
-    pod: corev1.Pod, container: corev1.Container, image_uid: int | None, image_user: str
+    pod: corev1.Pod,
+    container: corev1.Container,
+    image_uid: int | None,
+    image_user: str,
+    users: criv1.UserNamespace | None = None,
+    seccomp_root: str = "",
 ) -> criv1.LinuxContainerSecurityContext:
     """The security context of a container. Raises ConfigError where runAsNonRoot is not kept.
 
-    image_uid, image_user: whom the image runs as, where it says so.
+    image_uid, image_user: whom the image runs as, where it says so. users: the Pod's own user namespace.
+    seccomp_root: the directory of the node's seccomp profiles.
     """
     own, shared = container.security_context, pod.spec.security_context
     context = criv1.LinuxContainerSecurityContext(
-        namespace_options=namespace_options(pod),
+        namespace_options=namespace_options(pod, users),
         privileged=own.privileged,
         readonly_rootfs=own.read_only_root_filesystem,
         no_new_privs=own.HasField("allow_privilege_escalation") and not own.allow_privilege_escalation,
@@ -77,7 +85,10 @@ def container_security(
         context.masked_paths.extend(MASKED_PATHS)
         context.readonly_paths.extend(READONLY_PATHS)
     seccomp = own.seccomp_profile if own.HasField("seccomp_profile") else shared.seccomp_profile
-    context.seccomp.CopyFrom(_profile(seccomp.type, seccomp.localhost_profile))
+    if seccomp.type == LOCALHOST and not seccomp.localhost_profile:
+        raise ConfigError("localhostProfile must be set if seccompProfile type is Localhost.")
+    profile = f"{seccomp_root}/{seccomp.localhost_profile}" if seccomp.type == LOCALHOST else ""
+    context.seccomp.CopyFrom(_profile(seccomp.type, profile))
     if own.HasField("app_armor_profile") or shared.HasField("app_armor_profile"):
         armor = own.app_armor_profile if own.HasField("app_armor_profile") else shared.app_armor_profile
         context.apparmor.CopyFrom(_profile(armor.type, armor.localhost_profile))
@@ -85,7 +96,7 @@ def container_security(
 
 
 def _profile(type_: str, localhost: str) -> criv1.SecurityProfile:
-    kinds = {"RuntimeDefault": criv1.SecurityProfile.RuntimeDefault, "Localhost": criv1.SecurityProfile.Localhost}
+    kinds = {"RuntimeDefault": criv1.SecurityProfile.RuntimeDefault, LOCALHOST: criv1.SecurityProfile.Localhost}
     return criv1.SecurityProfile(
         profile_type=kinds.get(type_, criv1.SecurityProfile.Unconfined), localhost_ref=localhost
     )

@@ -3,7 +3,8 @@
     New -> Starting -> Initializing -> Running -> Stopping -> Releasing -> Finished -> Gone
                                                                     (deleted) -> Gone
 
-Starting: volumes and sandbox are being made. Stopping: no container may start any more, those alive are
+Starting: volumes and sandbox are being made. Resetting: all containers end, to start anew in the same sandbox,
+with the same volumes. Stopping: no container may start any more, those alive are
 being stopped. Releasing: nothing is alive, sandbox and volumes are given back. Finished: the Pod has run to
 its end, its last containers are kept for their logs until it is deleted. Gone: nothing is left to do.
 """
@@ -19,6 +20,7 @@ class Stage(StrEnum):
     STARTING = "Starting"
     INITIALIZING = "Initializing"
     RUNNING = "Running"
+    RESETTING = "Resetting"
     STOPPING = "Stopping"
     RELEASING = "Releasing"
     FINISHED = "Finished"
@@ -30,9 +32,10 @@ TRANSITIONS: dict[Stage, frozenset[Stage]] = {
     Stage.NEW: frozenset(Stage) - {Stage.NEW},
     Stage.REJECTED: frozenset({Stage.STOPPING, Stage.RELEASING, Stage.GONE}),
     # A lost sandbox leads back to Starting; a Pod can end at any stage.
-    Stage.STARTING: frozenset({Stage.INITIALIZING, Stage.RUNNING, Stage.STOPPING, Stage.RELEASING}),
-    Stage.INITIALIZING: frozenset({Stage.STARTING, Stage.RUNNING, Stage.STOPPING, Stage.RELEASING}),
-    Stage.RUNNING: frozenset({Stage.STARTING, Stage.INITIALIZING, Stage.STOPPING, Stage.RELEASING}),
+    Stage.STARTING: frozenset({Stage.INITIALIZING, Stage.RUNNING, Stage.RESETTING, Stage.STOPPING, Stage.RELEASING}),
+    Stage.INITIALIZING: frozenset({Stage.STARTING, Stage.RUNNING, Stage.RESETTING, Stage.STOPPING, Stage.RELEASING}),
+    Stage.RUNNING: frozenset({Stage.STARTING, Stage.INITIALIZING, Stage.RESETTING, Stage.STOPPING, Stage.RELEASING}),
+    Stage.RESETTING: frozenset({Stage.STARTING, Stage.INITIALIZING, Stage.RUNNING, Stage.STOPPING, Stage.RELEASING}),
     # From Finished back to Stopping and again to its end: a container that nobody knew of turned up alive.
     Stage.STOPPING: frozenset({Stage.RELEASING, Stage.FINISHED, Stage.GONE}),
     Stage.RELEASING: frozenset({Stage.STOPPING, Stage.FINISHED, Stage.GONE}),

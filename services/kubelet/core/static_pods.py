@@ -12,7 +12,7 @@ CONFIG_HASH = "kubernetes.io/config.hash"
 CONFIG_SOURCE = "kubernetes.io/config.source"
 CONFIG_SEEN = "kubernetes.io/config.seen"
 CONFIG_MIRROR = "kubernetes.io/config.mirror"
-SOURCE_FILE = "file"
+SOURCE_FILE, SOURCE_HTTP = "file", "http"
 DEFAULT_NAMESPACE = "default"
 # What the API has and a node without it cannot give.
 NEEDS_API = "static pods may not reference {}"
@@ -33,8 +33,8 @@ def is_mirror(pod: corev1.Pod) -> bool:
     return CONFIG_MIRROR in pod.metadata.annotations
 
 
-def static_pod(written: corev1.Pod, node: str, source: str) -> corev1.Pod:
-    """The Pod of a manifest. source: the path of its file. Raises Unfit."""
+def static_pod(written: corev1.Pod, node: str, source: str, kind: str = SOURCE_FILE) -> corev1.Pod:
+    """The Pod of a manifest. source: the path of its file, or its URL; kind: which of the two. Raises Unfit."""
     # The rules of the API take megabytes that a node without static Pods need not spend.
     from navarch.services.api.kinds import KINDS
     from navarch.services.api.strategy import strategy_for
@@ -55,7 +55,7 @@ def static_pod(written: corev1.Pod, node: str, source: str) -> corev1.Pod:
     metadata.name = f"{metadata.name}-{node}".lower()
     metadata.namespace = metadata.namespace or DEFAULT_NAMESPACE
     metadata.annotations[CONFIG_HASH] = metadata.uid
-    metadata.annotations[CONFIG_SOURCE] = SOURCE_FILE
+    metadata.annotations[CONFIG_SOURCE] = kind
     pod.spec.node_name = node
     if not any(one.operator == "Exists" and one.effect == "NoExecute" and not one.key for one in pod.spec.tolerations):
         pod.spec.tolerations.add(operator="Exists", effect="NoExecute")

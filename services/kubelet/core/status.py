@@ -1,5 +1,6 @@
 """PodStatus from what is known: a pure function, computed when a report is due."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
@@ -13,10 +14,11 @@ from navarch.services.kubelet.core.view import Verdict, View
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
-    """What a Pod's status says of its node."""
+    """What a Pod's status says of its node. devices: how those of a container are, by the Pod's uid and its name."""
 
     host_ips: tuple[str, ...]
     runtime_name: str = "containerd"
+    devices: Callable[[str, str], Sequence[corev1.ResourceStatus]] = lambda _, __: ()
 
 
 def pod_status(view: View, node: NodeFacts, now: float) -> corev1.PodStatus:
@@ -76,6 +78,8 @@ def _add_containers(view: View, node: NodeFacts, status: corev1.PodStatus) -> No
         status.container_statuses.append(
             container_status(view, container, default, init=False, runtime_name=node.runtime_name)
         )
+    for entry in [*status.init_container_statuses, *status.container_statuses]:
+        entry.allocated_resources_status.extend(node.devices(pod.metadata.uid, entry.name))
     for container in ephemeral_containers(pod):
         entry = container_status(view, container, "ContainerCreating", init=False, runtime_name=node.runtime_name)
         # They count for nothing, so nobody asks whether they are ready.

@@ -7,17 +7,18 @@ from navarch.services.kubelet.core.ephemeral import ephemeral_containers
 from navarch.services.kubelet.core.granted import Pending
 from navarch.services.kubelet.core.observed import EXITED, Container, PodRuntime, Sandbox
 from navarch.services.kubelet.core.orders import ProbeKind
-from navarch.services.kubelet.core.restart import is_sidecar, policy_of, should_restart
+from navarch.services.kubelet.core.restart import is_sidecar, policy_of, restarts_all, should_restart
 from navarch.services.kubelet.core.sizes import Sizes
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Why a container does not run."""
+    """Why a container does not run. image: of the volume or container that could not be had."""
 
     reason: str
     message: str = ""
     since: float = 0.0
+    image: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ class View:
     verdict: Verdict | None = None
     # No container of it will ever run again.
     ending: bool = False
+    # When all containers were to start anew: runs made before are those of an earlier round (Unix seconds).
+    round_began: float = 0.0
     # The Pod as its spec asks for it, while `pod` has other resources: those that the node has granted.
     asked: corev1.Pod | None = None
     pending: Pending | None = None
@@ -74,6 +77,31 @@ class View:
         every = [*spec.containers, *spec.init_containers, *ephemeral_containers(self.pod)]
         return next((one for one in every if one.name == name), None)
 
+    def is_past(self, run: Container) -> bool:
+        """Whether a run belongs to an earlier round: it is to end, and says nothing of its container any more."""
+        return run.created_at < self.round_began
+
+    def ended_by_us(self, container: corev1.Container, run: Container) -> bool:
+        """Whether a run ended so that another follows: no policy is asked, and it is not held back as a crash is."""
+        return run.id in self.resized or (self.is_past(run) and not restarts_all(container, run))
+
+    def current(self, name: str) -> Container | None:
+        """The newest run of a container in this round."""
+        run = self.runtime.latest(name)
+        return None if run is None or self.is_past(run) else run
+
+    def begin_rounds(self, now: float) -> None:
+        """Find when the last round began. An end in the future shows that the clock was set back: it begins none."""
+        spec = self.pod.spec
+        ends = [
+            run.ended_at
+            for container in [*spec.init_containers, *spec.containers]
+            if container.restart_policy_rules
+            for run in self.runtime.runs(container.name)
+            if run.state == EXITED and not run.lost and run.ended_at <= now and restarts_all(container, run)
+        ]
+        self.round_began = max(ends, default=0.0)
+
     def actual_sizes(self, run: Container) -> Sizes | None:
         """What a run has; None for what it should have."""
         # Only a change of its spec can make a difference.
@@ -97,10 +125,11 @@ class View:
         mains = {container.name for container in self.pod.spec.containers}
         if box is None:
             return Initialization(0, None)
-        if any(run.sandbox_id == box.id and run.name in mains for run in self.runtime.containers.values()):
+        runs = [run for run in self.runtime.containers.values() if run.sandbox_id == box.id and not self.is_past(run)]
+        if any(run.name in mains for run in runs):
             return Initialization(len(inits), None)
         for index, container in enumerate(inits):
-            run = self.runtime.latest(container.name)
+            run = self.current(container.name)
             if run is None or run.sandbox_id != box.id:
                 return Initialization(index, None)
             if is_sidecar(container):
@@ -122,7 +151,7 @@ class View:
         return bool(self.pod.spec.containers) and all(map(self._over, self.pod.spec.containers))
 
     def _over(self, container: corev1.Container) -> bool:
-        run = self.runtime.latest(container.name)
+        run = self.current(container.name)
         if run is None or run.state != EXITED:
             return False
         return run.id not in self.resized and not should_restart(

@@ -1,99 +1,149 @@
 """The paths that a kubelet serves."""
 
-import time
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import orjson
 from aiohttp import web
 
-from navarch.protos.cri import v1_pb2 as criv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.protos.navarch import stats_pb2
 from navarch.services.api import codec
-from navarch.services.api.errors import MethodNotSupported, ServiceUnavailable, UnknownKind
+from navarch.services.api.errors import BadRequest, InternalError, MethodNotSupported, NotFound, UnknownKind
 from navarch.services.base.clock import Clock
 from navarch.services.base.exposition import TEXT
+from navarch.services.base.log import get_logger
+from navarch.services.client.streams.front import Upgrade
+from navarch.services.kubelet.checkpoints import Checkpoints
 from navarch.services.kubelet.config import Config
-from navarch.services.kubelet.core.observed import UID_LABEL, Container
+from navarch.services.kubelet.configuration import configuration, flags
+from navarch.services.kubelet.https import pages
+from navarch.services.kubelet.https.documents import document
+from navarch.services.kubelet.https.paths import query_of, raw_path
 from navarch.services.kubelet.https.streams import StreamEndpoints
-from navarch.services.kubelet.https.usage import (
-    ContainerUse,
-    NodeUse,
-    PodUse,
-    cadvisor_metrics,
-    resource_metrics,
-    summary,
-)
-from navarch.services.kubelet.node.host import Host, read_cpu_ns, read_load
+from navarch.services.kubelet.https.usage import cadvisor_metrics, resource_metrics
+from navarch.services.kubelet.measures import Measures
+from navarch.services.kubelet.node.host import Host
 from navarch.services.kubelet.pod_streams import PodStreams
-from navarch.services.kubelet.pod_worker import PodWorker
-from navarch.services.kubelet.runtime import Runtime, RuntimeFailure
+from navarch.services.kubelet.runtime import RuntimeFailure
+from navarch.services.kubelet.stats.sampler import Sampler
 
+LOG = get_logger("kubelet.https")
 Answer = Awaitable[web.StreamResponse]
-STREAM_METHODS = frozenset({"GET", "POST"})
+UPGRADED = frozenset({"exec", "attach", "portForward"})
+METHODS = {
+    **dict.fromkeys(UPGRADED, frozenset({"GET", "POST"})),
+    **dict.fromkeys(("run", "checkpoint"), frozenset({"POST"})),
+}
+READING = frozenset({"GET"})
+# What Go reads as true.
+TRUE = frozenset({"1", "t", "true"})
 
 
 class Endpoints:
-    """Answers requests that were let in. render_metrics: the kubelet's own series."""
+    """Answers requests that were let in."""
 
     def __init__(
         self,
         config: Config,
         streams: PodStreams,
-        runtime: Runtime,
+        sampler: Sampler,
         host: Host,
+        measures: Measures,
+        checkpoints: Checkpoints,
         clock: Clock,
-        render_metrics: Callable[[], bytes],
     ) -> None:
+        self._checkpoints = checkpoints
+        self._clock = clock
+        self._started_at = clock.now()
+        self._checks: dict[str, pages.Check] = {
+            "ping": lambda: "",
+            "log": lambda: "",
+            "syncloop": measures.staleness,
+        }
         self._config = config
         self._pods = streams.pods
-        self._runtime = runtime
+        self._sampler = sampler
         self._host = host
-        self._clock = clock
-        self._render_metrics = render_metrics
-        by_path = StreamEndpoints(streams)
-        self._streams: dict[str, Callable[[web.BaseRequest, Sequence[str]], Answer]] = {
+        self._measures = measures
+        self._by_path = by_path = StreamEndpoints(streams)
+        self._by_word: dict[str, Callable[[web.BaseRequest, Sequence[str]], Answer]] = {
             "containerLogs": by_path.logs,
             "exec": by_path.exec,
             "attach": by_path.attach,
             "portForward": by_path.port_forward,
+            "run": by_path.run,
+            "healthz": self._health,
+            "logs": self._node_log,
+            "checkpoint": self._checkpoint,
         }
-        self._documents: dict[str, Callable[[], Awaitable[web.Response]]] = {
-            "/healthz": self._healthz,
+        self._documents: dict[str, Callable[[web.BaseRequest], Awaitable[web.Response]]] = {
             "/pods": self._list_pods,
             "/runningpods": self._list_running,
             "/configz": self._configz,
+            "/flagz": self._flagz,
+            "/statusz": self._statusz,
             "/stats/summary": self._summary,
             "/metrics": self._metrics,
+            "/metrics/probes": self._probe_metrics,
             "/metrics/resource": self._resource_metrics,
             "/metrics/cadvisor": self._cadvisor_metrics,
         }
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """The answer. Raises ApiError."""
-        path = request.raw_path.partition("?")[0]
-        document = self._documents.get(path.rstrip("/"))
-        words = [unquote(word) for word in path.strip("/").split("/")]
-        stream = self._streams.get(words[0])
-        allowed = frozenset({"GET"}) if stream is None else STREAM_METHODS
-        if document is None and stream is None:
+        path = raw_path(request.raw_path)
+        # As it was authorized: by its first word as it came.
+        word, *words = path.strip("/").split("/")
+        document, below = self._documents.get(path.rstrip("/")), self._by_word.get(word)
+        if document is None and below is None:
             raise UnknownKind("404 page not found")
-        if request.method not in allowed:
+        if request.method not in METHODS.get(word, READING):
             raise MethodNotSupported("", request.method)
         if document is not None:
-            return await document()
-        assert stream is not None
-        return await stream(request, words[1:])
+            return await document(request)
+        assert below is not None
+        return await below(request, [unquote(word) for word in words])
 
-    async def _healthz(self) -> web.Response:
-        return web.Response(text="ok")
+    async def upgraded(self, upgrade: Upgrade) -> None:
+        """Serve a connection whose client asks for SPDY. Raises ApiError before it has answered."""
+        verb, *words = raw_path(upgrade.target).strip("/").split("/")
+        if verb not in UPGRADED:
+            raise UnknownKind("404 page not found")
+        await self._by_path.upgraded(upgrade, verb, [unquote(word) for word in words], query_of(upgrade.target))
 
-    async def _list_pods(self) -> web.Response:
+    async def _health(self, request: web.BaseRequest, _: Sequence[str]) -> web.StreamResponse:
+        return pages.health(self._checks, request.path, verbose="verbose" in request.query)
+
+    async def _node_log(self, request: web.BaseRequest, words: Sequence[str]) -> web.StreamResponse:
+        return await asyncio.to_thread(pages.node_log, request.path.removeprefix("/logs").removeprefix("/"))
+
+    async def _checkpoint(self, request: web.BaseRequest, words: Sequence[str]) -> web.StreamResponse:
+        if len(words) != 3:
+            raise UnknownKind("404 page not found")
+        namespace, pod, container = words
+        timeout = request.query.get("timeout", "0")
+        if not (timeout.isascii() and timeout.isdecimal()):
+            raise BadRequest(f'cannot parse value of timeout parameter "{timeout}"')
+        worker = self._pods.find(namespace, pod)
+        if worker is None:
+            raise NotFound("pods", pod, "pod does not exist")
+        archive = await self._checkpoints.make(worker, container, int(timeout))
+        return _json({"items": [str(archive)]})
+
+    async def _flagz(self, _: web.BaseRequest) -> web.Response:
+        return pages.flagz(flags(self._config))
+
+    async def _statusz(self, _: web.BaseRequest) -> web.Response:
+        paths = [*self._documents, *(f"/{word}" for word in self._by_word)]
+        return pages.statusz(self._started_at, self._clock.now(), paths)
+
+    async def _list_pods(self, _: web.BaseRequest) -> web.Response:
         return _pod_list([self._pods.reported(worker) for worker in self._pods.all()])
 
-    async def _list_running(self) -> web.Response:
+    async def _list_running(self, _: web.BaseRequest) -> web.Response:
         """Only what runs: names and images of the containers that have a process."""
         found = []
         for worker in self._pods.all():
@@ -112,84 +162,41 @@ class Endpoints:
                 found.append(pod)
         return _pod_list(found)
 
-    async def _configz(self) -> web.Response:
-        config = self._config
-        shown = {
-            "kind": "KubeletConfiguration",
-            "apiVersion": "kubelet.config.k8s.io/v1beta1",
-            "address": config.listen.rpartition(":")[0],
-            "port": int(config.listen.rpartition(":")[2]),
-            "nodeStatusUpdateFrequency": f"{config.heartbeat_s:g}s",
-            "clusterDomain": config.cluster_domain,
-            "clusterDNS": list(config.cluster_dns),
-            "maxPods": config.max_pods,
-            "podCIDR": config.pod_cidr,
-            "cgroupRoot": config.groups.names.root,
-            "cgroupDriver": config.groups.names.driver.value,
-            "cgroupsPerQOS": config.groups.names.per_qos,
-            "enforceNodeAllocatable": sorted(config.groups.enforced) or ["none"],
-            "podPidsLimit": config.groups.pod_max_pids,
-            "containerRuntimeEndpoint": config.runtime_endpoint,
-        }
-        return _json({"kubeletconfig": shown})
+    async def _configz(self, _: web.BaseRequest) -> web.Response:
+        return _json({"kubeletconfig": configuration(self._config)})
 
-    async def _metrics(self) -> web.Response:
-        return web.Response(body=self._render_metrics(), headers={"Content-Type": TEXT})
-
-    async def _summary(self) -> web.Response:
-        return _json(summary(self._node(), await self._usage(), self._clock.now()))
-
-    async def _resource_metrics(self) -> web.Response:
-        text = resource_metrics(self._node(), await self._usage())
-        return web.Response(body=text.encode(), headers={"Content-Type": TEXT})
-
-    async def _cadvisor_metrics(self) -> web.Response:
-        text = cadvisor_metrics(self._node(), await self._usage())
-        return web.Response(body=text.encode(), headers={"Content-Type": TEXT})
-
-    def _node(self) -> NodeUse:
-        load = read_load(Path(self._config.root_dir))
-        return NodeUse(
-            name=self._config.node_name,
-            cpus=self._host.cpus,
-            memory_bytes=self._host.memory_bytes,
-            memory_available_bytes=load.memory_available_bytes,
-            cpu_ns=read_cpu_ns(),
-            disk_bytes=load.disk_bytes,
-            disk_available_bytes=load.disk_available_bytes,
-            booted_at=self._clock.now() - time.clock_gettime(time.CLOCK_BOOTTIME),
-        )
-
-    async def _usage(self) -> list[PodUse]:
+    async def _metrics(self, _: web.BaseRequest) -> web.Response:
         try:
-            stats = await self._runtime.container_stats()
-        except RuntimeFailure as failure:
-            raise ServiceUnavailable(str(failure)) from failure
-        by_uid: dict[str, list[criv1.ContainerStats]] = {}
-        for one in stats:
-            by_uid.setdefault(one.attributes.labels.get(UID_LABEL, ""), []).append(one)
-        return [_pod_use(worker, by_uid.get(worker.uid, [])) for worker in self._pods.all()]
+            # For what is told of volumes.
+            await self._sampler.summary()
+        except (RuntimeFailure, OSError) as failure:
+            LOG.warning("usage.unknown", error=failure)
+        return _text(self._measures.metrics.render())
 
+    async def _probe_metrics(self, _: web.BaseRequest) -> web.Response:
+        return _text(self._measures.probes.render())
 
-def _pod_use(worker: PodWorker, stats: Sequence[criv1.ContainerStats]) -> PodUse:
-    metadata = worker.view.pod.metadata
-    box = worker.view.runtime.sandbox()
-    runs = worker.view.runtime.containers
-    known = ((runs[one.attributes.id], one) for one in stats if one.attributes.id in runs)
-    containers = tuple(_container_use(run, one) for run, one in known)
-    return PodUse(metadata.namespace, metadata.name, metadata.uid, box.created_at if box else 0.0, containers)
+    async def _summary(self, request: web.BaseRequest) -> web.Response:
+        light = request.query.get("only_cpu_and_memory", "").lower() in TRUE
+        return _json(document(await self._usage(light)))
 
+    async def _usage(self, light: bool = False) -> stats_pb2.Summary:
+        try:
+            return await self._sampler.summary(only_cpu_and_memory=light)
+        except (RuntimeFailure, OSError) as failure:
+            raise InternalError(str(failure)) from failure
 
-def _container_use(run: Container, stats: criv1.ContainerStats) -> ContainerUse:
-    return ContainerUse(
-        name=run.name,
-        id=run.id,
-        image=run.image,
-        started_at=run.started_at,
-        cpu_ns=stats.cpu.usage_core_nano_seconds.value,
-        memory_bytes=stats.memory.working_set_bytes.value,
-        disk_bytes=stats.writable_layer.used_bytes.value,
-    )
+    async def _resource_metrics(self, _: web.BaseRequest) -> web.Response:
+        try:
+            usage = await self._sampler.summary(only_cpu_and_memory=False)
+        except (RuntimeFailure, OSError):
+            # Told by a series of its own.
+            return _text(resource_metrics(None))
+        return _text(resource_metrics(usage))
+
+    async def _cadvisor_metrics(self, _: web.BaseRequest) -> web.Response:
+        runs = {(worker.uid, run.name): run for worker in self._pods.all() for run in worker.view.runtime.alive()}
+        return _text(cadvisor_metrics(self._host, await self._usage(), runs))
 
 
 def _pod_list(pods: Sequence[corev1.Pod]) -> web.Response:
@@ -201,5 +208,9 @@ def _pod_list(pods: Sequence[corev1.Pod]) -> web.Response:
     return _json({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
 
 
-def _json(document: Any) -> web.Response:
-    return web.Response(body=orjson.dumps(document), content_type="application/json")
+def _json(content: Any) -> web.Response:
+    return web.Response(body=orjson.dumps(content), content_type="application/json")
+
+
+def _text(metrics: bytes) -> web.Response:
+    return web.Response(body=metrics, headers={"Content-Type": TEXT})

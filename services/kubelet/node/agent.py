@@ -20,6 +20,7 @@ from navarch.services.base.clock import Clock
 from navarch.services.base.log import get_logger
 from navarch.services.client.client import Client
 from navarch.services.client.events import EventType
+from navarch.services.kubelet.core.devices import Offer
 from navarch.services.kubelet.core.eviction_thresholds import Threshold, thresholds
 from navarch.services.kubelet.node.host import Host, read_load
 from navarch.services.kubelet.node.status import NodeFacts, Reservations, happenings, is_ready, node_status, same
@@ -69,6 +70,7 @@ class NodeAgent:
         pressures: Callable[[], Sequence[str]] = tuple,
         problem: Callable[[], str] = str,
         volumes_in_use: Callable[[], Sequence[str]] = tuple,
+        devices: Callable[[], Offer] = Offer,
     ) -> None:
         self._client = client
         self._runtime = runtime
@@ -81,6 +83,7 @@ class NodeAgent:
         self._pressures = pressures
         self._problem = problem
         self._volumes_in_use = volumes_in_use
+        self._devices = devices
         self._images: Sequence[criv1.Image] = ()
         self._images_at: tuple[int, float] | None = None
         self._reported_at = 0.0
@@ -108,6 +111,14 @@ class NodeAgent:
             self._look_now.set()
         elif self.node is None or int(node.metadata.resource_version) >= int(self.node.metadata.resource_version):
             self.node = node
+
+    async def read(self, then: Callable[[], None]) -> None:
+        """Read the Node, if the API server answers, and call back."""
+        try:
+            self.saw(await self._client.get(corev1.Node, self._identity.name))
+        except ApiError as failure:
+            self._log.info("node.unread", error=failure)
+        then()
 
     async def run(self) -> None:
         """Keep node and lease, for ever."""
@@ -204,6 +215,7 @@ class NodeAgent:
             handlers=answered.runtime_handlers if answered is not None else (),
             features=answered.features if answered is not None and answered.HasField("features") else None,
             volumes_in_use=self._volumes_in_use(),
+            devices=self._devices(),
         )
 
     async def _read_images(self) -> None:

@@ -47,7 +47,7 @@ class NodeCare:
         self._reference = corev1.ObjectReference(kind="Node", name=name, uid=name)
         usage = UsageReader(runtime, layout, groups, pods_memory_bytes)
         self._containers = ContainerGc(runtime, clock, layout, workers, complete)
-        self._images = ImageGc(
+        self.images = ImageGc(
             runtime,
             usage,
             clock,
@@ -56,12 +56,12 @@ class NodeCare:
             self.tell,
             on_image_removed,
         )
-        self._evictions = Evictions(
+        self.evictions = Evictions(
             pressure=Pressure(options.thresholds, options.transition_s),
             usage=usage,
             workers=workers,
             containers=self._containers,
-            images=self._images,
+            images=self.images,
             tell_node=self.tell,
             tell_pod=happenings.tell,
             on_conditions=on_change,
@@ -78,16 +78,16 @@ class NodeCare:
 
     def refuse(self, pod: corev1.Pod) -> Rejected | None:
         """The refusal of a new Pod for the node's sake; None to let it in."""
-        return self._evictions.refuse(pod) or self.shutdown.refuse(pod)
+        return self.evictions.refuse(pod) or self.shutdown.refuse(pod)
 
     def pod_changed(self) -> None:
         """Something happened to a Pod."""
-        self._evictions.pod_changed()
+        self.evictions.pod_changed()
         self.shutdown.pod_changed()
 
     def conditions(self) -> Sequence[str]:
         """The pressures that the node is under."""
-        return self._evictions.conditions
+        return self.evictions.conditions
 
     def problem(self) -> str:
         """Why the node is not Ready; "" when it is, as far as is known here."""
@@ -95,4 +95,4 @@ class NodeCare:
 
     async def run(self) -> None:
         """Take care, for ever."""
-        await asyncio.gather(self._evictions.run(), self._images.run(), self._containers.run(), self._logind.run())
+        await asyncio.gather(self.evictions.run(), self.images.run(), self._containers.run(), self._logind.run())

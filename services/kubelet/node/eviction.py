@@ -13,7 +13,14 @@ from typing import Literal
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.base.clock import Clock
 from navarch.services.base.log import get_logger
-from navarch.services.kubelet.core.eviction_ranking import PodUsage, has_limits, low_message, over_limit_message, ranked
+from navarch.services.kubelet.core.eviction_ranking import (
+    PodUsage,
+    has_limits,
+    limit_signal,
+    low_message,
+    over_limit_message,
+    ranked,
+)
 from navarch.services.kubelet.core.eviction_signals import (
     DISK_PRESSURE,
     MEMORY_SIGNALS,
@@ -78,6 +85,8 @@ class Evictions:
         self._notice = MemoryNotice(self._look_now.set)
         self._disks: Disks | None = None
         self._log = get_logger("kubelet.eviction")
+        # Told of each eviction: what was short, or which limit was exceeded.
+        self.on_evicted: Callable[[str], None] = lambda _: None
 
     @property
     def conditions(self) -> Sequence[str]:
@@ -182,7 +191,7 @@ class Evictions:
             message = over_limit_message(pod, usages[pod.metadata.uid], image_disk=self._has_image_disk)
             worker = candidates[pod.metadata.uid]
             if message and _may_go(worker) and not is_critical(pod):
-                self._evict(worker, message, HARD_GRACE_S)
+                self._evict(worker, limit_signal(message), message, HARD_GRACE_S)
                 evicted.append(worker)
         return evicted
 
@@ -203,16 +212,17 @@ class Evictions:
                 continue
             message = low_message(pod, usages.get(worker.uid), first.signal, low, observations)
             grace_s = HARD_GRACE_S if first.hard else self._max_grace_s
-            self._evict(worker, message, grace_s, disruption(message))
+            self._evict(worker, first.signal.value, message, grace_s, disruption(message))
             return [worker]
         self._log.warning("eviction.nobody", resource=resource_of(first.signal))
         return []
 
     def _evict(
-        self, worker: PodWorker, message: str, grace_s: float, condition: corev1.PodCondition | None = None
+        self, worker: PodWorker, signal: str, message: str, grace_s: float, condition: corev1.PodCondition | None = None
     ) -> None:
         self._log.info("eviction.evict", pod=worker.view.name, message=message)
         self._tell_pod(worker.view.pod, "Warning", REASON, message)
+        self.on_evicted(signal)
         worker.tell(Evict(REASON, message, grace_s, condition))
 
 

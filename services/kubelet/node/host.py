@@ -26,6 +26,7 @@ class Host:
     os_image: str = ""
     architecture: str = ""
     swap_bytes: int = 0
+    apparmor: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,8 @@ def read_host() -> Host:
         os_image=_os_name(),
         architecture=MACHINES.get(platform.machine(), platform.machine()),
         swap_bytes=memory.get("SwapTotal", 0),
+        apparmor=_text("/sys/module/apparmor/parameters/enabled").startswith("Y")
+        and Path("/sys/kernel/security/apparmor").exists(),
     )
 
 
@@ -89,7 +92,8 @@ def read_dns(path: str = "/etc/resolv.conf") -> HostDns:
         if word == "nameserver":
             servers += values[:1]
         elif word in ("search", "domain"):
-            searches = values
+            # With or without its last dot it is one domain.
+            searches = [value.removesuffix(".") or "." for value in values]
         elif word == "options":
             options = values
     return HostDns(tuple(servers), tuple(searches), tuple(options))

@@ -1,16 +1,28 @@
 """Removes images that nobody uses: when their disk is full, when they are old, and before Pods would have to go."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Literal
 
+from navarch.protos.cri import v1_pb2 as criv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.base.clock import Clock
 from navarch.services.base.log import get_logger
 from navarch.services.kubelet.core.image_policy import ImagePolicy, ImageRecords
+from navarch.services.kubelet.core.observed import CONTAINER_LABEL, NAME_LABEL, NAMESPACE_LABEL
 from navarch.services.kubelet.node.usage import UsageReader
 from navarch.services.kubelet.runtime import Runtime, RuntimeFailure
 
 PERIOD_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class ImageUse:
+    """An image and who has it. used_at: Unix seconds; 0 for never since the kubelet began."""
+
+    image: criv1.Image
+    used_by: tuple[str, ...]
+    used_at: float
 
 
 class ImageGcFailure(Exception):
@@ -82,15 +94,38 @@ class ImageGc:
         """Remove every image that nobody uses. Raises RuntimeFailure."""
         await self._free(None)
 
+    async def report(self) -> list[ImageUse]:
+        """The images of the node, the largest first. Raises RuntimeFailure."""
+        images = await self._runtime.list_images()
+        users = await self._users()
+        self._records.look(images, users, self._clock.now())
+        found = []
+        for image in sorted(images, key=lambda image: image.size, reverse=True):
+            names = {image.id, *image.repo_tags, *image.repo_digests}
+            used_by = {user for name in names for user in users.get(name, ())}
+            found.append(ImageUse(image, tuple(sorted(used_by)), self._records.used_at(image.id)))
+        return found
+
     async def _look(self) -> float:
         images = await self._runtime.list_images()
-        used = {reference.reference for pod in self._pods() for reference in _image_volumes(pod)}
-        for container in await self._runtime.list_containers():
-            used |= {container.image.image, container.image_ref, container.image_id}
-        used.add(await self._runtime.sandbox_image())
+        users = await self._users()
         now = self._clock.now()
-        self._records.look(images, used - {""}, now)
+        self._records.look(images, users, now)
         return now
+
+    async def _users(self) -> dict[str, set[str]]:
+        """By id and name of an image: namespace/pod or namespace/pod/container of those that have it."""
+        users: dict[str, set[str]] = {}
+        for pod in self._pods():
+            for volume in _image_volumes(pod):
+                users.setdefault(volume.reference, set()).add(f"{pod.metadata.namespace}/{pod.metadata.name}")
+        for container in await self._runtime.list_containers():
+            user = "/".join(container.labels.get(label, "") for label in (NAMESPACE_LABEL, NAME_LABEL, CONTAINER_LABEL))
+            for name in (container.image.image, container.image_ref, container.image_id):
+                users.setdefault(name, set()).add(user)
+        users.setdefault(await self._runtime.sandbox_image(), set())
+        users.pop("", None)
+        return users
 
     async def _free(self, wanted: int | None) -> int:
         """Remove unused images until so many bytes are free, or all of them. Returns what was freed."""

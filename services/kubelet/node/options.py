@@ -4,6 +4,7 @@ import argparse
 from dataclasses import dataclass, field
 
 from navarch.services.api.quantity import Quantity, QuantityError, cpu_millicores, memory_bytes
+from navarch.services.kubelet.core.backoff import LONGEST_S
 from navarch.services.kubelet.core.eviction_thresholds import (
     DEFAULT_HARD,
     Threshold,
@@ -14,6 +15,7 @@ from navarch.services.kubelet.core.eviction_thresholds import (
 from navarch.services.kubelet.core.image_policy import ImagePolicy
 from navarch.services.kubelet.core.pressure import TRANSITION_S
 from navarch.services.kubelet.core.shutdown_plan import ShutdownPolicy, by_grace_periods, by_priorities
+from navarch.services.kubelet.core.sysctls import SysctlError, SysctlPolicy
 from navarch.services.kubelet.log_rotation import LogPolicy
 from navarch.services.kubelet.node.status import Reservations
 
@@ -50,6 +52,8 @@ class NodeOptions:
     logs: LogPolicy = field(default_factory=LogPolicy)
     provider_id: str = ""
     register: bool = True
+    sysctls: SysctlPolicy = field(default_factory=SysctlPolicy)
+    longest_crash_wait_s: float = LONGEST_S
 
 
 def node_labels(text: str) -> dict[str, str]:
@@ -77,6 +81,8 @@ def _label_allowed(key: str) -> bool:
 def reservations(text: str) -> Reservations:
     """Read "cpu=100m,memory=256Mi,ephemeral-storage=1Gi,pid=1000". Raises ArgumentTypeError."""
     amounts = _pairs(text)
+    if "" in amounts.values():
+        raise argparse.ArgumentTypeError(f'"{text}": expected RESOURCE=QUANTITY,...')
     for name, amount in amounts.items():
         if name not in RESERVABLE:
             raise argparse.ArgumentTypeError(f'cannot reserve "{name}" resource')
@@ -94,6 +100,14 @@ def reservations(text: str) -> Reservations:
     )
 
 
+def sysctls(text: str) -> SysctlPolicy:
+    """Read "kernel.msg*,net.core.somaxconn": what Pods may set beside the safe ones. Raises ArgumentTypeError."""
+    try:
+        return SysctlPolicy.of(filter(None, text.split(",")))
+    except SysctlError as failure:
+        raise argparse.ArgumentTypeError(str(failure)) from None
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options, as kubelet calls them."""
     add = parser.add_argument
@@ -102,24 +116,31 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--eviction-soft-grace-period", default="", metavar="SIGNAL=DURATION,...")
     add("--eviction-max-pod-grace-period", type=int, default=0, metavar="SECONDS")
     add("--eviction-minimum-reclaim", default="", metavar="SIGNAL=AMOUNT,...")
-    add("--eviction-pressure-transition-period", type=_duration, default=TRANSITION_S, metavar="DURATION")
-    add("--housekeeping-interval", type=_duration, default=10.0, metavar="DURATION")
+    add("--eviction-pressure-transition-period", type=duration_option_s, default=TRANSITION_S, metavar="DURATION")
+    add("--housekeeping-interval", type=duration_option_s, default=10.0, metavar="DURATION")
     add("--image-gc-high-threshold", type=int, default=85, metavar="PERCENT")
     add("--image-gc-low-threshold", type=int, default=80, metavar="PERCENT")
-    add("--minimum-image-ttl-duration", type=_duration, default=120.0, metavar="DURATION")
-    add("--image-maximum-gc-age", type=_duration, default=0.0, metavar="DURATION")
-    add("--shutdown-grace-period", type=_duration, default=0.0, metavar="DURATION")
-    add("--shutdown-grace-period-critical-pods", type=_duration, default=0.0, metavar="DURATION")
+    add("--minimum-image-ttl-duration", type=duration_option_s, default=120.0, metavar="DURATION")
+    add("--image-maximum-gc-age", type=duration_option_s, default=0.0, metavar="DURATION")
+    add("--shutdown-grace-period", type=duration_option_s, default=0.0, metavar="DURATION")
+    add("--shutdown-grace-period-critical-pods", type=duration_option_s, default=0.0, metavar="DURATION")
     add("--shutdown-grace-period-by-pod-priority", type=by_priorities, default=None, metavar="PRIORITY=SECONDS,...")
     add("--container-log-max-size", type=memory_bytes, default=10 << 20, metavar="SIZE")
     add("--container-log-max-files", type=int, default=5, metavar="COUNT")
     add("--container-log-max-workers", type=int, default=1, metavar="COUNT")
-    add("--container-log-monitor-interval", type=_duration, default=10.0, metavar="DURATION")
+    add("--container-log-monitor-interval", type=duration_option_s, default=10.0, metavar="DURATION")
     add("--kube-reserved", type=reservations, default=Reservations(), metavar="cpu=100m,memory=256Mi,...")
     add("--system-reserved", type=reservations, default=Reservations(), metavar="cpu=100m,memory=256Mi,...")
     add("--node-labels", type=node_labels, default={}, metavar="KEY=VALUE,...")
     add("--provider-id", default="")
-    add("--register-node", type=_truth, default=True, metavar="true|false")
+    add("--allowed-unsafe-sysctls", type=sysctls, default=SysctlPolicy(), metavar="NAME,PATTERN*,...")
+    add("--crash-loop-max-restart-period", type=_crash_wait, default=LONGEST_S, metavar="DURATION")
+    # Cores and memory are shared by all containers: there is nothing yet that would set some of them apart.
+    add("--cpu-manager-policy", choices=["none"], default="none")
+    add("--memory-manager-policy", choices=["None"], default="None")
+    add("--topology-manager-policy", choices=["none"], default="none")
+    add("--topology-manager-scope", choices=["container"], default="container")
+    add("--register-node", type=truth, default=True, metavar="true|false")
 
 
 def node_options(options: argparse.Namespace) -> NodeOptions:
@@ -130,6 +151,7 @@ def node_options(options: argparse.Namespace) -> NodeOptions:
             options.eviction_soft,
             options.eviction_soft_grace_period,
             options.eviction_minimum_reclaim,
+            allocatable="pods" in options.enforce_node_allocatable,
         ),
         transition_s=options.eviction_pressure_transition_period,
         max_pod_grace_s=float(options.eviction_max_pod_grace_period),
@@ -150,6 +172,8 @@ def node_options(options: argparse.Namespace) -> NodeOptions:
         ),
         provider_id=options.provider_id,
         register=options.register_node,
+        sysctls=options.allowed_unsafe_sysctls,
+        longest_crash_wait_s=options.crash_loop_max_restart_period,
     )
 
 
@@ -158,14 +182,24 @@ def _pairs(text: str) -> dict[str, str]:
     return {key: value for key, _, value in entries}
 
 
-def _duration(text: str) -> float:
+def duration_option_s(text: str) -> float:
+    """Read a duration, in seconds. Raises ArgumentTypeError."""
     try:
         return duration_s(text)
     except ThresholdError as failure:
         raise argparse.ArgumentTypeError(str(failure)) from None
 
 
-def _truth(text: str) -> bool:
+def _crash_wait(text: str) -> float:
+    """The longest rest of a crashing container: KubeletConfiguration's crashLoopBackOff (KEP-4603)."""
+    wait_s = duration_option_s(text)
+    if not 1.0 <= wait_s <= LONGEST_S:
+        raise argparse.ArgumentTypeError(f"{text} is not between 1s and {LONGEST_S:.0f}s")
+    return wait_s
+
+
+def truth(text: str) -> bool:
+    """Read true or false. Raises ArgumentTypeError."""
     if text not in ("true", "false"):
         raise argparse.ArgumentTypeError(f'"{text}" is neither true nor false')
     return text == "true"

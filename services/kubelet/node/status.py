@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api.meta import find_condition, time_from
+from navarch.services.api.validation.resources import is_extended
+from navarch.services.kubelet.core.devices import Offer
 from navarch.services.kubelet.core.eviction_signals import (
     DISK_PRESSURE,
     MEMORY_PRESSURE,
@@ -89,6 +91,7 @@ class NodeFacts:
     handlers: Sequence[criv1.RuntimeHandler] = ()
     features: criv1.RuntimeFeatures | None = None
     volumes_in_use: Sequence[str] = ()
+    devices: Offer = field(default_factory=Offer)
 
 
 def node_status(facts: NodeFacts, old: corev1.NodeStatus, now: float) -> corev1.NodeStatus:
@@ -98,6 +101,7 @@ def node_status(facts: NodeFacts, old: corev1.NodeStatus, now: float) -> corev1.
         status.capacity[name].string = text
     for name, text in allocatable(facts).items():
         status.allocatable[name].string = text
+    _add_extended(facts, old, status)
     status.conditions.extend(_conditions(facts, old, now))
     for address in facts.addresses:
         status.addresses.add(type="InternalIP", address=address)
@@ -120,6 +124,18 @@ def node_status(facts: NodeFacts, old: corev1.NodeStatus, now: float) -> corev1.
     return status
 
 
+def _add_extended(facts: NodeFacts, old: corev1.NodeStatus, status: corev1.NodeStatus) -> None:
+    """Extended resources: those of plugins, and those that somebody has given the node by hand."""
+    for name, quantity in old.capacity.items():
+        if is_extended(name):
+            status.capacity[name].CopyFrom(quantity)
+            status.allocatable[name].CopyFrom(quantity)
+    for name, amount in facts.devices.capacity.items():
+        status.capacity[name].string = str(amount)
+    for name, amount in facts.devices.allocatable.items():
+        status.allocatable[name].string = str(amount)
+
+
 def _add_abilities(facts: NodeFacts, status: corev1.NodeStatus) -> None:
     """What the runtime can do, for schedulers and people."""
     for handler in facts.handlers:
@@ -128,6 +144,11 @@ def _add_abilities(facts: NodeFacts, status: corev1.NodeStatus) -> None:
         entry.features.user_namespaces = handler.features.user_namespaces
     if facts.features is not None:
         status.features.supplemental_groups_policy = facts.features.supplemental_groups_policy
+
+
+def most_pods(max_pods: int, pods_per_core: int, cpus: int) -> int:
+    """How many Pods a node takes. pods_per_core: 0 for any number."""
+    return min(max_pods, pods_per_core * cpus) if pods_per_core else max_pods
 
 
 def capacity(facts: NodeFacts) -> dict[str, str]:

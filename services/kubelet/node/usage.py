@@ -77,8 +77,8 @@ class UsageReader:
 
     async def _image_and_container_disk(self) -> tuple[Path, Path]:
         info = await self._runtime.image_fs_info()
-        images = _mount_point(info.image_filesystems, Path(self._layout.root))
-        return images, _mount_point(info.container_filesystems, images)
+        images = mount_point(info.image_filesystems, Path(self._layout.root))
+        return images, mount_point(info.container_filesystems, images)
 
     async def image_disk(self) -> Observation:
         """The disk that holds the images, in bytes. Raises RuntimeFailure."""
@@ -151,7 +151,7 @@ def disk_use(directory: Path) -> DiskUse:
     return DiskUse(size, len(seen))
 
 
-def _mount_point(disks: Iterable[criv1.FilesystemUsage], otherwise: Path) -> Path:
+def mount_point(disks: Iterable[criv1.FilesystemUsage], otherwise: Path) -> Path:
     """Of the first that says where it is and is there: a runtime may name what it has not made yet."""
     named = (Path(disk.fs_id.mountpoint) for disk in disks if disk.fs_id.mountpoint)
     return next((path for path in named if path.exists()), otherwise)

@@ -1,1 +1,1 @@
-"""Pods that come from elsewhere than the API server: files of the node."""
+"""Pods that come from elsewhere than the API server: from files of the node, and from a URL."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
-from navarch.services.kubelet.volumes.kinds import MountFailure, Wanted
+from navarch.services.kubelet.volumes.kinds import MountFailure, Wanted, refuse_block
 
 CHECKS: dict[str, tuple[Callable[[int], bool], str]] = {
     "Directory": (stat.S_ISDIR, "directory"),
@@ -32,6 +32,7 @@ class HostPaths:
 
     async def mount(self, wanted: Wanted) -> Path:
         """Nothing is mounted: containers get the path itself."""
+        refuse_block(wanted, "hostPath")
         source = _source(wanted)
         assert source is not None
         await asyncio.to_thread(check_host_path, source.path, source.type)

@@ -15,6 +15,7 @@ from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.kubelet.core.references import ConfigError
 
 SET_UP = "MountVolume.SetUp failed"
+NODE_AFFINITY = "MountVolume.NodeAffinity check failed"
 
 
 class MountFailure(ConfigError):
@@ -23,6 +24,12 @@ class MountFailure(ConfigError):
     def __init__(self, message: str, step: str = SET_UP) -> None:
         super().__init__(message)
         self.step = step
+
+
+def refuse_block(wanted: "Wanted", kind: str) -> None:
+    """For kinds that are no devices. Raises MountFailure."""
+    if wanted.block:
+        raise MountFailure(f"{kind} volumes cannot be had as block devices", "MapVolume.MapBlockVolume failed")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
-from navarch.services.kubelet.volumes.kinds import MountFailure, Wanted
+from navarch.services.kubelet.volumes.kinds import MountFailure, Wanted, refuse_block
 
 MOUNT = "mount"
 # A server that does not answer holds the helper up for minutes.
@@ -25,6 +25,7 @@ class NfsVolumes:
 
     async def mount(self, wanted: Wanted) -> Path:
         """Mount the export, unless it is mounted."""
+        refuse_block(wanted, "nfs")
         source, directory = _source(wanted), wanted.directory
         assert source is not None
         if await asyncio.to_thread(directory.is_mount):

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from navarch.services.base import mounting
 
+# An environment can't have more.
+LARGEST_FILE_BYTES = 1 << 20
 _WALK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -65,12 +67,8 @@ def bind(volume: Path, path: str, place: Path) -> None:
 
     Raises Astray or OSError.
     """
-    base = Path(os.path.realpath(volume))
-    relative = _relative(base, base / path)
-    descriptor = os.open(base, _WALK | os.O_DIRECTORY)
+    descriptor = _open(Path(os.path.realpath(volume)), path)
     try:
-        for part in relative.parts:
-            descriptor = _step(descriptor, part)
         found = os.fstat(descriptor)
         if stat.S_ISLNK(found.st_mode):
             raise Astray(f"{path} became a link")
@@ -81,6 +79,37 @@ def bind(volume: Path, path: str, place: Path) -> None:
         mounting.mount(f"/proc/self/fd/{descriptor}", place, flags=mounting.MS_BIND)
     finally:
         os.close(descriptor)
+
+
+def _open(base: Path, path: str) -> int:
+    """A descriptor that only says where it is."""
+    descriptor = os.open(base, _WALK | os.O_DIRECTORY)
+    try:
+        for part in _relative(base, base / path).parts:
+            descriptor = _step(descriptor, part)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def read(volume: Path, path: str) -> bytes:
+    """What is in a file of a volume. Raises Astray, or OSError."""
+    base = Path(os.path.realpath(volume))
+    relative = path.strip("/")
+    if not (base / relative).exists():
+        raise FileNotFoundError(path)
+    descriptor = _open(base, relative)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise Astray(f"{path} is not a file")
+        with Path(f"/proc/self/fd/{descriptor}").open("rb") as file:
+            content = file.read(LARGEST_FILE_BYTES + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > LARGEST_FILE_BYTES:
+        raise Astray(f"{path} has more than {LARGEST_FILE_BYTES} bytes")
+    return content
 
 
 def inside(volume: Path, path: str) -> Path:

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from navarch.services.api.node_selection import matches_pod_affinity, matches_term
 from navarch.services.scheduler.cluster import Cluster, NodeInfo, PodInfo
 from navarch.services.scheduler.framework import FilterCheck, Refusal, ScoreCheck, spread_over_range
-from navarch.services.scheduler.node_selection import matches_pod_affinity, matches_term
 from navarch.services.scheduler.queue import Change
 
 

@@ -1,9 +1,9 @@
 """Cordoned nodes take no new Pods."""
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.services.api.node_selection import tolerates
 from navarch.services.scheduler.cluster import Cluster, NodeInfo, PodInfo
 from navarch.services.scheduler.framework import FilterCheck, Refusal
-from navarch.services.scheduler.plugins.taint_toleration import tolerates
 from navarch.services.scheduler.queue import Change
 
 CORDON = corev1.Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")

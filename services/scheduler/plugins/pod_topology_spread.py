@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api.labels import Selector
 from navarch.services.api.meta import controller_of
+from navarch.services.api.node_selection import matches_pod_affinity
 from navarch.services.scheduler.cluster import Cluster, NodeInfo, PodInfo
 from navarch.services.scheduler.framework import FilterCheck, Refusal, ScoreCheck, spread_over_range
-from navarch.services.scheduler.node_selection import matches_pod_affinity
 from navarch.services.scheduler.queue import Change
 
 HOSTNAME = "kubernetes.io/hostname"

@@ -1,26 +1,11 @@
 """Taints keep Pods away that do not tolerate them. Source: Kubernetes, Taints and Tolerations."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.services.api.node_selection import tolerates
 from navarch.services.scheduler.cluster import Cluster, NodeInfo, PodInfo
 from navarch.services.scheduler.framework import FilterCheck, Refusal, ScoreCheck, spread_over_range
 from navarch.services.scheduler.queue import Change
-
-
-def tolerates(tolerations: Iterable[corev1.Toleration], taint: corev1.Taint) -> bool:
-    """Whether one of the tolerations covers the taint."""
-    return any(_covers(toleration, taint) for toleration in tolerations)
-
-
-def _covers(toleration: corev1.Toleration, taint: corev1.Taint) -> bool:
-    if toleration.effect and toleration.effect != taint.effect:
-        return False
-    if toleration.key and toleration.key != taint.key:
-        return False
-    if toleration.operator == "Exists":
-        return True
-    return bool(toleration.key) and toleration.value == taint.value
 
 
 class TaintToleration:

@@ -1,13 +1,17 @@
 """Processes, terminals and ports of Pods through the kubelet, over whatever the runtime has for them."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
+from urllib.parse import urlencode
 
 import grpc
 import pytest
 
 from navarch.protos.navarch import node_pb2
+from navarch.services.base.tls_context import client_context
 from navarch.testing.kubelet_lab import Lab
+from navarch.testing.spdy_client import spdy_client
 
 SERVER = "nc -ll -p 8080 -e cat"
 
@@ -83,3 +87,42 @@ async def test_exec_attach_and_port_forward(lab: Lab) -> None:
         refused = stub.PortForward(forwarded(8081), timeout=30)
         with pytest.raises(grpc.aio.AioRpcError, match="refused|111"):
             await refused.read()
+
+
+async def test_a_genuine_api_server_streams_over_spdy(lab: Lab) -> None:
+    await lab.create("spoken", containers=[{"name": "main", "command": ["sh", "-c", f"{SERVER} & cat"], "stdin": True}])
+    await lab.running("spoken")
+    root = f"https://{await lab.kubelet_address()}"
+    context = client_context(lab.credentials("kube-apiserver", "system:masters"))
+    path = f"{lab.namespace}/spoken"
+
+    command = urlencode([("command", word) for word in ("sh", "-c", "cat; echo err >&2; exit 3")])
+    url = f"{root}/exec/{path}/main?{command}&input=1&output=1&error=1"
+    async with spdy_client(url, ["v4.channel.k8s.io"], context) as client:
+        streams = await client.streams("error", "stdin", "stdout", "stderr")
+        await client.send(streams["stdin"], b"x" * 100_000, ends=True)
+        assert await client.all(streams["stdout"]) == b"x" * 100_000
+        assert await client.all(streams["stderr"]) == b"err\n"
+        status = json.loads(await client.all(streams["error"]))
+        assert (status["reason"], status["details"]["causes"][0]["message"]) == ("NonZeroExitCode", "3")
+
+    async with spdy_client(f"{root}/attach/{path}/main?input=1&output=1", ["v4.channel.k8s.io"], context) as client:
+        streams = await client.streams("error", "stdin", "stdout")
+        await client.send(streams["stdin"], b"hello\n")
+        assert b"hello\n" in await client.until(streams["stdout"], b"hello\n")
+
+    async def echoes() -> bool:
+        async with spdy_client(f"{root}/portForward/{path}", ["portforward.k8s.io"], context) as client:
+            headers = {"port": "8080", "requestID": "0"}
+            error = await client.open({**headers, "streamType": "error"})
+            data = await client.open({**headers, "streamType": "data"})
+            await client.send(data, b"ping")
+            waits = [asyncio.ensure_future(client.until(data, b"ping")), asyncio.ensure_future(client.all(error))]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+            # That the container runs does not say that its server listens.
+            return bytes(client.received[data]) == b"ping"
+
+    await lab.eventually(echoes, "the port answers")

@@ -3,11 +3,17 @@
 from pathlib import Path
 from typing import Any
 
+from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.testing.kubelet_lab import Lab
 
 
 def sleeper(**more: Any) -> dict[str, Any]:
     return {"name": "main", "command": ["sleep", "3600"], **more}
+
+
+def cannot_be_configured(pod: corev1.Pod) -> bool:
+    reasons = [one.state.waiting.reason for one in pod.status.container_statuses]
+    return "CreateContainerConfigError" in reasons
 
 
 async def variables(lab: Lab, name: str) -> dict[str, str]:
@@ -71,6 +77,34 @@ async def test_variables_from_everywhere(lab: Lab) -> None:
     assert "KUBERNETES_SERVICE_HOST" in untold
 
 
+async def test_variables_from_a_file_that_an_init_container_has_written(lab: Lab) -> None:
+    def variable(name: str, key: str, path: str = "of/a.env", **more: Any) -> dict[str, Any]:
+        reference = {"volumeName": "files", "path": path, "key": key, **more}
+        return {"name": name, "valueFrom": {"fileKeyRef": reference}}
+
+    async def create(name: str, script: str, *env: dict[str, Any]) -> None:
+        mounts = [{"name": "files", "mountPath": "/files"}]
+        await lab.create(
+            name,
+            initContainers=[{"name": "init", "command": ["sh", "-c", script], "volumeMounts": mounts}],
+            containers=[sleeper(env=list(env))],
+            volumes=[{"name": "files", "emptyDir": {}}],
+        )
+
+    write = "mkdir /files/of; printf \"# mine\\nA='1 \\$X'\\nB='two\\nlines'\\n\" > /files/of/a.env"
+    absent = variable("NONE", "A", "b.env", optional=True)
+    await create("told", write, variable("ONE", "A"), variable("TWO", "B"), absent)
+    await create("untold", "true", variable("ONE", "A"))
+    # A link of the Pod's does not lead to the node's files.
+    await create("stray", "ln -s / /files/of", variable("ONE", "root", "of/etc/passwd"))
+    await lab.running("told")
+    found = await variables(lab, "told")
+    assert (found["ONE"], found["TWO"], "NONE" in found) == ("1 $X", "two\nlines", False)
+    for name, words in (("untold", 'key "A" not found in file "of/a.env"'), ("stray", "leads out of")):
+        assert words in await lab.event(name, "Failed")
+        await lab.when(name, cannot_be_configured)
+
+
 async def test_names_and_resolvers(lab: Lab) -> None:
     dns = {"nameservers": ["192.0.2.53"], "searches": ["example.com"], "options": [{"name": "ndots", "value": "2"}]}
     await lab.create(
@@ -97,6 +131,44 @@ async def test_names_and_resolvers(lab: Lab) -> None:
     host_name = Path("/proc/sys/kernel/hostname").read_text()
     assert await lab.exec("plain", "hostname") == host_name
     assert await lab.exec("plain", "cat", "/proc/1/comm") != "sleep\n"
+
+
+async def test_resolvers_and_names_beyond_their_limits(lab: Lab, tmp_path: Path) -> None:
+    resolver = tmp_path / "resolv.conf"
+    resolver.write_text("nameserver 192.0.2.1\nsearch of.the.host.\noptions timeout:1\n")
+    lab.kill_kubelet()
+    await lab.start_kubelet(f"--resolv-conf={resolver}", "--cluster-dns=192.0.2.10")
+    try:
+        servers = [f"192.0.2.{number}" for number in (1, 2, 3, 4)]
+        searches = [f"s{number}.example" for number in range(32)]
+        dns = {"nameservers": servers[1:], "searches": searches}
+        await lab.create("full", dnsPolicy="Default", dnsConfig=dns)
+        await lab.create("cluster")
+        await lab.create("long", hostname="a" * 63, subdomain="web", setHostnameAsFQDN=True)
+        await lab.create("named", hostname="b", subdomain="web", hostnameOverride="over.ride.example")
+        await lab.running("full")
+        told = (await lab.exec("full", "cat", "/etc/resolv.conf")).split("\n")
+        assert [line.split()[1] for line in told if line.startswith("nameserver")] == servers[:3]
+        applied = ["of.the.host", *searches[:31]]
+        assert next(line.split()[1:] for line in told if line.startswith("search")) == applied
+        await lab.eventually(lambda: told_all(lab, {servers[2], applied[-1]}))
+        await lab.running("cluster")
+        text = await lab.exec("cluster", "cat", "/etc/resolv.conf")
+        assert f"search {lab.namespace}.svc.cluster.local svc.cluster.local cluster.local of.the.host\n" in text
+        assert "nameserver 192.0.2.10\n" in text
+        assert "options ndots:5\n" in text
+        assert "is too long (64 characters is the max, " in await lab.event("long", "FailedCreatePodSandBox")
+        await lab.running("named")
+        assert await lab.exec("named", "hostname") == "over.ride.example\n"
+    finally:
+        lab.kill_kubelet()
+        await lab.start_kubelet()
+
+
+async def told_all(lab: Lab, last_words: set[str]) -> bool:
+    """Whether Events of the Pod tell what was left of its resolver, each line to its end."""
+    events = [message for reason, message in await lab.events("full") if reason == "DNSConfigForming"]
+    return {message.split()[-1] for message in events} == last_words
 
 
 def status_line(text: str, field: str) -> str:
@@ -134,11 +206,5 @@ async def test_users_rights_and_limits(lab: Lab) -> None:
     pod = await lab.running("free")
     assert pod.status.qos_class == "Guaranteed"
     assert int(status_line(await lab.exec("free", "cat", "/proc/1/status"), "CapEff"), 16) > 1 << 20
-    waiting = await lab.when(
-        "root",
-        lambda pod: (
-            any(one.state.waiting.reason for one in pod.status.container_statuses)
-            and pod.status.container_statuses[0].state.waiting.reason == "CreateContainerConfigError"
-        ),
-    )
+    waiting = await lab.when("root", cannot_be_configured)
     assert "runAsNonRoot" in waiting.status.container_statuses[0].state.waiting.message

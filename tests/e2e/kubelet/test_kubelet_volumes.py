@@ -2,12 +2,17 @@
 
 import base64
 import json
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api import codec
-from navarch.testing.kubelet_lab import Lab
+from navarch.services.api.pod_resources import amounts
+from navarch.testing.kubelet_lab import Lab, is_ready
 
 
 def sleeper(*mounts: dict[str, Any], name: str = "main", **more: Any) -> dict[str, Any]:
@@ -65,6 +70,81 @@ async def test_files_of_objects_with_their_modes_owners_and_updates(lab: Lab) ->
 
     await lab.eventually(is_new)
     assert await lab.exec("files", "cat", "/part") == "1"
+
+
+async def is_absent(lab: Lab, path: Path) -> None:
+    async def absent() -> bool:
+        return not path.exists()
+
+    await lab.eventually(absent, f"{path} is gone")
+
+
+async def test_a_pod_that_has_ended_gives_its_volumes_back(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("kept")
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "secret"}, "stringData": {"a": "1"}}
+    await lab.make(secret)
+    volumes = [
+        {"name": "disk", "emptyDir": {}},
+        {"name": "memory", "emptyDir": {"medium": "Memory"}},
+        {"name": "secret", "secret": {"secretName": "secret"}},
+        {"name": "host", "hostPath": {"path": str(tmp_path)}},
+    ]
+    script = "echo said; echo last words > /dev/termination-log; echo x > /disk/x; echo x > /disk-of/y"
+    mounts = [mount(volume["name"], f"/{volume['name']}") for volume in volumes]
+    await lab.create(
+        "ends",
+        restartPolicy="Never",
+        containers=[sleeper(*mounts, mount("disk", "/disk-of", subPath="of"), command=["sh", "-c", script])],
+        volumes=volumes,
+    )
+    pod = await lab.ended("ends")
+    directory = lab.host.root_dir(lab.runtime) / "pods" / pod.metadata.uid
+    await is_absent(lab, directory / "volumes")
+    lab.kill_kubelet()
+    await lab.start_kubelet()
+    assert await lab.said("ends", "said")
+    pod = await lab.when("ends", lambda _: True)
+    state = pod.status.container_statuses[0].state.terminated
+    assert (pod.status.phase, state.message) == ("Succeeded", "last words\n")
+    assert [path.name for path in directory.glob("volume*")] == []
+    assert f"/pods/{pod.metadata.uid}/" not in Path("/proc/self/mountinfo").read_text()
+    assert (tmp_path / "kept").read_text() == "kept"
+    await lab.delete("ends")
+    await lab.gone("ends")
+    await is_absent(lab, directory)
+
+
+async def test_what_is_immutable_is_read_once(lab: Lab) -> None:
+    async def make(text: str) -> None:
+        for kind, field in (("ConfigMap", "data"), ("Secret", "stringData")):
+            metadata = {"name": kind.lower()}
+            await lab.make(
+                {"apiVersion": "v1", "kind": kind, "metadata": metadata, "immutable": True, field: {"a": text}}
+            )
+
+    async def create(name: str) -> None:
+        reference = {"name": "A", "valueFrom": {"configMapKeyRef": {"name": "configmap", "key": "a"}}}
+        script = "echo $A $(cat /secret/a); until [ -e /tmp/end ]; do sleep 0.1; done; false"
+        await lab.create(
+            name,
+            restartPolicy="OnFailure",
+            containers=[sleeper(mount("secret", "/secret"), env=[reference], command=["sh", "-c", script])],
+            volumes=[{"name": "secret", "secret": {"secretName": "secret"}}],
+        )
+        await lab.running(name)
+
+    await make("old")
+    await create("first")
+    for kind in (corev1.ConfigMap, corev1.Secret):
+        await lab.client.delete(kind, kind.__name__.lower(), lab.namespace)
+    await make("new")
+    await lab.exec("first", "touch", "/tmp/end")
+    await lab.when("first", lambda pod: is_ready(pod) and pod.status.container_statuses[0].restart_count)
+    assert await lab.said("first", "old old") == "old old\n"
+    await lab.delete("first")
+    await lab.gone("first")
+    await create("second")
+    assert await lab.said("second", "new new") == "new new\n"
 
 
 async def test_directories_of_the_pod_and_of_the_node(lab: Lab, tmp_path: Path) -> None:
@@ -166,6 +246,95 @@ async def test_persistent_volumes_by_their_claims(lab: Lab, tmp_path: Path) -> N
     await lab.eventually(unmounted)
     for name in ("local", "host"):
         await lab.client.delete(corev1.PersistentVolume, f"{lab.namespace}-{name}")
+
+
+@pytest.fixture
+def huge_pages() -> Iterator[None]:
+    """Four huge pages on the host."""
+    setting = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
+    before = setting.read_text()
+    setting.write_text("4")
+    try:
+        assert setting.read_text() == "4\n"
+        yield
+    finally:
+        setting.write_text(before)
+
+
+@pytest.mark.usefixtures("huge_pages")
+async def test_huge_pages(lab: Lab) -> None:
+    lab.kill_kubelet()
+    await lab.start_kubelet()
+
+    def has_pages(node: corev1.Node) -> bool:
+        return amounts(node.status.allocatable).get("hugepages-2Mi") == 8 << 20
+
+    await lab.until(corev1.Node, lab.node, has_pages, "")
+    limits = {"limits": {"hugepages-2Mi": "4Mi", "memory": "32Mi"}}
+    volumes = [
+        {"name": "any", "emptyDir": {"medium": "HugePages"}},
+        {"name": "sized", "emptyDir": {"medium": "HugePages-2Mi"}},
+    ]
+    mounts = [mount("any", "/any"), mount("sized", "/sized")]
+    await lab.create("huge", containers=[sleeper(*mounts, resources=limits)], volumes=volumes)
+    pod = await lab.running("huge")
+    lines = (await lab.exec("huge", "cat", "/proc/mounts")).splitlines()
+    for path in ("/any", "/sized"):
+        kind, options = next(line.split()[2:4] for line in lines if line.split()[1] == path)
+        assert kind == "hugetlbfs"
+        assert "pagesize=2M" in options.split(",")
+    await lab.create("greedy", containers=[sleeper(resources={"limits": {"hugepages-2Mi": "6Mi", "memory": "32Mi"}})])
+    assert (await lab.ended("greedy")).status.reason == "OutOfhugepages-2Mi"
+    await lab.delete("huge")
+    await lab.gone("huge")
+    await is_absent(lab, lab.host.root_dir(lab.runtime) / "pods" / pod.metadata.uid)
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Iterator[str]:
+    """A block device of 1 MiB."""
+    file = tmp_path / "disk"
+    file.write_bytes(b"from the host".ljust(1 << 20, b"\0"))
+    made = subprocess.run(["losetup", "-f", "--show", file], check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        yield made
+    finally:
+        subprocess.run(["losetup", "-d", made], check=True)
+
+
+async def test_a_volume_that_is_a_block_device(lab: Lab, device: str, tmp_path: Path) -> None:
+    await claimed(lab, "disk", {"local": {"path": device}}, volumeMode="Block")
+    await claimed(lab, "folder", {"hostPath": {"path": str(tmp_path)}}, volumeMode="Block")
+    for name, claim in (("raw", "disk"), ("none", "folder")):
+        script = "head -c 13 /dev/xvda && echo written | dd of=/dev/xvda conv=notrunc,fsync 2>&1; sleep 3600"
+        devices = [{"name": "v", "devicePath": "/dev/xvda"}]
+        await lab.create(
+            name,
+            containers=[sleeper(command=["sh", "-c", script], volumeDevices=devices)],
+            volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": claim}}],
+        )
+    pod = await lab.running("raw")
+    assert await lab.said("raw", "0+1 records out")
+    assert (await lab.logs("raw")).startswith("from the host")
+    assert Path(device).read_bytes().startswith(b"written\n")
+    assert "cannot be had as block devices" in await lab.event("none", "FailedMount")
+    await lab.delete("raw")
+    await lab.gone("raw")
+    assert Path(device).is_block_device()
+    await is_absent(lab, lab.host.root_dir(lab.runtime) / "pods" / pod.metadata.uid)
+    for name in ("disk", "folder"):
+        await lab.client.delete(corev1.PersistentVolume, f"{lab.namespace}-{name}")
+
+
+async def test_volumes_of_another_node_are_not_mounted(lab: Lab, tmp_path: Path) -> None:
+    elsewhere = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["elsewhere"]}]}
+    affinity = {"required": {"nodeSelectorTerms": [elsewhere]}}
+    await claimed(lab, "far", {"local": {"path": str(tmp_path)}}, nodeAffinity=affinity)
+    volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": "far"}}]
+    await lab.create("far", containers=[sleeper(mount("v", "/v"))], volumes=volumes)
+    words = f'MountVolume.NodeAffinity check failed for volume "{lab.namespace}-far" : no matching NodeSelectorTerms'
+    assert await lab.event("far", "FailedMount") == words
+    await lab.client.delete(corev1.PersistentVolume, f"{lab.namespace}-far")
 
 
 async def test_volumes_that_are_not_to_be_had_say_why(lab: Lab) -> None:

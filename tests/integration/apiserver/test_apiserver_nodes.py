@@ -29,6 +29,12 @@ class Kubelet(node_pb2_grpc.NodeServicer):
                     yield node_pb2.ExecResponse(stdout=request.stdin)
         yield node_pb2.ExecResponse(exit_code=3)
 
+    async def Images(self, request: Any, context: Any) -> node_pb2.ImagesResponse:
+        return node_pb2.ImagesResponse(images=[node_pb2.NodeImage(id=f"of-{request.node}")])
+
+    async def Inspect(self, request: Any, context: Any) -> node_pb2.InspectResponse:
+        return node_pb2.InspectResponse(stage=f"of-{request.pod}")
+
 
 @pytest.fixture
 async def stub(cluster: Any) -> Any:
@@ -91,3 +97,28 @@ async def test_strangers_may_not(cluster: Any, stub: Any) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await node_pb2_grpc.NodeStub(stranger.channel).Logs(node_pb2.LogsRequest(namespace="default", pod="web")).read()
     assert 'cannot get resource "pods/log"' in rpc_status.from_rpc(refused.value).message
+
+
+async def test_a_node_and_a_pod_are_asked_about_what_is_on_them(stub: Any) -> None:
+    images = await stub.Images(node_pb2.ImagesRequest(node="n1"))
+    assert [image.id for image in images.images] == ["of-n1"]
+    inspected = await stub.Inspect(node_pb2.InspectRequest(namespace="default", pod="web"))
+    assert inspected.stage == "of-web"
+
+
+@pytest.mark.parametrize(
+    ("node", "refusal", "message"),
+    [("", errors.BadRequest, "name a node"), ("n9", errors.NotFound, 'nodes "n9" not found')],
+)
+async def test_nodes_that_cannot_be_asked(stub: Any, node: str, refusal: type[Exception], message: str) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub.Images(node_pb2.ImagesRequest(node=node))
+    failure = rpc_status.from_rpc(refused.value)
+    assert isinstance(failure, refusal)
+    assert message in failure.message
+
+
+async def test_strangers_do_not_see_the_images_of_a_node(cluster: Any, stub: Any) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await node_pb2_grpc.NodeStub(cluster.connect("jane").channel).Images(node_pb2.ImagesRequest(node="n1"))
+    assert 'cannot get resource "nodes/proxy"' in rpc_status.from_rpc(refused.value).message

@@ -83,22 +83,19 @@ class Lab:
         self.stack.push_async_callback(service.stop)
         await service.start()
 
+    def config(self) -> Config:
+        """Of the kubelet: as usual, and as `options` has it."""
+        usual: dict[str, Any] = {
+            "credentials": self.credentials("system:node:n1", "system:nodes"),
+            "listen": "127.0.0.1:0",
+            "grpc_listen": "127.0.0.1:0",
+            "node_ip": "127.0.0.1",
+            "can_mount": False,
+        }
+        return Config("n1", self.address, self.endpoint, self.directory / "kubelet", **{**usual, **self.options})
+
     async def start_kubelet(self) -> None:
-        self.kubelet = Kubelet(
-            Config(
-                node_name="n1",
-                api_server=self.address,
-                runtime_endpoint=self.endpoint,
-                root_dir=self.directory / "kubelet",
-                credentials=self.credentials("system:node:n1", "system:nodes"),
-                listen="127.0.0.1:0",
-                grpc_listen="127.0.0.1:0",
-                node_ip="127.0.0.1",
-                can_mount=False,
-                **self.options,
-            ),
-            self.clock,
-        )
+        self.kubelet = Kubelet(self.config(), self.clock)
         await self.kubelet.start()
         await self.until(self._node_is_ready)
 

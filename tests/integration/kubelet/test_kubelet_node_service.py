@@ -84,3 +84,54 @@ async def test_exec_in_what_does_not_run_is_refused(lab: Any) -> None:
 
     with pytest.raises(grpc.aio.AioRpcError, match="is not running"):
         [answer async for answer in stub.Exec(requests())]
+
+
+async def test_images_are_listed_with_those_who_have_them(lab: Any) -> None:
+    await lab.create("web")
+    await lab.running("web")
+    stub = await lab.node()
+    images = {tag: one for one in (await stub.Images(node_pb2.ImagesRequest())).images for tag in one.tags}
+    [name] = [tag for tag in images if "app:1" in tag]
+    assert images[name].used_by == ["default/web/main"]
+    assert images[name].size_bytes > 0
+    assert images[name].last_used.seconds > 0
+
+
+async def test_a_pod_that_runs_is_inspected(lab: Any) -> None:
+    await lab.create("web", volumes=[{"name": "cache", "emptyDir": {}}])
+    await lab.running("web")
+    stub = await lab.node()
+    found = await stub.Inspect(node_pb2.InspectRequest(namespace="default", pod="web"))
+    assert (found.stage, list(found.history)[-1], found.pod.status.phase) == ("Running", "Running", "Running")
+    assert [(volume.name, volume.kind, volume.ready) for volume in found.volumes] == [("cache", "emptyDir", True)]
+    [container] = found.containers
+    assert (container.kind, container.started, [run.state for run in container.runs]) == ("main", True, ["Running"])
+    assert [box.ready for box in found.sandboxes] == [True]
+    done = {order.order for order in found.orders if order.HasField("answered")}
+    assert {"PrepareVolumes", "RunSandbox", "EnsureImage", "StartContainer"} <= done
+
+
+async def test_a_pod_that_does_not_start_says_what_failed_and_when_it_is_tried_again(lab: Any) -> None:
+    await lab.create("stuck", {"pull-error": "no"}, containers=[{"name": "main", "image": "broken:1"}])
+    await lab.when("stuck", lambda pod: pod.status.container_statuses)
+    stub = await lab.node()
+
+    async def has_failed() -> bool:
+        found = await stub.Inspect(node_pb2.InspectRequest(namespace="default", pod="stuck"))
+        return any(order.reason for order in found.orders)
+
+    await lab.until(has_failed)
+    found = await stub.Inspect(node_pb2.InspectRequest(namespace="default", pod="stuck"))
+    [failed] = [order for order in found.orders if order.reason]
+    assert (failed.order, failed.subject, failed.reason) == ("EnsureImage", "main", "ErrImagePull")
+    assert failed.retried.seconds >= failed.answered.seconds
+    [container] = found.containers
+    assert container.waiting_reason in ("ErrImagePull", "ImagePullBackOff")
+    assert container.held_until.seconds >= failed.answered.seconds
+
+
+async def test_nobody_inspects_what_is_not_here(lab: Any) -> None:
+    stub = await lab.node()
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        await stub.Inspect(node_pb2.InspectRequest(namespace="default", pod="none"))
+    assert refusal.value.code() is grpc.StatusCode.NOT_FOUND

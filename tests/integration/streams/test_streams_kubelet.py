@@ -9,6 +9,7 @@ import pytest
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.base.tls_context import client_context
+from navarch.testing.spdy_client import SpdyRefused, spdy_client
 
 
 async def kubelet_url(lab: Any, path: str) -> str:
@@ -74,22 +75,70 @@ async def test_streams_in_kubernetes_own_words(own_lab: Any) -> None:
 @pytest.mark.parametrize(
     ("path", "status", "text"),
     [
-        ("exec/default/web/main?output=1&command=ls", 400, "not over SPDY"),
+        ("exec/default/web/main?output=1&command=ls", 400, "Upgrade request required"),
         ("exec/default/web/main?command=ls", 400, "you must specify at least 1 of stdin, stdout, stderr"),
-        ("containerLogs/default/web/none", 400, "container none is not valid for pod web"),
-        ("containerLogs/default/none/main", 404, 'pods "none" not found'),
-        ("containerLogs/default/web/main?tailLines=x", 400, "Unable to decode"),
+        ("containerLogs/default/web/none", 404, 'container "none" not found in pod "web"'),
+        ("containerLogs/default/none/main", 404, 'pod "none" does not exist'),
+        ("containerLogs/default/web/main?tailLines=x", 422, "Unable to decode query."),
+        ("containerLogs/default/web/main?limitBytes=-1", 422, "Invalid request."),
         ("containerLogs/default", 404, "404 page not found"),
         ("secrets", 404, "404 page not found"),
     ],
 )
 async def test_refusals(own_lab: Any, path: str, status: int, text: str) -> None:
     await own_lab.run("web")
-    headers = {"Connection": "Upgrade", "Upgrade": "SPDY/3.1"} if path.startswith("exec") else {}
     url = await kubelet_url(own_lab, path)
-    async with session_of(own_lab, "admin", "system:masters") as session, session.get(url, headers=headers) as answer:
+    async with session_of(own_lab, "admin", "system:masters") as session, session.get(url) as answer:
         assert answer.status == status
         assert text in await answer.text()
+
+
+async def test_streams_over_spdy_as_a_genuine_api_server_has_them(own_lab: Any) -> None:
+    await own_lab.run("web")
+    context = client_context(own_lab.cluster.credentials("admin", "system:masters"))
+    url = await kubelet_url(own_lab, "exec/default/web/main?command=cat&input=1&output=1")
+    async with spdy_client(url, ["v4.channel.k8s.io", "v3.channel.k8s.io"], context) as client:
+        assert client.protocol == "v4.channel.k8s.io"
+        streams = await client.streams("error", "stdin", "stdout")
+        await client.send(streams["stdin"], b"hello\n", ends=True)
+        assert b"hello\n" in await client.all(streams["stdout"])
+        assert json.loads(await client.all(streams["error"]))["status"] == "Success"
+    url = await kubelet_url(own_lab, "portForward/default/web")
+    async with spdy_client(url, ["portforward.k8s.io"], context) as client:
+        headers = {"port": "80", "requestID": "0"}
+        await client.open({**headers, "streamType": "error"})
+        data = await client.open({**headers, "streamType": "data"})
+        await client.send(data, b"ping")
+        assert await client.until(data, b"ping") == b"ping"
+
+
+@pytest.mark.parametrize(
+    ("user", "path", "status", "text"),
+    [
+        ("admin", "exec/default/none/main?output=1&command=ls", 404, 'pods "none" not found'),
+        ("admin", "exec/default/web/main?command=ls", 400, "you must specify at least 1 of stdin, stdout, stderr"),
+        ("admin", "pods", 404, "404 page not found"),
+        ("jane", "exec/default/web/main?output=1&command=ls", 403, "user=jane, verb=create"),
+    ],
+)
+async def test_spdy_is_refused_in_plain_words(own_lab: Any, user: str, path: str, status: int, text: str) -> None:
+    await own_lab.run("web")
+    groups = ("system:masters",) if user == "admin" else ()
+    context = client_context(own_lab.cluster.credentials(user, *groups))
+    with pytest.raises(SpdyRefused, match=text) as refused:
+        async with spdy_client(await kubelet_url(own_lab, path), ["v4.channel.k8s.io"], context):
+            pass
+    assert refused.value.code == status
+
+
+async def test_a_command_that_nobody_talks_to(own_lab: Any) -> None:
+    await own_lab.run("web")
+    url = await kubelet_url(own_lab, "run/default/web/main?cmd=echo%20hi")
+    async with session_of(own_lab, "admin", "system:masters") as session:
+        async with session.post(url) as answer:
+            assert (answer.status, await answer.text()) == (200, "echo hi\n")
+        async with session.get(url) as answer:
+            assert answer.status == 405
 
 
 async def test_a_kubelet_that_goes_away_ends_its_streams(own_lab: Any) -> None:

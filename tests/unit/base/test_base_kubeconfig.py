@@ -47,6 +47,30 @@ def test_certificates_may_be_files_beside_it(path: Path) -> None:
     assert load_kubeconfig(path).credentials.key == b"from a file"
 
 
+def test_a_token_instead_of_a_certificate(tmp_path: Path) -> None:
+    path = tmp_path / "bootstrap.conf"
+    write_kubeconfig(path, SERVER, Credentials(b"ca\n", b"", b"", "abcdef.secret"), grpc_address="127.0.0.1:7443")
+    assert load_kubeconfig(path).credentials == Credentials(b"ca\n", b"", b"", "abcdef.secret")
+    (tmp_path / "token").write_text("from a file\n")
+    change(path, lambda document: document["users"][0]["user"].update(tokenFile="token"))
+    assert load_kubeconfig(path).credentials.token == "from a file"
+    assert "abcdef" not in repr(load_kubeconfig(path))
+
+
+def test_a_pair_that_changes_is_named(tmp_path: Path) -> None:
+    path, pair = tmp_path / "kubelet.conf", tmp_path / "current.pem"
+    write_kubeconfig(path, SERVER, CREDENTIALS, grpc_address="127.0.0.1:7443", pair=pair)
+    pair.write_bytes(b"first")
+    assert load_kubeconfig(path).credentials.cert == b"first"
+    pair.write_bytes(b"second")
+    assert load_kubeconfig(path).credentials.key == b"second"
+
+
+def test_the_address_may_be_given_beside_it(path: Path) -> None:
+    change(path, lambda document: document["clusters"][0]["cluster"].pop("extensions"))
+    assert load_kubeconfig(path, address="10.0.0.1:7443").address == "10.0.0.1:7443"
+
+
 def change(path: Path, edit: Callable[[Any], object]) -> None:
     document = yaml.safe_load(path.read_text())
     edit(document)

@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -13,6 +14,7 @@ from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.kubelet.core.admission import admit
 from navarch.services.kubelet.core.cgroup_names import CgroupNames
 from navarch.services.kubelet.core.container_config import Image, Run, container_config
+from navarch.services.kubelet.core.dns import dns_config, dns_warnings
 from navarch.services.kubelet.core.image_auth import credentials_for
 from navarch.services.kubelet.core.linux_resources import container_resources, cpu_quota_us, cpu_shares
 from navarch.services.kubelet.core.orders import Admitted, Rejected
@@ -20,7 +22,12 @@ from navarch.services.kubelet.core.paths import Layout
 from navarch.services.kubelet.core.probing import ProbeState
 from navarch.services.kubelet.core.qos import oom_score_adj, qos_class
 from navarch.services.kubelet.core.references import ConfigError, HostDns, NodeContext
-from navarch.services.kubelet.core.sandbox_config import dns_config, hosts_file, sandbox_config
+from navarch.services.kubelet.core.sandbox_config import (
+    check_hostname,
+    hosts_file,
+    sandbox_config,
+    sandbox_hostname,
+)
 from navarch.services.kubelet.core.security import container_security, namespace_options
 
 MakePod = Callable[..., corev1.Pod]
@@ -117,6 +124,75 @@ def test_a_limit_alone_is_also_the_request(pod: MakePod) -> None:
 def test_dns(pod: MakePod, spec: Any, servers: Any, searches: Any, options: Any) -> None:
     found = dns_config(pod(**spec), NODE)
     assert (list(found.servers), list(found.searches), list(found.options)) == (servers, searches, options)
+
+
+def test_huge_pages_that_are_not_asked_for_are_not_to_be_had(pod: MakePod) -> None:
+    made = pod(containers=one(resources={"limits": {"hugepages-2Mi": "4Mi"}}))
+    found = container_resources(made, made.spec.containers[0], NODE.memory_bytes, ("1Gi", "2Mi"))
+    assert {(limit.page_size, limit.limit) for limit in found.hugepage_limits} == {("1GB", 0), ("2MB", 4 << 20)}
+
+
+MANY = [f"s{number}.example" for number in range(40)]
+LONG = [f"{number}{'y' * 249}" for number in range(9)]
+
+
+@pytest.mark.parametrize(
+    ("given", "servers", "searches", "told"),
+    [
+        ({"nameservers": ["1.1.1.1", "2.2.2.2"], "searches": ["a", "b", "a"]}, 2, ["a", "b"], []),
+        (
+            {"nameservers": ["1.1.1.1", "2.2.2.2", "3.3.3.3", "4.4.4.4"]},
+            3,
+            [],
+            ["nameservers have been omitted, the applied nameserver line is: 1.1.1.1 2.2.2.2 3.3.3.3"],
+        ),
+        ({"searches": MANY}, 0, MANY[:32], ["search paths have been omitted, the applied search line is: s0.example "]),
+        ({"searches": ["x" * 254, "a"]}, 0, ["a"], ["the applied search line is: a"]),
+        (
+            {"searches": [f"{n}{'y' * 249}" for n in range(9)]},
+            0,
+            [f"{n}{'y' * 249}" for n in range(8)],
+            ["Search Line"],
+        ),
+    ],
+    ids=["within", "servers", "searches", "one too long", "line too long"],
+)
+def test_limits_of_resolvers(pod: MakePod, given: Any, servers: int, searches: list[str], told: list[str]) -> None:
+    made = pod(dnsPolicy="None", dnsConfig=given)
+    found = dns_config(made, NODE)
+    assert (len(found.servers), list(found.searches)) == (servers, searches)
+    warnings = dns_warnings(made, NODE)
+    assert [reason for reason, _ in warnings] == ["DNSConfigForming"] * len(told)
+    assert all(words in message for words, (_, message) in zip(told, warnings, strict=True))
+
+
+def test_a_node_without_a_cluster_resolver(pod: MakePod) -> None:
+    node = replace(NODE, cluster_dns=())
+    assert list(dns_config(pod(), node).servers) == ["9.9.9.9"]
+    assert [reason for reason, _ in dns_warnings(pod(), node)] == ["MissingClusterDNS"]
+    assert dns_warnings(pod(hostNetwork=True), node) == dns_warnings(pod(dnsPolicy="Default"), node) == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "name", "refused"),
+    [
+        ({}, "web", False),
+        ({"hostname": "a" * 63}, "a" * 63, False),
+        ({"hostname": "a", "subdomain": "b", "setHostnameAsFQDN": True}, "a.b.default.svc.cluster.local", False),
+        ({"hostname": "a" * 36, "subdomain": "b", "setHostnameAsFQDN": True}, "", False),
+        ({"hostname": "a" * 37, "subdomain": "b", "setHostnameAsFQDN": True}, "", True),
+        ({"hostnameOverride": "a" * 64, "hostname": "b", "subdomain": "c"}, "a" * 64, False),
+        ({"hostNetwork": True}, "", False),
+    ],
+)
+def test_host_names(pod: MakePod, spec: Any, name: str, refused: bool) -> None:
+    made = pod(**spec)
+    assert not name or sandbox_hostname(made, NODE) == name
+    if refused:
+        with pytest.raises(ConfigError, match=r"is too long \(64 characters is the max, 65 characters requested\)"):
+            check_hostname(made, NODE)
+    else:
+        check_hostname(made, NODE)
 
 
 def test_hosts_file(pod: MakePod) -> None:
@@ -216,9 +292,15 @@ def test_run_as_non_root(pod: MakePod, own: Any, uid: int | None, user: str, mes
 def a_node(**labels: str) -> corev1.Node:
     node = corev1.Node()
     node.metadata.labels.update(labels)
-    for name, text in {"cpu": "2", "memory": "1Gi", "pods": "3"}.items():
+    node.metadata.name = "n1"
+    for name, text in {"cpu": "2", "memory": "1Gi", "pods": "3", "x.io/fpga": "1"}.items():
         node.status.allocatable[name].string = text
     return node
+
+
+def affinity(member: str, key: str, operator: str, *values: str) -> dict[str, Any]:
+    term = {member: [{"key": key, "operator": operator, "values": list(values)}]}
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}}
 
 
 PORT = one(ports=[{"containerPort": 80, "hostPort": 80, "protocol": "TCP"}])
@@ -240,7 +322,35 @@ PORT = one(ports=[{"containerPort": 80, "hostPort": 80, "protocol": "TCP"}])
             "Pod was rejected: Node didn't have enough resource: cpu, requested: 1500, used: 1000, capacity: 2000",
         ),
         ({}, [{}, {}, {}], "OutOfpods", "requested: 1, used: 3, capacity: 3"),
-        ({"containers": one(resources={"requests": {"x.io/gpu": "1"}})}, [], "OutOfx.io/gpu", "capacity: 0"),
+        ({"containers": one(resources={"requests": {"x.io/gpu": "1"}})}, [], "", ""),
+        ({"containers": one(resources={"requests": {"x.io/fpga": "2"}})}, [], "OutOfx.io/fpga", "capacity: 1"),
+        (
+            {"containers": one(resources={"requests": {"hugepages-2Mi": "2Mi"}})},
+            [],
+            "OutOfhugepages-2Mi",
+            "capacity: 0",
+        ),
+        ({"affinity": affinity("matchExpressions", "disk", "In", "ssd", "nvme")}, [], "", ""),
+        ({"affinity": affinity("matchExpressions", "disk", "DoesNotExist")}, [], "NodeAffinity", "Predicate NodeAff"),
+        ({"affinity": affinity("matchFields", "metadata.name", "In", "n1")}, [], "", ""),
+        (
+            {"affinity": affinity("matchFields", "metadata.name", "NotIn", "n1")},
+            [],
+            "NodeAffinity",
+            "affinity/selector",
+        ),
+        (
+            {"containers": one(resources=resources("3", of="requests")), "nodeSelector": {"disk": "hdd"}},
+            [],
+            "OutOfcpu",
+            "requested: 3000, used: 0, capacity: 2000",
+        ),
+        (
+            {"securityContext": {"supplementalGroupsPolicy": "Strict"}},
+            [],
+            "SupplementalGroupsPolicyNotSupported",
+            "Pod was rejected: SupplementalGroupsPolicy=Strict is not supported in this node",
+        ),
     ],
 )
 def test_admission(pod: MakePod, spec: Any, others: list[Any], reason: str, message: str) -> None:
@@ -251,6 +361,33 @@ def test_admission(pod: MakePod, spec: Any, others: list[Any], reason: str, mess
     assert isinstance(decision, Rejected)
     assert decision.reason == reason
     assert message in decision.message
+
+
+@pytest.mark.parametrize(
+    ("effect", "tolerations", "static", "refused"),
+    [
+        ("NoSchedule", [], False, False),
+        ("NoExecute", [], False, True),
+        ("NoExecute", [], True, False),
+        ("NoExecute", [{"key": "k", "operator": "Exists"}], False, False),
+        ("NoExecute", [{"key": "k", "operator": "Equal", "value": "other"}], False, True),
+    ],
+)
+def test_taints_at_admission(pod: MakePod, effect: str, tolerations: list[Any], static: bool, refused: bool) -> None:
+    made, node = pod(tolerations=tolerations), a_node()
+    node.spec.taints.add(key="k", value="v", effect=effect)
+    if static:
+        made.metadata.annotations["kubernetes.io/config.source"] = "file"
+    message = "Pod was rejected: Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate"
+    assert admit(made, node, []) == (Rejected("TaintToleration", message) if refused else Admitted())
+
+
+def test_a_pod_that_is_labelled_for_another_system(pod: MakePod) -> None:
+    made = pod()
+    made.metadata.labels["kubernetes.io/os"] = "windows"
+    decision = admit(made, a_node(), [])
+    assert isinstance(decision, Rejected)
+    assert decision.reason == "PodOSSelectorNodeLabelDoesNotMatch"
 
 
 def a_secret(**entries: Any) -> corev1.Secret:

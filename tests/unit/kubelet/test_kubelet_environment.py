@@ -7,6 +7,7 @@ import pytest
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api import codec
+from navarch.services.kubelet.core.env_file import value_of
 from navarch.services.kubelet.core.environment import environment, expand
 from navarch.services.kubelet.core.references import CONFIG_MAP, SECRET, ConfigError, NodeContext, references
 
@@ -154,6 +155,55 @@ def a_service(namespace: str, name: str, ip: str = "10.96.0.5") -> corev1.Servic
     )
     assert isinstance(made, corev1.Service)
     return made
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("A='1'", "1"),
+        ("# comment\n\n \t\n  B='2'\n\tA='1' # why\n", "1"),
+        ("A='first'\nA='second'", "first"),
+        ("A='one\n two\n'\nB='2'", "one\n two\n"),
+        ("B='A=2\n'\nA='$B # \\n \"'", '$B # \\n "'),
+        ("A=''", ""),
+        ("A= 'not this'", ""),
+        ("B='2'", None),
+        ("", None),
+        ("A='1'\nno line", "1"),
+        ("A=1", "line 1: the value must be enclosed in single quotes"),
+        ('\n\nA="1"', "line 3: the value must be enclosed in single quotes"),
+        ("A='1''2'", "line 1: the value must be enclosed"),
+        ("A='1'$B", "line 1: the value must be enclosed"),
+        ("A='1", "line 1: the value must be enclosed"),
+        ("B='1\n2'\nA = '1'", "line 3: it must begin with NAME="),
+        ("export", "line 1: it must begin with NAME="),
+        ("='1'", "line 1: it must begin with NAME="),
+    ],
+)
+def test_files_of_variables(text: str, found: str | None) -> None:
+    if found is not None and found.startswith("line "):
+        with pytest.raises(ConfigError, match=f"^couldn't parse env file: {found}"):
+            value_of(text, "A")
+    else:
+        assert value_of(text, "A") == found
+
+
+def test_variables_from_files(pod: MakePod) -> None:
+    files = {("v", "a.env"): "A='1'"}
+
+    def found(path: str, key: str, optional: bool) -> dict[str, str]:
+        reference = {"volumeName": "v", "path": path, "key": key, "optional": optional}
+        env = [{"name": "X", "valueFrom": {"fileKeyRef": reference}}, {"name": "Y", "value": "$(X)"}]
+        made = pod(containers=[{"name": "main", "image": "a", "env": env}])
+        return environment(
+            made, made.spec.containers[0], Objects(), NODE, (), lambda volume, path: files.get((volume, path))
+        )
+
+    assert (found("a.env", "A", False)["X"], found("a.env", "A", False)["Y"]) == ("1", "1")
+    for path, key in (("a.env", "B"), ("b.env", "A")):
+        assert "X" not in found(path, key, True)
+        with pytest.raises(ConfigError, match=f'environment variable key "{key}" not found in file "{path}"'):
+            found(path, key, False)
 
 
 def test_service_variables(pod: MakePod) -> None:

@@ -44,8 +44,9 @@ async def test_what_was_made_during_a_relist_is_not_taken_for_lost() -> None:
         mounts=rest,
         objects=rest,
         runtime_classes=SimpleNamespace(handler=no_handler),  # type: ignore[arg-type]
+        equip=rest,
         statuses=rest,
-        happenings=rest,
+        happenings=SimpleNamespace(tell=lambda *_: None),  # type: ignore[arg-type]
         clock=rest,
         layout=Layout(rest),
         node=NodeContext("n1", ("192.0.2.1",), 4000, 8 << 30),

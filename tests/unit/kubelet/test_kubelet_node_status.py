@@ -9,8 +9,10 @@ import pytest
 
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
-from navarch.services.kubelet.main import pairs, taints
+from navarch.services.kubelet.command_line import pairs
+from navarch.services.kubelet.core.devices import Offer
 from navarch.services.kubelet.node.host import Host, Load, read_host, read_load
+from navarch.services.kubelet.node.identity_options import taints
 from navarch.services.kubelet.node.options import node_labels, reservations
 from navarch.services.kubelet.node.status import NodeFacts, Reservations, happenings, is_ready, node_status, same
 
@@ -54,6 +56,20 @@ def test_capacity_and_allocatable() -> None:
     assert status.allocatable["cpu"].string == "1900m"
     assert status.allocatable["memory"].string == f"{(7 * GIB - (100 << 20)) >> 20}Mi"
     assert status.allocatable["ephemeral-storage"].string == "80Gi"
+
+
+def test_extended_resources_of_plugins_and_those_given_by_hand() -> None:
+    old = corev1.NodeStatus()
+    for name, amount in {"x.io/by-hand": "3", "x.io/gpu": "9", "x.io/gone": "0", "hugepages-1Gi": "5"}.items():
+        old.capacity[name].string = amount
+    status = node_status(replace(FACTS, devices=Offer({"x.io/gpu": 2}, {"x.io/gpu": 1})), old, NOW)
+    for found, gpus in ((status.capacity, "2"), (status.allocatable, "1")):
+        assert {name: amount.string for name, amount in found.items() if name.startswith("x.io/")} == {
+            "x.io/by-hand": "3",
+            "x.io/gpu": gpus,
+            "x.io/gone": "0",
+        }
+        assert "hugepages-1Gi" not in found
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 
 from navarch.protos.cri import v1_pb2 as criv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.services.kubelet.core.abilities import Abilities
 from navarch.services.kubelet.core.paths import Layout
 from navarch.services.kubelet.core.references import ConfigError, NodeContext
 from navarch.services.kubelet.core.volume_content import File
@@ -88,7 +89,7 @@ def mounted(volumes: VolumeManager, mounts: ContainerMounts) -> Mounted:
 
     async def make(pod: corev1.Pod) -> dict[str, criv1.Mount]:
         await volumes.prepare(pod, "stamp")
-        found = mounts.mounts(pod, pod.spec.containers[0], 0, ("10.0.0.7",))
+        found = mounts.mounts(pod, pod.spec.containers[0], 0, ("10.0.0.7",), Abilities(), {})
         return {mount.container_path: mount for mount in found}
 
     return make
@@ -188,7 +189,7 @@ async def test_a_volume_that_cannot_be_made_says_why(
     assert message in str(refusal.value)
 
 
-async def test_an_empty_dir_lives_as_long_as_the_pod(
+async def test_an_empty_dir_lives_until_the_pod_ends(
     volumes: VolumeManager, layout: Layout, pod: MakePod, mounted: Mounted
 ) -> None:
     made = with_volume(pod, {"emptyDir": {}})
@@ -196,8 +197,12 @@ async def test_an_empty_dir_lives_as_long_as_the_pod(
     assert stat.S_IMODE(path.stat().st_mode) == 0o777
     (path / "kept").write_text("x")
     await volumes.prepare(made, "again")
-    await volumes.release(made, everything=False)
     assert (path / "kept").exists()
+    await volumes.release(made, everything=False)
+    assert not path.exists()
+    assert Path(layout.log_directory(made)).exists()
+    await volumes.refresh(made, "late")
+    assert not path.exists()
     await volumes.release(made, everything=True)
     assert not Path(layout.pod("uid-web")).exists()
     assert not Path(layout.log_directory(made)).exists()
@@ -218,7 +223,7 @@ async def test_a_sub_path_stays_in_its_volume(
     await volumes.prepare(made, "stamp")
     (Path((await mounted(with_volume(pod, {"emptyDir": {}})))["/v"].host_path) / "link").symlink_to("/etc")
     with pytest.raises(ConfigError, match="leads out of"):
-        mounts.mounts(made, made.spec.containers[0], 0, ())
+        mounts.mounts(made, made.spec.containers[0], 0, (), Abilities(), {})
 
 
 async def test_every_container_gets_hosts_and_a_place_for_its_last_words(pod: MakePod, mounted: Mounted) -> None:
@@ -234,7 +239,7 @@ async def test_a_mount_of_the_pods_own_wins_over_ours(
 ) -> None:
     made = with_volume(pod, {"emptyDir": {}}, {"name": "v", "mountPath": "/etc/hosts"})
     await volumes.prepare(made, "stamp")
-    paths = [mount.container_path for mount in mounts.mounts(made, made.spec.containers[0], 0, ())]
+    paths = [mount.container_path for mount in mounts.mounts(made, made.spec.containers[0], 0, (), Abilities(), {})]
     assert paths.count("/etc/hosts") == 1
 
 

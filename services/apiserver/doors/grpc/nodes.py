@@ -3,7 +3,7 @@
 Clients need one address only, and need not know whether a kubelet speaks gRPC or has Kubernetes' HTTPS endpoints.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ from navarch.services.apiserver.registry.core import Core, Target
 
 SERVICE = "navarch.v1.Node"
 POD = KINDS.of(corev1.Pod)
+NODE = KINDS.of(corev1.Node)
 REQUEST_LIMIT_BYTES = 4 << 20
 Context = grpc.aio.ServicerContext[Any, Any]
 T = TypeVar("T", bound=Message)
@@ -82,13 +83,32 @@ class NodeServicer:
             async for data in answers:
                 yield node_pb2.PortForwardResponse(data=data)
 
-    async def stats(self, request: Any, context: Context) -> node_pb2.StatsResponse:
-        """Use of resources by a Pod."""
-        checked(request)
-        if not request.pod:
-            raise BadRequest("name a Pod, or ask its kubelet")
-        kubelet = await self._kubelet_of(context, request.namespace, request.pod, "proxy", "get")
-        return await kubelet.stats(request.namespace, request.pod)
+    def about_pod(self, rpc: str) -> Callable[[Any, Context], Awaitable[Message]]:
+        """Serves a unary RPC about a Pod."""
+
+        async def ask(request: Any, context: Context) -> Message:
+            checked(request)
+            if not request.pod:
+                raise BadRequest("name a Pod, or ask its kubelet")
+            kubelet = await self._kubelet_of(context, request.namespace, request.pod, "proxy", "get")
+            return await kubelet.ask(rpc, request)
+
+        return ask
+
+    def about_node(self, rpc: str, subresource: str) -> Callable[[Any, Context], Awaitable[Message]]:
+        """Serves a unary RPC about a node, to whom its kubelet would serve it."""
+
+        async def ask(request: Any, context: Context) -> Message:
+            checked(request)
+            if not request.node:
+                raise BadRequest("name a node, or ask its kubelet")
+            user = await self._authentication.of_call(context)
+            self._core.admit_user(user, "get", Target(NODE, "", request.node, subresource).named())
+            node = (await self._core.newest(Target(NODE, "", request.node))).decode()
+            assert isinstance(node, corev1.Node)
+            return await self._kubelets.of_node(node).ask(rpc, request)
+
+        return ask
 
     async def _kubelet_of(self, context: Context, namespace: str, name: str, subresource: str, verb: str) -> Kubelet:
         """The kubelet of a Pod, if the caller may use it."""
@@ -123,11 +143,13 @@ def add_node_to_server(servicer: NodeServicer, server: Any) -> None:
             request_deserializer=deserializer(node_pb2.LogsRequest, REQUEST_LIMIT_BYTES),
             response_serializer=_serialized,
         ),
-        "Stats": grpc.unary_unary_rpc_method_handler(
-            servicer.stats,
-            request_deserializer=deserializer(node_pb2.StatsRequest, REQUEST_LIMIT_BYTES),
-            response_serializer=_serialized,
-        ),
+        "Stats": _unary(servicer.about_pod("Stats"), node_pb2.StatsRequest),
+        "Inspect": _unary(servicer.about_pod("Inspect"), node_pb2.InspectRequest),
+        "Images": _unary(servicer.about_node("Images", "proxy"), node_pb2.ImagesRequest),
+        "Summarize": _unary(servicer.about_node("Summarize", "stats"), node_pb2.SummarizeRequest),
+        "Configuration": _unary(servicer.about_node("Configuration", "configz"), node_pb2.ConfigurationRequest),
+        "UnitLogs": _unary(servicer.about_node("UnitLogs", "log"), node_pb2.UnitLogsRequest),
+        "Pods": _unary(servicer.about_node("Pods", "pods"), node_pb2.PodsRequest),
         "Exec": stream(servicer.exec, deserializer(node_pb2.ExecRequest, REQUEST_LIMIT_BYTES), _serialized),
         "Attach": stream(servicer.attach, deserializer(node_pb2.AttachRequest, REQUEST_LIMIT_BYTES), _serialized),
         "PortForward": stream(
@@ -135,6 +157,12 @@ def add_node_to_server(servicer: NodeServicer, server: Any) -> None:
         ),
     }
     server.add_registered_method_handlers(SERVICE, handlers)
+
+
+def _unary(answer: Callable[[Any, Context], Awaitable[Message]], request: type[Message]) -> Any:
+    return grpc.unary_unary_rpc_method_handler(
+        answer, request_deserializer=deserializer(request, REQUEST_LIMIT_BYTES), response_serializer=_serialized
+    )
 
 
 def _serialized(answer: Message) -> bytes:

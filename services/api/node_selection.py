@@ -1,4 +1,4 @@
-"""Node selectors: does a node match the terms that a Pod or a volume names?
+"""Node selectors: does a node match the terms that a Pod or a volume names? And do tolerations cover a taint?
 
 Source: the Kubernetes API reference of NodeSelector; Gt and Lt compare integers.
 """
@@ -60,3 +60,18 @@ def _compares(requirement: corev1.NodeSelectorRequirement, value: str) -> bool:
     except (ValueError, IndexError):
         return False
     return found > bound if requirement.operator == "Gt" else found < bound
+
+
+def tolerates(tolerations: Iterable[corev1.Toleration], taint: corev1.Taint) -> bool:
+    """Whether one of the tolerations covers the taint."""
+    return any(_covers(toleration, taint) for toleration in tolerations)
+
+
+def _covers(toleration: corev1.Toleration, taint: corev1.Taint) -> bool:
+    if toleration.effect and toleration.effect != taint.effect:
+        return False
+    if toleration.key and toleration.key != taint.key:
+        return False
+    if toleration.operator == "Exists":
+        return True
+    return bool(toleration.key) and toleration.value == taint.value
