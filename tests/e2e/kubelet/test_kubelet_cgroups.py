@@ -39,9 +39,9 @@ async def test_the_limits_of_a_pod_as_a_whole_are_its_groups(lab: Lab) -> None:
     await lab.running("whole")
     group = f"/burstable/pod{made.metadata.uid}"
     assert has(lab, group, cpu_shares=102, cpu_quota_us=30_000, memory_bytes=96 * MIB)
-    here = [pod for pod in (await lab.client.list(corev1.Pod)).items if pod.spec.node_name == lab.node]
 
     async def balanced() -> bool:
+        here = [pod for pod in (await lab.client.list(corev1.Pod)).items if pod.spec.node_name == lab.node]
         return all(
             has(lab, f"/{class_.lower()}", cpu_shares=settings.cpu_shares)
             for class_, settings in class_settings(here).items()
