@@ -14,7 +14,7 @@ from navarch.protos.cri import v1_pb2 as criv1
 from navarch.protos.k8s.coordination import v1_pb2 as coordinationv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.k8s.meta import v1_pb2 as metav1
-from navarch.services.api.errors import AlreadyExists, ApiError, Conflict, NotFound
+from navarch.services.api.errors import AlreadyExists, ApiError, Conflict, Forbidden, NotFound
 from navarch.services.api.meta import micro_time_from
 from navarch.services.base.clock import Clock
 from navarch.services.base.log import get_logger
@@ -162,7 +162,8 @@ class NodeAgent:
             report = corev1.Node(metadata=node.metadata, spec=node.spec, status=status)
             try:
                 self.saw(await self._client.update_status(report))
-            except (Conflict, NotFound) as failure:
+            except (Conflict, Forbidden, NotFound) as failure:
+                # Forbidden: of another Node than the one that was read, by what it has become since.
                 await self._reread(failure)
                 return False
             self._reported_at = now

@@ -1,5 +1,6 @@
 """Pods that the node does not take, though they are bound to it, and those that it takes."""
 
+import itertools
 from typing import Any
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
@@ -69,16 +70,19 @@ async def test_taints_keep_out_pods_that_do_not_tolerate_them(lab: Lab) -> None:
         await lab.create("tolerant", tolerations=tolerated)
         await lab.running("tolerant")
 
+        names = (f"intolerant-{number}" for number in itertools.count())
+
         async def refused() -> str:
-            """The kubelet may hear of the Pod before it hears of the taint."""
-            await lab.create("intolerant")
-            pod = await lab.when("intolerant", lambda pod: pod.status.phase not in ("", "Pending"))
-            if pod.status.phase != "Failed":
-                await lab.delete("intolerant")
-                await lab.gone("intolerant")
-                return ""
-            assert pod.status.reason == "TaintToleration"
-            return pod.status.message
+            """The kubelet may hear of the Pod before it hears of the taint, and others may take the Pod away."""
+            name = next(names)
+            await lab.create(name)
+
+            async def decided() -> tuple[str, str] | None:
+                told = await lab.events(name)
+                return next((event for event in told if event[0] in ("TaintToleration", "Started")), None)
+
+            reason, message = await lab.eventually(decided) or ("", "")
+            return message if reason == "TaintToleration" else ""
 
         message = await lab.eventually(refused)
         assert message.endswith("Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate")
