@@ -27,7 +27,6 @@ class Api:
 
     def __init__(self) -> None:
         self.node = corev1.Node()
-        self.node.metadata.name, self.node.metadata.resource_version = "n1", "7"
         self.taken = asyncio.Event()
 
     async def get(self, cls: type, name: str, namespace: str = "") -> corev1.Node:
@@ -39,6 +38,8 @@ class Api:
         if isinstance(made, coordinationv1.Lease):
             return made
         # Somebody has it tainted between the answer and its use.
+        self.node.CopyFrom(made)
+        self.node.metadata.resource_version = "7"
         before = await self.get(corev1.Node, "n1")
         self.node.metadata.resource_version = "8"
         self.node.spec.taints.add(key="why", effect="NoExecute")
