@@ -53,6 +53,9 @@ class DeviceEndpoint:
             self._log.warning("plugin.silent", socket=self.socket, error=f"no answer within {CONNECT_S:.0f} s")
         except grpc.aio.AioRpcError as failure:
             self._log.info("plugin.gone", socket=self.socket, error=rpc_text(failure))
+        except grpc.aio.UsageError as failure:
+            # Left by us before it was connected: it has registered again.
+            self._log.info("plugin.left", socket=self.socket, error=failure)
 
     async def choose(self, request: Request) -> Sequence[str]:
         """Which devices a container is to get, as far as the plugin cares."""

@@ -324,6 +324,31 @@ async def test_a_plugin_that_leaves_while_it_is_asked_keeps_nobody_waiting(tmp_p
         await server.stop(0)
 
 
+async def test_a_plugin_that_registers_again_at_once_is_followed_once(tmp_path: Path) -> None:
+    told = asyncio.Event()
+    manager = DeviceManager(tmp_path, SystemClock(), lambda uid: True, told.set)
+    manager.start()
+    path, server = manager.folder / "x.sock", grpc.aio.server()
+    failures: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
+    try:
+        # Nobody answers yet: the first ones are left while they wait to be connected.
+        for _ in range(3):
+            manager.plug_in(GPU, path)
+            for _ in range(20):
+                await asyncio.sleep(0)
+        add_DevicePluginServicer_to_server(Stubborn(), server)
+        server.add_insecure_port(f"unix:{path}")
+        await server.start()
+        manager.plug_in(GPU, path)
+        await asyncio.wait_for(told.wait(), 30)
+        assert manager.offer() == Offer({GPU: 1}, {GPU: 1})
+    finally:
+        await manager.stop()
+        await server.stop(0)
+    assert failures == []
+
+
 # Admission
 
 
