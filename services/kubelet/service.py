@@ -39,6 +39,8 @@ from navarch.services.kubelet.node.status import most_pods
 from navarch.services.kubelet.objects import NodeObjects
 from navarch.services.kubelet.plugins.device_sockets import DeviceSockets
 from navarch.services.kubelet.plugins.devices import DeviceManager
+from navarch.services.kubelet.plugins.registered_devices import RegisteredDevices
+from navarch.services.kubelet.plugins.registration import PluginHandler, PluginWatch
 from navarch.services.kubelet.pod_groups import PodGroups
 from navarch.services.kubelet.pod_worker import PodWorker
 from navarch.services.kubelet.pods import PodTable
@@ -50,9 +52,12 @@ from navarch.services.kubelet.sources.static_pods import StaticPods
 from navarch.services.kubelet.statuses import StatusReporter
 from navarch.services.kubelet.tokens import PodTokens
 from navarch.services.kubelet.volumes.container_mounts import ContainerMounts
+from navarch.services.kubelet.volumes.csi import CsiVolumes
+from navarch.services.kubelet.volumes.csi_drivers import CsiDrivers
 from navarch.services.kubelet.volumes.manager import VolumeManager
 
 RUNTIME_RETRY_S = 0.2
+ORPHAN_RETRY_S = 5.0
 # Tokens are renewed long before they end.
 TOKEN_LOOK_S = 10.0
 
@@ -96,7 +101,7 @@ class Kubelet:
             seccomp_root=str(layout.root / "seccomp"),
             groups=config.groups.names,
         )
-        self._groups = PodGroups(config.groups, self._pods_here, lambda: [worker.uid for worker in self._table.all()])
+        self._groups = PodGroups(config.groups, self._pods_here, self._uids)
         self._groups.start(host, config.reserved, read_load(root).processes_max)
         self._client = Client.connect(config.api_server, config.credentials, f"kubelet/{config.node_name}")
         self._measures = Measures(Metrics(), clock)
@@ -179,6 +184,9 @@ class Kubelet:
         can_mount = config.can_mount and os.geteuid() == 0
         self._claims = Claims(self._client, clock, self._on_references)
         self._tokens = PodTokens(self._client, clock)
+        self._csi = CsiDrivers(self._client, config.node_name, self._node, lambda: self._on_references(self._uids()))
+        handlers: dict[str, PluginHandler] = {"CSIPlugin": self._csi, "DevicePlugin": RegisteredDevices(self._devices)}
+        self._plugins = PluginWatch(root, clock, handlers)
         self._volumes = VolumeManager(
             layout,
             self._objects,
@@ -186,6 +194,7 @@ class Kubelet:
             self._claims,
             self._tokens,
             can_mount=can_mount,
+            more=[CsiVolumes(self._client, self._csi, root.absolute(), config.node_name)],
             node_object=self._node,
         )
         self._volumes.observe = self._measures.volume
@@ -261,9 +270,17 @@ class Kubelet:
         self._tasks.spawn(self._mirrors.run(), "mirrors")
         self._table.complete = True
         self._table.adopt_orphans()
-        known = {worker.uid for worker in self._table.all()}
-        await self._volumes.remove_orphans(known)
+        self._tasks.spawn(self._plugins.run(), "plugins")
+        self._tasks.spawn(self._remove_orphans(), "orphaned-volumes")
         self._tasks.spawn(self._groups.run(self._clock), "pod-groups")
+
+    async def _remove_orphans(self) -> None:
+        """What is left of Pods that are no more; some of it may wait for a plugin that has not come yet."""
+        while not await self._volumes.remove_orphans(self._uids):
+            await self._clock.sleep(ORPHAN_RETRY_S)
+
+    def _uids(self) -> set[str]:
+        return {worker.uid for worker in self._table.all()}
 
     async def _learn_runtime(self) -> None:
         """Wait for the runtime and learn its name; from now on it is told the node's Pod network."""
@@ -282,11 +299,13 @@ class Kubelet:
         if self._servers is None:
             return
         await self._servers.stop()
-        await self._device_sockets.stop()
         await self._tasks.close()
         await asyncio.gather(self._pods.stop(), self._nodes.stop(), self._objects.stop(), self._runtime_classes.stop())
         await self._claims.stop()
         await asyncio.gather(*(worker.stop() for worker in self._table.all()))
+        # Last of those that Pods wait for: one whose plugin is left would be turned away.
+        await self._device_sockets.stop()
+        await self._csi.stop()
         await self._images.stop()
         await self._recorder.stop()
         await self._runtime.close()

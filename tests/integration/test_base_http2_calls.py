@@ -86,7 +86,7 @@ async def test_a_call_ends_at_its_deadline_on_both_sides(serve: Any) -> None:
     ended = asyncio.Event()
 
     async def hang(request: bytes, context: Any) -> None:
-        assert 0 < context.time_remaining() <= 0.2
+        assert 0 < context.time_remaining() <= 2
         try:
             await asyncio.Event().wait()
         finally:
@@ -94,7 +94,7 @@ async def test_a_call_ends_at_its_deadline_on_both_sides(serve: Any) -> None:
 
     channel = await serve(hang=unary(hang))
     with pytest.raises(grpc.aio.AioRpcError) as late:
-        await channel.unary_unary("/test/hang")(b"", timeout=0.2)
+        await channel.unary_unary("/test/hang")(b"", timeout=2)
     assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     await ended.wait()
 

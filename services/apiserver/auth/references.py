@@ -9,6 +9,7 @@ from navarch.services.api.pod_references import CONFIG_MAP, SECRET, references
 from navarch.services.apiserver.cacher.cachers import Cachers
 
 POD = KINDS.of(corev1.Pod)
+VOLUME = KINDS.of(corev1.PersistentVolume)
 CLAIM = KINDS.of(corev1.PersistentVolumeClaim)
 ATTACHMENT = KINDS.of(storagev1.VolumeAttachment)
 
@@ -21,7 +22,7 @@ class PodReferences:
 
     async def ready(self) -> None:
         """Wait until what is asked is known."""
-        for kind in (POD, CLAIM, ATTACHMENT):
+        for kind in (POD, CLAIM, VOLUME, ATTACHMENT):
             await self._cachers.of(kind).ready()
 
     def has(self, node: str, resource: str, namespace: str, name: str) -> bool:
@@ -35,11 +36,27 @@ class PodReferences:
         if resource == "volumeattachments":
             attachment = self._cachers.of(ATTACHMENT).cache.get(name)
             return attachment is not None and attachment.decode().spec.node_name == node
-        pods = self._cachers.of(POD).cache.on_node(node)
+        pods = list(self._cachers.of(POD).cache.on_node(node))
         if resource == "persistentvolumes":
             return any(name in self._volumes(pod.namespace, pod.decode()) for pod in pods)
+        if resource == "secrets" and any(
+            (namespace, name) in self._volume_secrets(pod.namespace, pod.decode()) for pod in pods
+        ):
+            return True
         names = _NAMES[resource]
         return any(pod.namespace == namespace and name in names(pod.decode()) for pod in pods)
+
+    def _volume_secrets(self, namespace: str, pod: corev1.Pod) -> set[tuple[str, str]]:
+        """What a CSI driver needs on the node for the Pod's volumes."""
+        cache = self._cachers.of(VOLUME).cache
+        volumes = (cache.get(name) for name in self._volumes(namespace, pod))
+        found = set()
+        for volume in volumes:
+            if volume is not None:
+                csi = volume.decode().spec.persistent_volume_source.csi
+                secrets = (csi.node_stage_secret_ref, csi.node_publish_secret_ref, csi.node_expand_secret_ref)
+                found |= {(secret.namespace, secret.name) for secret in secrets}
+        return found
 
     def _volumes(self, namespace: str, pod: corev1.Pod) -> set[str]:
         cache = self._cachers.of(CLAIM).cache

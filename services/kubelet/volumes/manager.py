@@ -54,7 +54,10 @@ class Claims(Protocol):
 
 
 class VolumeManager:
-    """The volumes of one node. can_mount: False where nothing can be mounted (then plain directories serve)."""
+    """The volumes of one node. can_mount: False where nothing can be mounted (then plain directories serve).
+
+    more: kinds beside those that are always there.
+    """
 
     def __init__(
         self,
@@ -65,6 +68,7 @@ class VolumeManager:
         tokens: Tokens,
         *,
         can_mount: bool,
+        more: Sequence[VolumeKind] = (),
         node_object: Callable[[], corev1.Node] = corev1.Node,
     ) -> None:
         self._layout = layout
@@ -77,6 +81,7 @@ class VolumeManager:
             ImageVolumes(),
             LocalVolumes(),
             NfsVolumes(),
+            *more,
         ]
         # By uid and volume: what containers get, and those that they never write to.
         self._sources: dict[tuple[str, str], Path] = {}
@@ -207,16 +212,18 @@ class VolumeManager:
                 for volume in sorted(parent.iterdir()) if parent.is_dir() else ():
                     yield kind, volume
 
-    async def remove_orphans(self, known: set[str]) -> None:
-        """Remove the directories of Pods that are no more; for the start, when all Pods are known."""
-        pods = Path(self._layout.pods)
+    async def remove_orphans(self, known: Callable[[], set[str]]) -> bool:
+        """Remove the directories of Pods that are no more, once all Pods are known. Returns whether none is left."""
+        left, pods = 0, Path(self._layout.pods)
         for directory in list(pods.iterdir()) if pods.is_dir() else ():
-            if directory.name not in known:
+            if directory.name not in known():
                 try:
                     await self._release(directory, everything=True)
                 except (ConfigError, OSError) as failure:
+                    left += 1
                     self._log.warning("volume.orphan_left", directory=directory, error=failure)
         logs = Path(self._layout.logs)
         for directory in list(logs.iterdir()) if logs.is_dir() else ():
-            if directory.name.rpartition("_")[2] not in known:
+            if directory.name.rpartition("_")[2] not in known():
                 await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+        return not left
