@@ -26,6 +26,8 @@ _CHANNEL_OPTIONS = [
     # Despite its name: how long one attempt to connect may take.
     ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.enable_http_proxy", 0),
+    # A channel that was closed is not to leave its broken connection to the next one with this address.
+    ("grpc.use_local_subchannel_pool", 1),
 ]
 
 

@@ -103,7 +103,9 @@ async def run_grpc(host: str, port: int, service: str, timeout_s: float) -> str 
     """The gRPC health protocol; SERVING is a success."""
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-    async with grpc.aio.insecure_channel(f"{_bracketed(host)}:{port}") as channel:
+    # Each probe connects anew.
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    async with grpc.aio.insecure_channel(f"{_bracketed(host)}:{port}", options=options) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         try:
             answer = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=timeout_s)
