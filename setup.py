@@ -17,7 +17,9 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).parent
 SOURCE = ROOT / "protos"
 TARGET = ROOT / "src" / "navarch" / "protos"
-PACKAGE_OF_IMPORT = re.compile(r"^from ((?:cri|csi|containerd|etcd|k8s|kubelet|navarch)(?:\.\w+)*) import", re.MULTILINE)
+PACKAGE_OF_IMPORT = re.compile(
+    r"^from ((?:cri|csi|containerd|etcd|k8s|kubelet|navarch)(?:\.\w+)*) import", re.MULTILINE
+)
 BARE_IMPORT = re.compile(r"^import ((?:cri|csi|containerd|etcd|k8s|kubelet|navarch)(?:\.\w+)*_pb2)", re.MULTILINE)
 
 

@@ -25,7 +25,7 @@ def with_last_words(run: Container, status: criv1.ContainerStatus, root: str) ->
     if run.state != EXITED or not status.annotations.get(MESSAGE_PATH_ANNOTATION):
         return run
     path = Layout(PurePosixPath(root)).termination_message(status.labels.get(UID_LABEL, ""), run.name, run.attempt)
-    words = _head(Path(path))
+    words = _end(Path(path))
     if not words and status.annotations.get(MESSAGE_POLICY_ANNOTATION) == "FallbackToLogsOnError" and run.exit_code:
         words = _end_of_log(Path(status.log_path))
     if not words:
@@ -33,9 +33,10 @@ def with_last_words(run: Container, status: criv1.ContainerStatus, root: str) ->
     return replace(run, message=f"{run.message}: {words}" if run.message else words)
 
 
-def _head(path: Path) -> str:
+def _end(path: Path) -> str:
     try:
         with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - MESSAGE_BYTES))
             return file.read(MESSAGE_BYTES).decode(errors="replace")
     except OSError:
         # Removed with its Pod, or never made: then there are no last words.

@@ -34,9 +34,9 @@ def container_status(
     status.state.SetInParent()
     status.last_state.SetInParent()
     waiting = view.waiting.get(container.name)
-    if run is not None and run.id in view.resized:
+    if run is not None and run.id in view.resized | view.replaced:
         # It did not come to its end: an end that the policy calls final could not be taken back.
-        waiting = Waiting(default_waiting)
+        waiting = waiting if waiting and run.id in view.replaced else Waiting(default_waiting)
     if run is not None:
         _describe_run(view, container, run, status, runtime_name)
     if run is None or run.state == CREATED:

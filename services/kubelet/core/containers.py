@@ -16,7 +16,7 @@ from navarch.services.kubelet.core.orders import (
     StopSandbox,
 )
 from navarch.services.kubelet.core.resizes import restarts_for_resize
-from navarch.services.kubelet.core.restart import is_sidecar, policy_of, should_restart
+from navarch.services.kubelet.core.restart import is_sidecar
 from navarch.services.kubelet.core.view import View, Waiting
 
 # For how long ErrImagePull is shown before it becomes ImagePullBackOff.
@@ -73,9 +73,8 @@ class Containers:
         if run.state == CREATED:
             return [self._resume(container, run, box)]
         elsewhere = run.sandbox_id != box.id
-        policy = policy_of(self._view.pod, container, init=init)
         ended_by_us = self._view.ended_by_us(container, run)
-        if not ended_by_us and not should_restart(policy, container, run) and not (init and elsewhere):
+        if not ended_by_us and not self._view.follows(container, run) and not (init and elsewhere):
             return []
         if not elsewhere and not ended_by_us and not self._has_rested(container.name, run, now):
             return []
@@ -144,6 +143,7 @@ class Containers:
         if run.sandbox_id != box.id or run.state == UNKNOWN:
             self._kill_once(run, text.stopping(run.name), deadline)
         elif run.hash and run.hash != container_hash(container):
+            self._view.resized.add(run.id)
             self._kill_once(run, text.definition_changed(run.name), deadline)
         elif restarts_for_resize(self._view, container, run):
             self._view.resized.add(run.id)

@@ -29,9 +29,9 @@ def stopping(container: str) -> str:
     return f"Stopping container {container}"
 
 
-def probe_failed(container: str, kind: str) -> str:
+def probe_failed(container: str, kind: str, *, restarts: bool) -> str:
     """A liveness or startup probe failed too often."""
-    return f"Container {container} failed {kind} probe, will be restarted"
+    return f"Container {container} failed {kind} probe" + (", will be restarted" if restarts else "")
 
 
 def definition_changed(container: str) -> str:

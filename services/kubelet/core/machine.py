@@ -53,6 +53,7 @@ from navarch.services.kubelet.core.orders import (
 )
 from navarch.services.kubelet.core.recovery import lost_containers, remembered_probes
 from navarch.services.kubelet.core.resizes import outstanding, remember_sizes, resize_orders
+from navarch.services.kubelet.core.restart import NEVER
 from navarch.services.kubelet.core.stages import TRANSITIONS, IllegalTransition, Stage
 from navarch.services.kubelet.core.view import Verdict, View, Waiting
 
@@ -143,6 +144,7 @@ class PodMachine:
         view, runtime = self.view, self.view.runtime
         match event:
             case PodChanged(pod):
+                self._compare_images(pod)
                 view.take(with_granted(pod, view.pod) if self._synced else with_reported(pod), pod)
                 if not self._synced:
                     self._recover(now)
@@ -183,6 +185,13 @@ class PodMachine:
             case Tick():
                 pass
         return True
+
+    def _compare_images(self, pod: corev1.Pod) -> None:
+        for container in [*pod.spec.init_containers, *pod.spec.containers]:
+            before = self.view.container(container.name)
+            if before is not None and before.image != container.image:
+                self._memory.image_changed(container.name)
+                self.view.waiting.pop(container.name, None)
 
     def _see(self, facts: tuple[Sandbox | Container, ...], sequence: int = 0) -> bool:
         changed = [self.view.runtime.see(fact, sequence) for fact in facts]
@@ -226,8 +235,10 @@ class PodMachine:
         match order:
             case PrepareVolumes():
                 self._volumes_ready = True
-            case EnsureImage(container):
+            case EnsureImage(container) if container not in self._memory.outdated:
                 self._memory.images[container] = event.image_ref
+            case EnsureImage(container):
+                self._memory.outdated.discard(container)
             case StartContainer(container):
                 self._memory.images.pop(container, None)
                 self.view.waiting.pop(container, None)
@@ -244,6 +255,7 @@ class PodMachine:
                 runtime.forget(id_)
                 self.view.sizes.pop(id_, None)
                 self.view.resized.discard(id_)
+                self.view.replaced.discard(id_)
             case ReleaseVolumes(everything):
                 self._volumes_released = True
                 self._volumes_ready = False
@@ -255,6 +267,9 @@ class PodMachine:
         order = event.order
         self._close(order)
         self._see(event.facts, event.sequence)
+        if isinstance(order, EnsureImage) and order.container in self._memory.outdated:
+            self._memory.outdated.discard(order.container)
+            return
         self._memory.retries.failed(order, now)
         match order:
             case EnsureImage(container) | StartContainer(container):
@@ -289,7 +304,10 @@ class PodMachine:
                 if probe.HasField("termination_grace_period_seconds")
                 else self.view.pod.spec.termination_grace_period_seconds
             )
-            self._memory.kill(run, text.probe_failed(run.name, kind), now + grace_s)
+            restarts = self.view.policy(container) != NEVER
+            if restarts:
+                self.view.replaced.add(run.id)
+            self._memory.kill(run, text.probe_failed(run.name, kind, restarts=restarts), now + grace_s)
 
     # Where it stands
 

@@ -5,6 +5,7 @@ from navarch.services.api.pod_resources import amounts
 
 GUARANTEED, BURSTABLE, BEST_EFFORT = "Guaranteed", "Burstable", "BestEffort"
 RESOURCES = ("cpu", "memory")
+NODE_CRITICAL = "system-node-critical"
 
 
 def qos_class(pod: corev1.Pod) -> str:
@@ -27,8 +28,11 @@ def qos_class(pod: corev1.Pod) -> str:
 
 
 def oom_score_adj(pod: corev1.Pod, container: corev1.Container, node_memory_bytes: int) -> int:
-    """-997 for Guaranteed and critical Pods, 1000 for BestEffort, between by the share of memory requested."""
-    if pod.spec.priority >= 2_000_000_000:
+    """-997 for Guaranteed Pods and those critical for the node, 1000 for BestEffort.
+
+    Between these by the share of the node's memory that is requested.
+    """
+    if pod.spec.priority_class_name == NODE_CRITICAL:
         return -997
     class_ = qos_class(pod)
     if class_ != BURSTABLE:

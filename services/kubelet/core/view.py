@@ -51,8 +51,11 @@ class View:
     # Of running containers and of sandboxes, where others than `pod` has, or where known after a resize.
     sizes: dict[str, Sizes] = field(default_factory=dict)
     resize_errors: dict[str, str] = field(default_factory=dict)
-    # Runs that ended so that their container gets other resources: another follows whatever the policy.
+    # Runs that ended so that their container gets other resources or another image: another follows whatever
+    # the policy, and at once.
     resized: set[str] = field(default_factory=set)
+    # Runs ended for a probe: another follows whatever their exit code, held back as after a crash.
+    replaced: set[str] = field(default_factory=set)
 
     def take(self, granted: corev1.Pod, asked: corev1.Pod) -> None:
         """The Pod has changed: as the node has granted it, and as its spec asks for it, the same object if alike."""
@@ -84,6 +87,14 @@ class View:
     def ended_by_us(self, container: corev1.Container, run: Container) -> bool:
         """Whether a run ended so that another follows: no policy is asked, and it is not held back as a crash is."""
         return run.id in self.resized or (self.is_past(run) and not restarts_all(container, run))
+
+    def policy(self, container: corev1.Container) -> str:
+        """The restart policy that holds for a container of this Pod."""
+        return policy_of(self.pod, container, init=container in self.pod.spec.init_containers)
+
+    def follows(self, container: corev1.Container, run: Container) -> bool:
+        """Whether another run follows one that has ended."""
+        return run.id in self.resized | self.replaced or should_restart(self.policy(container), container, run)
 
     def current(self, name: str) -> Container | None:
         """The newest run of a container in this round."""
@@ -154,9 +165,7 @@ class View:
         run = self.current(container.name)
         if run is None or run.state != EXITED:
             return False
-        return run.id not in self.resized and not should_restart(
-            policy_of(self.pod, container, init=False), container, run
-        )
+        return not self.follows(container, run)
 
     def _lost_its_only_chance(self) -> bool:
         """A Pod that never restarts does not get a second sandbox once any container has run."""

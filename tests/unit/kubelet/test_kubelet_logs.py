@@ -201,7 +201,7 @@ def a_status(policy: str, log_path: Path) -> criv1.ContainerStatus:
 def test_last_words_come_from_the_file(tmp_path: Path, log: Path) -> None:
     words = tmp_path / "pods" / "u" / "containers" / "main" / "2"
     words.parent.mkdir(parents=True)
-    words.write_text("x" * 5000)
+    words.write_text("y" * 904 + "x" * 4096)
     found = with_last_words(RUN, a_status("FallbackToLogsOnError", log), str(tmp_path))
     assert found.message == "x" * 4096
 
