@@ -37,6 +37,8 @@ from navarch.runtime_shim.records import ContainerPhase, ContainerRecord
 from navarch.services.base.log import get_logger
 
 LOG = get_logger("shim.containers")
+# How long the making of a container that nobody waits for may go on: a volume may hold it up for ever.
+ABANDONED_S = 30.0
 # The last output is in the pipes when an exit is known; longer than this only a stray process can hold them.
 DRAIN_TIMEOUT_S = 2.0
 START_FAILED_CODE = 128
@@ -83,20 +85,27 @@ class Containers:
             image = await self._images.resolve(config.image.image)
             record = ContainerRecord(secrets.token_hex(32), sandbox.record.id, config, self._world.now_ns())
             container = Container(record, sandbox)
+            making = asyncio.ensure_future(self._maker.make(container, image))
             try:
-                await self._maker.make(container, image)
+                await asyncio.shield(making)
                 if not sandbox.ready:
                     raise errors.FailedPrecondition(f"sandbox {sandbox.record.id} was stopped meanwhile")
             except BaseException:
-                await asyncio.shield(asyncio.ensure_future(self._abandon(container)))
+                await asyncio.shield(asyncio.ensure_future(self._abandon(container, making)))
                 raise
             self._world.add(container)
         self._world.publish(sandbox, record.id, criv1.ContainerEventType.CONTAINER_CREATED_EVENT)
         return criv1.CreateContainerResponse(container_id=record.id)
 
-    async def _abandon(self, container: Container) -> None:
+    async def _abandon(self, container: Container, making: asyncio.Future[None]) -> None:
         """Remove what was made so far; where containerd is away, when it is back."""
         container_id = container.record.id
+        # What containerd was asked for comes about although nobody waits for it: only then it can be removed.
+        try:
+            async with asyncio.timeout(ABANDONED_S):
+                await asyncio.gather(making, return_exceptions=True)
+        except TimeoutError:
+            self._abandoned.add(container_id)
         try:
             await self.discard(container_id)
             if not container.sandbox.ready:

@@ -8,7 +8,9 @@ from pathlib import Path
 import grpc
 import pytest
 
+from navarch.protos.containerd.services.snapshots import v1_pb2 as snapshotsv1
 from navarch.protos.cri import v1_pb2 as criv1
+from navarch.runtime_shim.containerd.client import ContainerdClient
 from navarch.runtime_shim.containerd.leftovers import shim_processes
 
 from .conftest import IMAGE, Shim, until
@@ -359,3 +361,33 @@ def assert_no_leftovers(shim: Shim) -> None:
     assert list(shim_processes(shim.containerd.layout.socket)) == []
     leases = shim.containerd.data_dir / "ipam" / shim.containerd.bridge
     assert [name for name in os.listdir(leases) if name.startswith("10.")] == [] if leases.exists() else True
+
+
+async def test_whoever_leaves_while_a_container_is_made_leaves_nothing_behind(shim: Shim) -> None:
+    sandbox = await shim.run_pod(shim.pod("left", host_network=True))
+    client = ContainerdClient(shim.containerd.layout.socket, "k8s.io")
+
+    async def snapshots() -> set[str]:
+        listed = client.snapshots.List(snapshotsv1.ListSnapshotsRequest(snapshotter="overlayfs"))
+        return {info.name async for response in listed for info in response.info}
+
+    try:
+        before = await snapshots()
+        for moment in range(5, 200):
+            config = shim.container(name=f"left-{moment}")
+            request = criv1.CreateContainerRequest(pod_sandbox_id=sandbox, config=config)
+            try:
+                made = await shim.runtime.CreateContainer(request, timeout=moment / 10_000)
+            except grpc.aio.AioRpcError as failure:
+                assert failure.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            else:
+                gone = criv1.RemoveContainerRequest(container_id=made.container_id)
+                await shim.runtime.RemoveContainer(gone, timeout=60)
+
+        async def nothing_left() -> bool:
+            listed = await shim.runtime.ListContainers(criv1.ListContainersRequest(), timeout=60)
+            return not listed.containers and await snapshots() == before
+
+        await until(nothing_left)
+    finally:
+        await client.close()
