@@ -110,7 +110,8 @@ class PodTable:
             known = worker.view.pod.metadata
             if int(pod.metadata.resource_version or 0) > int(known.resource_version or 0):
                 worker.tell(PodChanged(pod))
-                self._judge_resize(worker)
+            # Also what the answer to a report of ours has told already.
+            self._judge_resize(worker)
             return
         worker = self._add(pod)
         worker.tell(PodChanged(pod))

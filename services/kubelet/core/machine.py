@@ -143,6 +143,9 @@ class PodMachine:
         """Take a fact in. Returns whether anything may have changed."""
         view, runtime = self.view, self.view.runtime
         match event:
+            case PodChanged(pod) if self._synced and _version(pod) < _version(view.pod):
+                # An answer to a report of ours may come after what the watch has told since.
+                return False
             case PodChanged(pod):
                 self._compare_images(pod)
                 view.take(with_granted(pod, view.pod) if self._synced else with_reported(pod), pod)
@@ -444,3 +447,8 @@ class PodMachine:
         if runtime.sandboxes:
             return [*orders, *(RemoveSandbox(id_) for id_ in runtime.sandboxes)]
         return orders if self._directories_removed else [*orders, ReleaseVolumes(everything=True)]
+
+
+def _version(pod: corev1.Pod) -> int:
+    """0 for one that is in no API server."""
+    return int(pod.metadata.resource_version or 0)

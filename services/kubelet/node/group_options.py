@@ -7,6 +7,7 @@ from pathlib import Path
 
 from navarch.services.kubelet.core.cgroup_names import CgroupDriver, CgroupNames
 from navarch.services.kubelet.core.cgroup_settings import UNLIMITED
+from navarch.services.kubelet.node.options import truth
 from navarch.services.kubelet.node.status import Reservations
 
 PODS, KUBE, SYSTEM, NONE = "pods", "kube-reserved", "system-reserved", "none"
@@ -36,7 +37,7 @@ NO_GROUPS = GroupOptions(CgroupNames(per_qos=False), enforced=frozenset())
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options, as kubelet calls them."""
     add = parser.add_argument
-    add("--cgroups-per-qos", type=_truth, nargs="?", const=True, default=True, metavar="true|false")
+    add("--cgroups-per-qos", type=truth, nargs="?", const=True, default=True, metavar="true|false")
     add("--cgroup-root", default="/", metavar="GROUP")
     add("--cgroup-driver", type=CgroupDriver, default=CgroupDriver.CGROUPFS, choices=list(CgroupDriver))
     add("--pod-max-pids", type=int, default=UNLIMITED, metavar="COUNT")
@@ -77,9 +78,3 @@ def _enforced(text: str) -> frozenset[str]:
             f"--enforce-node-allocatable: {unknown[0]!r}: accepted are {', '.join(ENFORCEABLE)}, or {NONE} alone"
         )
     return frozenset(words)
-
-
-def _truth(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise argparse.ArgumentTypeError(f'"{text}" is neither true nor false')
-    return text == "true"

@@ -5,6 +5,9 @@ later. A plugin is gone when its socket is.
 """
 
 import asyncio
+import contextlib
+import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
@@ -60,7 +63,7 @@ class PluginWatch:
 
     async def look(self) -> None:
         """Compare the folder with what is known."""
-        there = {path: path.lstat().st_ino for path in await asyncio.to_thread(self._sockets)}
+        there = await asyncio.to_thread(self._sockets)
         for path, (inode, info) in list(self._known.items()):
             if there.get(path) != inode:
                 del self._known[path]
@@ -72,8 +75,17 @@ class PluginWatch:
             if path not in self._known or (self._known[path][1] is None and self._clock.monotonic() - held >= RETRY_S):
                 self._known[path] = inode, await self._register(path)
 
-    def _sockets(self) -> list[Path]:
-        return sorted(path for path in self._folder.rglob("*.sock") if path.is_socket())
+    def _sockets(self) -> dict[Path, int]:
+        """The sockets that are there, each with what tells it from another of its name."""
+        found = {}
+        for folder, _, names in os.walk(self._folder):
+            for path in (Path(folder, name) for name in sorted(names) if name.endswith(".sock")):
+                # It may go at any moment.
+                with contextlib.suppress(OSError):
+                    status = path.lstat()
+                    if stat.S_ISSOCK(status.st_mode):
+                        found[path] = status.st_ino
+        return found
 
     async def _register(self, path: Path) -> registration.PluginInfo | None:
         """Ask who it is, and hand it over. None when it is to be asked again."""
