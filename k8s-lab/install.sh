@@ -8,7 +8,8 @@ declare -A package_of=(
   [busybox]=busybox-static [iptables]=iptables
 )
 if [ "${1:-run}" = test ]; then
-  package_of+=([etcd]=etcd-server [etcdctl]=etcd-client [docker-registry]=docker-registry [node]=nodejs [npm]=npm)
+  package_of+=([etcd]=etcd-server [etcdctl]=etcd-client [docker-registry]=docker-registry [node]=nodejs [npm]=npm
+    [dig]=bind9-dnsutils [iperf3]=iperf3 [dnsperf]=dnsperf [dnsmasq]=dnsmasq-base [arping]=iputils-arping)
 fi
 
 missing=()

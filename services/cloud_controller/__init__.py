@@ -1,0 +1,1 @@
+"""What a cloud knows of nodes, addresses and load balancers, by a provider."""
