@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import grpc
 import typer
 
-from navarch.cli.cluster.layout import default_data_dir
+from navarch.cli.cluster.host import default_data_dir
 from navarch.cli.errors import UsageError
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api.errors import ApiError

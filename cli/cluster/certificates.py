@@ -3,7 +3,6 @@
 Names and groups are those that Kubernetes gives its components, for authorization goes by them.
 """
 
-import ipaddress
 import socket
 import time
 from pathlib import Path
@@ -35,7 +34,7 @@ def ensure_certificates(layout: Layout) -> None:
     names = ["localhost", layout.node_name, "kubernetes", "kubernetes.default", "kubernetes.default.svc"]
     addresses = ["127.0.0.1", *_own_addresses(), *([] if layout.bind_address == "0.0.0.0" else [layout.bind_address])]
     # Where Pods find the API server.
-    addresses.append(str(ipaddress.ip_network(layout.service_cidr)[1]))
+    addresses += [layout.api_address, layout.node_address]
     for name, (common_name, organizations, serves) in subjects(layout).items():
         if (layout.pki / f"{name}.key").exists():
             continue

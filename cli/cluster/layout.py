@@ -8,16 +8,21 @@ import hashlib
 import ipaddress
 import json
 import os
-import platform
 import shutil
 import socket
-import sys
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
 
 from navarch.cli import durations
+from navarch.cli.cluster.host import (
+    can_run_containers,
+    default_runtime,
+    free_cidr,
+    primary_address,
+    subnets_in_use,
+    why_simulated,
+)
 from navarch.cli.errors import UsageError
 from navarch.services.api.validation.names import dns_subdomain
 
@@ -55,6 +60,9 @@ FILES = (
 # "cri": one that is run elsewhere.
 RUNTIMES = ("containerd", "simulated", "cri")
 NODE_PREFIX = 24
+# Room for the API server, DNS at the tenth address, and some more.
+SERVICE_PREFIX = 27
+DNS_ADDRESS = 10
 UNIX = "unix://"
 # What the kernel takes, less the final zero.
 SOCKET_PATH_BYTES = 107
@@ -68,6 +76,7 @@ class Asked:
     bind_address: str | None = None
     port_offset: int | None = None
     pod_cidr: str | None = None
+    service_cidr: str | None = None
     node_name: str | None = None
     store_endpoints: str | None = None
     store_ca: str | None = None
@@ -115,14 +124,15 @@ class Layout:
     @classmethod
     def decide(cls, data_dir: Path, asked: "Asked") -> Self:
         """Settings for a new cluster. Raises UsageError for those that cannot be."""
+        in_use = subnets_in_use()
         layout = cls(
             data_dir=data_dir,
             node_name=asked.node_name or socket.gethostname().lower(),
             runtime=asked.runtime or default_runtime(asked.runtime_endpoint),
             bind_address=asked.bind_address or "127.0.0.1",
             port_offset=asked.port_offset or 0,
-            pod_cidr=asked.pod_cidr or free_pod_cidr(_subnets_in_use()),
-            service_cidr=DEFAULT_SERVICE_CIDR,
+            pod_cidr=asked.pod_cidr or free_cidr(DEFAULT_POD_CIDR, in_use, "--pod-cidr"),
+            service_cidr=asked.service_cidr or free_cidr(DEFAULT_SERVICE_CIDR, in_use, "--service-cidr"),
             store_endpoints=asked.store_endpoints or "",
             store_ca=asked.store_ca or "",
             store_cert=asked.store_cert or "",
@@ -149,11 +159,18 @@ class Layout:
             raise UsageError(f"--node-name {self.node_name!r}: {faults[0]}")
         try:
             pods = ipaddress.IPv4Network(self.pod_cidr)
+            services = ipaddress.IPv4Network(self.service_cidr)
             ipaddress.IPv4Address(self.bind_address)
         except ValueError as error:
-            raise UsageError(f"--pod-cidr or --bind-address: {error}") from error
+            raise UsageError(f"--pod-cidr, --service-cidr or --bind-address: {error}") from error
         if pods.prefixlen > NODE_PREFIX:
             raise UsageError(f"--pod-cidr {self.pod_cidr} has no room for a node, which takes a /{NODE_PREFIX}")
+        if services.prefixlen > SERVICE_PREFIX:
+            raise UsageError(
+                f"--service-cidr {self.service_cidr} is too small; accepted is a /{SERVICE_PREFIX} or larger"
+            )
+        if services.overlaps(pods):
+            raise UsageError(f"--service-cidr {self.service_cidr} overlaps --pod-cidr {self.pod_cidr}")
         elsewhere = (self.store_endpoints, self.store_ca, self.store_cert, self.store_key)
         if any(elsewhere) and not all(elsewhere):
             raise UsageError("--store-endpoints needs --store-ca, --store-cert and --store-key, and they need it")
@@ -252,6 +269,39 @@ class Layout:
         return str(next(ipaddress.ip_network(self.pod_cidr).subnets(new_prefix=NODE_PREFIX)))
 
     @property
+    def has_links(self) -> bool:
+        """Whether there are Pods whose packets are real, so that addresses on this host must be, too."""
+        return self.runtime != "simulated"
+
+    @property
+    def node_address(self) -> str:
+        """Where Pods, and other nodes if there can be any, reach this host.
+
+        A cluster on the loopback interface is reached on its own bridge, whatever networks the host joins and leaves.
+        """
+        bound = ipaddress.ip_address(self.bind_address)
+        if not self.has_links:
+            return self.host
+        if bound.is_loopback:
+            return self.gateway
+        return (primary_address() or self.gateway) if bound.is_unspecified else self.bind_address
+
+    @property
+    def gateway(self) -> str:
+        """The bridge's own address."""
+        return str(ipaddress.ip_network(self.node_pod_cidr)[1])
+
+    @property
+    def api_address(self) -> str:
+        """Where the first of the Services leads, `kubernetes`."""
+        return str(ipaddress.ip_network(self.service_cidr)[1])
+
+    @property
+    def dns_address(self) -> str:
+        """What Pods ask for names."""
+        return str(ipaddress.ip_network(self.service_cidr)[DNS_ADDRESS])
+
+    @property
     def host(self) -> str:
         """Where processes of this host reach the services."""
         return "127.0.0.1" if self.bind_address == "0.0.0.0" else self.bind_address
@@ -263,6 +313,18 @@ class Layout:
     def listen(self, service: str) -> str:
         """host:port at which a service listens."""
         return f"{self.bind_address}:{PORTS[service] + self.port_offset}"
+
+    def listen_to_pods(self, service: str) -> str:
+        """host[,host]:port at which a service listens that Pods have to reach."""
+        hosts = [self.bind_address]
+        if self.bind_address != "0.0.0.0" and self.node_address != self.bind_address:
+            hosts.append(self.node_address)
+        return f"{','.join(hosts)}:{PORTS[service] + self.port_offset}"
+
+    def listen_on_node(self, service: str) -> str:
+        """host:port at which a service of the node listens."""
+        host = self.bind_address if self.bind_address == "0.0.0.0" else self.node_address
+        return f"{host}:{PORTS[service] + self.port_offset}"
 
     def require_free_ports(self) -> None:
         """Raise UsageError when another program listens where a service wants to."""
@@ -276,66 +338,3 @@ class Layout:
                         f"{service} cannot listen on {self.listen(service)}: {error.strerror}. "
                         "Another cluster? --port-offset N moves all ports"
                     ) from error
-
-
-def default_data_dir() -> Path:
-    """/var/lib/navarch as root, else below the user's data directory."""
-    if os.geteuid() == 0:
-        return Path("/var/lib/navarch")
-    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base) / "navarch"
-
-
-def default_runtime(endpoint: str | None) -> str:
-    """What a user gets who names no runtime, only perhaps where one is."""
-    if endpoint:
-        return "cri"
-    return "containerd" if can_run_containers() else "simulated"
-
-
-def can_run_containers() -> bool:
-    """Whether this user on this system can start real containers."""
-    return sys.platform == "linux" and os.geteuid() == 0 and not missing_tools()
-
-
-def missing_tools() -> list[str]:
-    """The programs that real containers need and that are not here."""
-    missing = [tool for tool in ("containerd", "runc", "nft", "containerd-shim-runc-v2") if not shutil.which(tool)]
-    if not any((Path(folder) / "bridge").exists() for folder in ("/usr/lib/cni", "/opt/cni/bin")):
-        missing.append("CNI plugins")
-    return missing
-
-
-def why_simulated() -> str:
-    """One clause for the user on why containers are not real."""
-    if sys.platform != "linux":
-        return f"this is {platform.system()}, real containers need Linux"
-    if os.geteuid() != 0:
-        return "real containers need root"
-    missing = missing_tools()
-    return f"not installed: {', '.join(missing)}" if missing else "--runtime simulated was asked for"
-
-
-def free_pod_cidr(in_use: Iterable[ipaddress.IPv4Network]) -> str:
-    """10.244.0.0/16, or the next one below that overlaps none in use."""
-    taken = list(in_use)
-    for second in range(244, 128, -1):
-        candidate = ipaddress.IPv4Network(f"10.{second}.0.0/16")
-        if not any(candidate.overlaps(network) for network in taken):
-            return str(candidate)
-    raise UsageError("no 10.x.0.0/16 is free for Pods; name one with --pod-cidr")
-
-
-def _subnets_in_use() -> list[ipaddress.IPv4Network]:
-    """The IPv4 routes of this host other than the default one."""
-    try:
-        lines = Path("/proc/net/route").read_text().splitlines()[1:]
-    except FileNotFoundError:
-        return []
-    networks = []
-    for line in lines:
-        fields = line.split()
-        address, mask = (ipaddress.IPv4Address(int(fields[i], 16).to_bytes(4, "little")) for i in (1, 7))
-        if int(mask):
-            networks.append(ipaddress.IPv4Network(f"{address}/{mask}", strict=False))
-    return networks

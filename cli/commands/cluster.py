@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated
 
 import typer
@@ -13,7 +14,8 @@ import typer
 from navarch.cli import durations, options
 from navarch.cli.cluster import processes
 from navarch.cli.cluster.certificates import ensure_certificates
-from navarch.cli.cluster.layout import Asked, Layout, default_data_dir, why_simulated
+from navarch.cli.cluster.host import default_data_dir, why_simulated
+from navarch.cli.cluster.layout import Asked, Layout
 from navarch.cli.cluster.readiness import wait_ready
 from navarch.cli.cluster.sandboxes import remove_pods
 from navarch.cli.errors import UsageError
@@ -49,6 +51,9 @@ def up(
     pod_cidr: Annotated[
         str | None, typer.Option(help="Addresses of Pods. Default: 10.244.0.0/16, or one that is free.")
     ] = None,
+    service_cidr: Annotated[
+        str | None, typer.Option(help="Addresses of Services. Default: 10.96.0.0/16, or one that is free.")
+    ] = None,
     node_name: Annotated[str | None, typer.Option(help="Default: the name of this host.")] = None,
     store_endpoints: Annotated[
         str | None,
@@ -70,7 +75,8 @@ def up(
     directory = (data_dir or default_data_dir()).resolve()
     ca, cert, key = (str(path.resolve()) if path else None for path in (store_ca, store_cert, store_key))
     store = (store_endpoints, ca, cert, key)
-    asked = Asked(runtime, bind_address, port_offset, pod_cidr, node_name, *store, history, runtime_endpoint)
+    network = (pod_cidr, service_cidr)
+    asked = Asked(runtime, bind_address, port_offset, *network, node_name, *store, history, runtime_endpoint)
     layout = Layout.load(directory)
     if layout is None:
         layout = Layout.decide(directory, asked)
@@ -105,6 +111,8 @@ def _start(layout: Layout) -> None:
     layout.data_dir.mkdir(parents=True, exist_ok=True)
     layout.save()
     ensure_certificates(layout)
+    if layout.has_links:
+        _links().ensure_bridge(layout)
     try:
         supervisor.start_daemon(processes.specs(layout), layout.data_dir)
     except supervisor.SupervisorError as error:
@@ -149,6 +157,15 @@ def _stop(layout: Layout) -> None:
         _run(processes.purge_command(layout))
     if layout.runtime == "containerd":
         _run(processes.network_removal_command(layout))
+    if layout.has_links:
+        _links().remove_bridge(layout)
+
+
+def _links() -> ModuleType:
+    """Loaded where it is needed: netlink is large, and most commands touch no link."""
+    from navarch.cli.cluster import links
+
+    return links
 
 
 def _run(command: list[str]) -> None:

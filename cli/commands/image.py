@@ -8,7 +8,8 @@ import grpc
 import typer
 
 from navarch.cli import options
-from navarch.cli.cluster.layout import Layout, default_data_dir
+from navarch.cli.cluster.host import default_data_dir
+from navarch.cli.cluster.layout import Layout
 from navarch.cli.errors import UsageError
 from navarch.cli.output.table import print_rows
 from navarch.cli.session import run

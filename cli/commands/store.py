@@ -15,7 +15,8 @@ import typer
 
 from navarch.cli import options
 from navarch.cli.cluster.certificates import credentials
-from navarch.cli.cluster.layout import Layout, default_data_dir
+from navarch.cli.cluster.host import default_data_dir
+from navarch.cli.cluster.layout import Layout
 from navarch.cli.commands.image import human_size
 from navarch.cli.errors import UsageError
 from navarch.cli.output.table import print_rows

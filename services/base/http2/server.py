@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import grpc
 
+from navarch.services.base.addresses import split_address
 from navarch.services.base.credentials import Credentials
 from navarch.services.base.http2.call import Call, Method
 from navarch.services.base.http2.connection import Headers, Stream
@@ -54,7 +55,7 @@ class Http2Server:
         need_certificate: bool = True,
         reuse_port: bool = False,
     ) -> int:
-        """Listen on "host:port" (port 0: any) or "unix:/path"; returns the port. Raises OSError.
+        """Listen on "host[,host...]:port" (port 0: any) or "unix:/path"; returns the port. Raises OSError.
 
         need_certificate: refuse clients that show none. reuse_port: let other processes listen there, too.
         """
@@ -67,9 +68,9 @@ class Http2Server:
         if address.startswith("unix:"):
             self._server = await loop.create_unix_server(link, address[len("unix:") :], ssl=context, backlog=BACKLOG)
             return 0
-        host, _, port = address.rpartition(":")
+        hosts, port = split_address(address)
         self._server = await loop.create_server(
-            link, host.strip("[]") or None, int(port), ssl=context, backlog=BACKLOG, reuse_port=reuse_port
+            link, hosts if any(hosts) else None, port, ssl=context, backlog=BACKLOG, reuse_port=reuse_port
         )
         bound: int = self._server.sockets[0].getsockname()[1]
         return bound

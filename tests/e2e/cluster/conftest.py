@@ -42,6 +42,8 @@ IMAGES = ("navarch.dev/busybox:latest", "navarch.dev/busybox:next")
 # Generous: only what hangs meets it.
 PATIENCE_S = 60.0
 POLL_S = 0.05
+# What follows 10. in their addresses; apart from the networks of containerd's sides.
+PODS, SERVICES = range(130, 210), range(20, 120)
 # All ports of a cluster stay below those that the kernel hands out for a moment.
 OFFSETS = range(12_000, 22_000, 10)
 
@@ -66,6 +68,7 @@ class RealCluster:
     data_dir: Path
     port_offset: int
     pod_cidr: str
+    service_cidr: str
     images: Sequence[Path]
     # More for `navarch up`.
     flags: Sequence[str] = ()
@@ -97,6 +100,7 @@ class RealCluster:
         flags = [
             f"--port-offset={self.port_offset}",
             f"--pod-cidr={self.pod_cidr}",
+            f"--service-cidr={self.service_cidr}",
             f"--runtime-endpoint=unix://{self.plugin.plugin_socket}" if self.plugin else "--runtime=containerd",
             *self.flags,
         ]
@@ -200,11 +204,11 @@ def _free_offset() -> int:
     raise AssertionError("no free ports")
 
 
-def _free_pod_cidr() -> str:
-    """Not the default one: two clusters that start at once would choose the same."""
+def _free_cidr(seconds: range) -> str:
+    """10.x.0.0/16, not the default one: two clusters that start at once would choose the same."""
     routes = subprocess.run(["ip", "-4", "route"], check=True, text=True, capture_output=True).stdout
     taken = {int(second) for second in re.findall(r"\b10\.(\d+)\.", routes)}
-    return f"10.{random.choice([second for second in range(130, 240) if second not in taken])}.0.0/16"
+    return f"10.{random.choice([second for second in seconds if second not in taken])}.0.0/16"
 
 
 @contextlib.contextmanager
@@ -213,7 +217,7 @@ def _a_cluster(
 ) -> Iterator[RealCluster]:
     home = Path(f"/tmp/nv{os.getpid()}-{random.randrange(1 << 24):x}")
     home.mkdir()
-    made = RealCluster(home / "d", _free_offset(), _free_pod_cidr(), images, flags, plugin)
+    made = RealCluster(home / "d", _free_offset(), _free_cidr(PODS), _free_cidr(SERVICES), images, flags, plugin)
     try:
         made.up()
         made.load_images()

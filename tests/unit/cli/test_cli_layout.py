@@ -6,28 +6,31 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from navarch.cli.cluster import processes
-from navarch.cli.cluster.layout import Asked, Layout, free_pod_cidr
+from navarch.cli.cluster.host import free_cidr
+from navarch.cli.cluster.layout import Asked, Layout
 from navarch.cli.errors import UsageError
 
 SIMULATED = Asked(runtime="simulated", pod_cidr="10.50.0.0/16", node_name="node-1")
 
 
 @pytest.mark.parametrize(
-    ("in_use", "expected"),
+    ("default", "in_use", "expected"),
     [
-        ([], "10.244.0.0/16"),
-        (["10.244.0.0/24"], "10.243.0.0/16"),
-        (["10.244.128.0/17", "10.243.0.0/16", "192.168.0.0/16"], "10.242.0.0/16"),
-        (["10.192.0.0/10"], "10.191.0.0/16"),
+        ("10.244.0.0/16", [], "10.244.0.0/16"),
+        ("10.244.0.0/16", ["10.244.0.0/24"], "10.243.0.0/16"),
+        ("10.244.0.0/16", ["10.244.128.0/17", "10.243.0.0/16", "192.168.0.0/16"], "10.242.0.0/16"),
+        ("10.244.0.0/16", ["10.192.0.0/10"], "10.191.0.0/16"),
+        ("10.96.0.0/16", ["10.96.0.0/16"], "10.97.0.0/16"),
+        ("10.96.0.0/16", ["10.96.0.0/12"], "10.112.0.0/16"),
     ],
 )
-def test_pods_get_a_network_of_their_own(in_use: list[str], expected: str) -> None:
-    assert free_pod_cidr(ipaddress.IPv4Network(network) for network in in_use) == expected
+def test_pods_and_services_get_networks_of_their_own(default: str, in_use: list[str], expected: str) -> None:
+    assert free_cidr(default, (ipaddress.IPv4Network(network) for network in in_use), "--pod-cidr") == expected
 
 
 def test_no_network_is_free() -> None:
     with pytest.raises(UsageError, match="--pod-cidr"):
-        free_pod_cidr([ipaddress.IPv4Network("10.0.0.0/8")])
+        free_cidr("10.244.0.0/16", [ipaddress.IPv4Network("10.0.0.0/8")], "--pod-cidr")
 
 
 @pytest.fixture
@@ -98,7 +101,7 @@ def test_what_cannot_be_asked(tmp_path: Path, asked: Asked, option: str) -> None
 
 
 def test_all_addresses(tmp_path: Path) -> None:
-    layout = Layout.decide(tmp_path, Asked("simulated", "0.0.0.0", 5, "10.50.0.0/16", "node-1"))
+    layout = Layout.decide(tmp_path, Asked("simulated", "0.0.0.0", 5, "10.50.0.0/16", node_name="node-1"))
     assert layout.listen("apiserver") == "0.0.0.0:7448"
     assert layout.address("apiserver") == "127.0.0.1:7448"
     assert layout.node_pod_cidr == "10.50.0.0/24"
@@ -136,3 +139,31 @@ def test_history_may_change(tmp_path: Path) -> None:
     assert layout.changed(Asked()) == layout
     with pytest.raises(UsageError, match="--history"):
         layout.changed(Asked(history="long"))
+
+
+@pytest.mark.parametrize(
+    ("pods", "services", "message"),
+    [
+        ("10.50.0.0/16", "10.50.0.0/24", "overlaps"),
+        ("10.50.0.0/16", "10.96.0.0/28", "too small"),
+        ("10.50.0.0/16", "10.96.0.0/33", "--service-cidr"),
+    ],
+)
+def test_services_need_room_of_their_own(tmp_path: Path, pods: str, services: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Layout.decide(tmp_path, Asked(runtime="simulated", pod_cidr=pods, service_cidr=services, node_name="node-1"))
+
+
+@pytest.mark.parametrize(
+    ("runtime", "bind_address", "node_address", "api"),
+    [
+        ("containerd", "127.0.0.1", "10.50.0.1", "127.0.0.1,10.50.0.1:6443"),
+        ("containerd", "192.168.7.7", "192.168.7.7", "192.168.7.7:6443"),
+        ("simulated", "127.0.0.1", "127.0.0.1", "127.0.0.1:6443"),
+    ],
+)
+def test_pods_reach_the_node(tmp_path: Path, runtime: str, bind_address: str, node_address: str, api: str) -> None:
+    layout = Layout(tmp_path, "node-1", runtime, bind_address, 0, "10.50.0.0/16", "10.96.0.0/16")
+    assert layout.node_address == node_address
+    assert layout.listen_to_pods("apiserver-rest") == api
+    assert (layout.api_address, layout.dns_address) == ("10.96.0.1", "10.96.0.10")

@@ -8,6 +8,8 @@ kernel's queue would. A handshake that is not over in `HANDSHAKE_S` gives its pl
 import asyncio
 import socket
 import ssl
+from collections.abc import Sequence
+from typing import Any
 
 from navarch.services.apiserver.doors.rest.connections import Connection, Connections
 from navarch.services.base.log import get_logger
@@ -35,9 +37,9 @@ class Acceptor:
         self._sockets: list[socket.socket] = []
         self._is_told = False
 
-    async def start(self, host: str, port: int, *, reuse_port: bool) -> int:
-        """Listen (host "": on all addresses; port 0: any); returns the port. Raises OSError."""
-        found = await self._loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    async def start(self, hosts: Sequence[str], port: int, *, reuse_port: bool) -> int:
+        """Listen (host "": on all addresses; port 0: any, the same everywhere); returns the port. Raises OSError."""
+        found = [each for host in hosts for each in await self._addresses(host, port)]
         for family, _, _, _, address in dict.fromkeys(found):
             # All addresses have the port that the first one got.
             bound = (address[0], port, *address[2:])
@@ -48,6 +50,9 @@ class Acceptor:
         for listening in self._sockets:
             self._listen(listening)
         return port
+
+    async def _addresses(self, host: str, port: int) -> list[Any]:
+        return await self._loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
 
     async def stop(self) -> None:
         """Accept no more, and give handshakes up. Idempotent."""

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from navarch.services.apiserver.doors.rest.acceptor import Acceptor
 from navarch.services.apiserver.doors.rest.connections import Connections
+from navarch.services.base.addresses import split_address
 from navarch.services.base.tls import Credentials
 from navarch.services.base.tls_context import server_context
 
@@ -32,7 +33,7 @@ class RestServer:
         self.port = 0
 
     async def start(self, address: str, *, reuse_port: bool = False) -> int:
-        """Listen on "host:port" (port 0: any); returns the port. Raises OSError."""
+        """Listen on "host[,host...]:port" (port 0: any); returns the port. Raises OSError."""
         server = Connections(
             self._handle,
             handler_cancellation=True,
@@ -45,12 +46,12 @@ class RestServer:
         )
         self._runner = web.ServerRunner(server, shutdown_timeout=STOP_S)
         await self._runner.setup()
-        host, _, port = address.rpartition(":")
+        hosts, port = split_address(address)
         context = (
             None if self._credentials is None else server_context(self._credentials, "http/1.1", need_certificate=False)
         )
         self._acceptor = Acceptor(server, context, self._limit)
-        self.port = await self._acceptor.start(host.strip("[]"), int(port), reuse_port=reuse_port)
+        self.port = await self._acceptor.start(hosts, port, reuse_port=reuse_port)
         return self.port
 
     async def stop(self) -> None:
