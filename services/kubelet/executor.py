@@ -20,6 +20,7 @@ from navarch.services.kubelet.core import events_text as text
 from navarch.services.kubelet.core.abilities import abilities, image_volumes
 from navarch.services.kubelet.core.container_config import Run, container_config
 from navarch.services.kubelet.core.dns import dns_warnings
+from navarch.services.kubelet.core.draining import drain_s
 from navarch.services.kubelet.core.ephemeral import target_of
 from navarch.services.kubelet.core.observed import CREATED, RUNNING, Container, sandbox_of
 from navarch.services.kubelet.core.orders import (
@@ -288,8 +289,12 @@ class Executor:
         if run is None:
             return Done(order)
         container = worker.view.container(order.container)
+        began = self._clock.monotonic()
         if container is not None and container.lifecycle.HasField("pre_stop") and run.state == RUNNING:
             await self._pre_stop(worker, order, container, run)
+        if worker.view.deleted and run.state == RUNNING:
+            drain_until = began + drain_s(worker.view.pod, self._objects.services())
+            await self._clock.sleep(max(0.0, drain_until - self._clock.monotonic()))
         left_s = order.deadline - self._clock.now()
         if order.id in self._pre_stopped:
             # A hook that took all the time leaves its container some all the same.
