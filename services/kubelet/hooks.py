@@ -6,8 +6,9 @@ from typing import Any
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.base.clock import Clock
-from navarch.services.kubelet.actions import port_number, run_exec, run_http
+from navarch.services.kubelet.actions import ActionError, port_number, run_exec
 from navarch.services.kubelet.core.observed import Container
+from navarch.services.kubelet.http_actions import call_http
 from navarch.services.kubelet.runtime import Runtime
 
 HTTP_TIMEOUT_S = 60.0
@@ -36,6 +37,8 @@ class Hooks:
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             return work.result() if work.done() else f"not finished after the grace period of {limit_s:.0f} seconds"
+        except ActionError as failure:
+            return str(failure)
         finally:
             for wait in waits:
                 wait.cancel()
@@ -56,5 +59,5 @@ class Hooks:
             return None
         if handler.HasField("http_get"):
             port = port_number(container, handler.http_get.port)
-            return await run_http(handler.http_get, pod_ip, port, limit_s or HTTP_TIMEOUT_S, warn=lambda _: None)
+            return await call_http(handler.http_get, pod_ip, port, limit_s or HTTP_TIMEOUT_S)
         return None

@@ -12,14 +12,17 @@ from zlib import crc32
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.base.clock import Clock
 from navarch.services.base.tasks import TaskOwner
-from navarch.services.kubelet.actions import port_number, run_exec, run_grpc, run_http, run_tcp
+from navarch.services.kubelet.actions import ActionError, port_number, run_exec, run_grpc, run_tcp
 from navarch.services.kubelet.core.observed import RUNNING, Container
 from navarch.services.kubelet.core.orders import Probed, ProbeKind
 from navarch.services.kubelet.core.probing import DEFAULT_PERIOD_S, DEFAULT_TIMEOUT_S, ProbeState
 from navarch.services.kubelet.core.view import View
 from navarch.services.kubelet.happenings import Happenings
+from navarch.services.kubelet.http_actions import probe_http
 from navarch.services.kubelet.runtime import Runtime
 
+# Of a probe that cannot be carried out.
+TRIES = 3
 # Told of each probe: the Pod, the container, what it is for, how long it took, whether it succeeded.
 OnProbe = Callable[[corev1.Pod, str, ProbeKind, float, bool], None]
 
@@ -110,20 +113,43 @@ class Prober:
             # This kubelet has just come up: the probes of all that runs are not to fall on one moment.
             await self._clock.sleep(spread(subject.run.id) * period_s)
         while True:
-            began = self._clock.monotonic()
-            failure = await self._probe(subject)
-            seconds = self._clock.monotonic() - began
-            self._on_probe(subject.pod, subject.run.name, subject.kind, seconds, failure is None)
-            if failure is not None:
-                message = f"{subject.kind.capitalize()} probe failed: {failure}"
-                self._happenings.tell(subject.pod, "Warning", "Unhealthy", message, subject.run.name)
-            if state.result(failure is None):
-                self._tell(Probed(subject.run.id, subject.kind, failure is None))
+            try:
+                healthy = await self._measure(subject)
+            except ActionError as error:
+                # Nothing is known: neither a success nor a failure.
+                self._tell_of(subject, "Unhealthy", f"probe errored and resulted in unknown state: {error}")
+            else:
+                if state.result(healthy):
+                    self._tell(Probed(subject.run.id, subject.kind, healthy))
+                    if not healthy and subject.kind != ProbeKind.READINESS:
+                        # The run is ended for it; what else it fails does not matter.
+                        return
             await self._clock.sleep(period_s)
 
+    async def _measure(self, subject: _Subject) -> bool:
+        """Probe once. Raises ActionError when it could not be done."""
+        began = self._clock.monotonic()
+        failure = await self._try(subject)
+        seconds = self._clock.monotonic() - began
+        self._on_probe(subject.pod, subject.run.name, subject.kind, seconds, failure is None)
+        if failure is not None:
+            self._tell_of(subject, "Unhealthy", f"probe failed: {failure}")
+        return failure is None
+
+    async def _try(self, subject: _Subject) -> str | None:
+        for _ in range(TRIES - 1):
+            try:
+                return await self._probe(subject)
+            except ActionError:
+                continue
+        return await self._probe(subject)
+
     def _warn(self, subject: _Subject, warning: str) -> None:
-        message = f"{subject.kind.capitalize()} probe warning: {warning}"
-        self._happenings.tell(subject.pod, "Warning", "ProbeWarning", message, subject.run.name)
+        self._tell_of(subject, "ProbeWarning", f"probe warning: {warning}")
+
+    def _tell_of(self, subject: _Subject, reason: str, message: str) -> None:
+        name = subject.kind.capitalize()
+        self._happenings.tell(subject.pod, "Warning", reason, f"{name} {message}", subject.run.name)
 
     async def _probe(self, subject: _Subject) -> str | None:
         handler, container = subject.probe.handler, subject.container
@@ -132,7 +158,7 @@ class Prober:
             return await run_exec(self._runtime, subject.run.id, list(handler.exec.command), timeout_s)
         if handler.HasField("http_get"):
             port = port_number(container, handler.http_get.port)
-            return await run_http(handler.http_get, subject.pod_ip, port, timeout_s, partial(self._warn, subject))
+            return await probe_http(handler.http_get, subject.pod_ip, port, timeout_s, partial(self._warn, subject))
         if handler.HasField("tcp_socket"):
             host = handler.tcp_socket.host or subject.pod_ip
             return await run_tcp(host, port_number(container, handler.tcp_socket.port), timeout_s)

@@ -44,6 +44,7 @@ from navarch.services.kubelet.plugins.registration import PluginHandler, PluginW
 from navarch.services.kubelet.pod_groups import PodGroups
 from navarch.services.kubelet.pod_worker import PodWorker
 from navarch.services.kubelet.pods import PodTable
+from navarch.services.kubelet.root_lock import RootLock
 from navarch.services.kubelet.runtime import Runtime, RuntimeFailure
 from navarch.services.kubelet.runtime_classes import RuntimeClasses
 from navarch.services.kubelet.runtime_watch import Fact, Listing, PodIdentity, RuntimeWatch
@@ -71,15 +72,17 @@ class Kubelet:
         self._log = get_logger("kubelet")
         self._tasks = TaskOwner()
         self._listed = asyncio.Event()
+        self._lock = RootLock(config.root_dir)
         self._servers: Servers | None = None
         self.port = 0
         self.grpc_port = 0
 
     async def start(self) -> None:
-        """Serve, and begin to work. Returns before the node is Ready."""
+        """Serve, and begin to work. Returns before the node is Ready. Raises RootInUse."""
         config, clock = self._config, self._clock
         root = config.root_dir
         root.mkdir(parents=True, exist_ok=True)
+        self._lock.acquire()
         self._host_ips = tuple(filter(None, config.node_ip.split(","))) or (default_address(),)
         certificates = NodeCredentials(config, (config.node_name, *self._host_ips), clock)
         config = await certificates.opened()
@@ -297,6 +300,7 @@ class Kubelet:
     async def stop(self) -> None:
         """Stop working; containers keep running. Safe after a failed start."""
         if self._servers is None:
+            self._lock.release()
             return
         await self._servers.stop()
         await self._tasks.close()
@@ -311,6 +315,7 @@ class Kubelet:
         await self._runtime.close()
         await self._client.close()
         self._groups.stop()
+        self._lock.release()
 
     # What the parts tell
 

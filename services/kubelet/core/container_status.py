@@ -5,8 +5,6 @@ from navarch.services.kubelet.core.observed import CREATED, EXITED, Container
 from navarch.services.kubelet.core.sizes import container_sizes
 from navarch.services.kubelet.core.view import View, Waiting
 
-SIGNALLED = 128
-
 
 def terminated_state(run: Container, runtime_name: str) -> corev1.ContainerStateTerminated:
     """How a run ended."""
@@ -71,9 +69,7 @@ def _describe_run(
     previous = view.runtime.previous(container.name)
     if previous is not None and previous.state == EXITED:
         status.last_state.terminated.CopyFrom(terminated_state(previous, runtime_name))
-    if not run.alive:
-        return
-    actual = view.actual_sizes(run)
+    actual = view.actual_sizes(run) if run.alive else None
     if actual is None or actual == container_sizes(view.pod, container):
         status.resources.CopyFrom(container.resources)
     else:

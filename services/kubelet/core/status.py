@@ -11,6 +11,9 @@ from navarch.services.kubelet.core.phase import TERMINAL, phase
 from navarch.services.kubelet.core.qos import qos_class
 from navarch.services.kubelet.core.view import Verdict, View
 
+# Of the last words of all its containers.
+POD_MESSAGE_BYTES = 12 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
@@ -32,6 +35,7 @@ def pod_status(view: View, node: NodeFacts, now: float) -> corev1.PodStatus:
         nominated_node_name=old.nominated_node_name or None,
     )
     _add_containers(view, node, status)
+    _shorten_messages(status)
     status.phase = phase(view, status)
     if view.verdict is not None and status.phase == "Failed":
         status.reason, status.message = view.verdict.reason, view.verdict.message
@@ -86,6 +90,17 @@ def _add_containers(view: View, node: NodeFacts, status: corev1.PodStatus) -> No
         entry.ready = False
         entry.ClearField("started")
         status.ephemeral_container_statuses.append(entry)
+
+
+def _shorten_messages(status: corev1.PodStatus) -> None:
+    """No more last words than a Pod may leave, each container its share."""
+    entries = [*status.init_container_statuses, *status.container_statuses, *status.ephemeral_container_statuses]
+    for entry in entries:
+        for state in (entry.state, entry.last_state):
+            words = state.terminated.message.encode()
+            if len(words) > POD_MESSAGE_BYTES // len(entries):
+                words = words[: POD_MESSAGE_BYTES // len(entries)]
+                state.terminated.message = words.decode(errors="ignore")
 
 
 def _add_addresses(view: View, node: NodeFacts, status: corev1.PodStatus) -> None:

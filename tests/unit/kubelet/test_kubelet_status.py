@@ -305,3 +305,12 @@ def test_the_same_view_gives_the_same_bytes(pod: MakePod) -> None:
     for fact in (BOX, a_run("main")):
         view.runtime.see(fact)
     assert pod_status(view, NODE, NOW + 100) == first
+
+
+@pytest.mark.parametrize(("containers", "expected"), [(1, 4096), (3, 4096), (6, 2048)])
+def test_the_containers_of_a_pod_share_the_room_for_last_words(pod: MakePod, containers: int, expected: int) -> None:
+    names = [f"c{number}" for number in range(containers)]
+    runs = [a_run(name, EXITED, message="x" * 4096) for name in names]
+    status = status_of(pod(containers=[{"name": name, "image": "app:1"} for name in names]), BOX, *runs)
+    states = [entry.state.terminated for entry in status.container_statuses]
+    assert [len(state.message) for state in states] == [expected] * containers
