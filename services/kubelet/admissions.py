@@ -115,7 +115,7 @@ class Admissions:
         for uid, room in list(self._making_room.items()):
             if not room.critical.machine.awaits_admission:
                 del self._making_room[uid]
-            elif all(worker.machine.runs_nothing for worker in room.leaving) or self._has_room(room.critical):
+            elif all(worker.machine.has_left for worker in room.leaving) or self._has_room(room.critical):
                 del self._making_room[uid]
                 self.judge(room.critical)
 
@@ -129,7 +129,7 @@ class Admissions:
     def _takes_place(self, worker: PodWorker) -> bool:
         if worker.machine.stage == Stage.NEW:
             return worker.uid in self._making_room or worker.uid in self._getting_devices
-        return not worker.machine.runs_nothing
+        return not worker.machine.has_left
 
     def _make_room(self, worker: PodWorker, short: ShortOfResources) -> Rejected | None:
         """Have as few Pods leave as are needed beside those that do so anyway; the refusal when that cannot help."""

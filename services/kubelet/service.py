@@ -366,7 +366,7 @@ class Kubelet:
             shown = self._pods.get(f"{metadata.namespace}/{metadata.name}")
             self._table.reap(worker, in_api=shown is not None and shown.metadata.uid == metadata.uid)
             return
-        if worker.machine.runs_nothing:
+        if worker.machine.has_left:
             self._table.room_was_made()
         self._statuses.mark(worker, urgent)
         if worker.is_busy:

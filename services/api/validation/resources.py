@@ -97,6 +97,4 @@ def _validate_within_limits(requests: ResourceList, limits: ResourceList, path: 
 
 def is_extended(name: str) -> bool:
     """Resources of other vendors: qualified by a domain that is not Kubernetes' own."""
-    prefix, slash, _ = name.partition("/")
-    own = prefix == "kubernetes.io" or prefix.endswith(".kubernetes.io")
-    return bool(slash) and not own and not name.startswith("requests.")
+    return "/" in name and "kubernetes.io/" not in name and not name.startswith("requests.")

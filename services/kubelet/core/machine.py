@@ -100,6 +100,12 @@ class PodMachine:
         return self.stage in (Stage.REJECTED, Stage.FINISHED, Stage.GONE)
 
     @property
+    def has_left(self) -> bool:
+        """Whether another may have its place: it has at most files and its name to give back."""
+        is_released = self.stage == Stage.RELEASING and self.view.runtime.ready_sandbox() is None
+        return self.runs_nothing or is_released
+
+    @property
     def awaits_admission(self) -> bool:
         """Whether the node has yet to say whether it takes the Pod."""
         return self.stage == Stage.NEW

@@ -381,7 +381,7 @@ class Worker:
         self.uid = pod.metadata.uid
         self.told: list[object] = []
         self.view = SimpleNamespace(pod=pod, name=pod.metadata.name)
-        self.machine = SimpleNamespace(awaits_admission=True, stage=Stage.NEW, runs_nothing=False)
+        self.machine = SimpleNamespace(awaits_admission=True, stage=Stage.NEW, runs_nothing=False, has_left=False)
 
     def tell(self, event: object) -> None:
         self.told.append(event)

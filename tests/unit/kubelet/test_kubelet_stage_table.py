@@ -25,6 +25,7 @@ from navarch.services.kubelet.core.orders import (
     ResizeJudged,
     Seen,
     StopContainer,
+    StopSandbox,
     Tick,
 )
 from navarch.services.kubelet.core.stages import TRANSITIONS, Stage
@@ -224,3 +225,13 @@ def test_where_it_leads(make: Callable[[], Held], event: str) -> None:
     node.machine.handle(EVENTS[event](node), node.now)
     assert node.stage is expected()[event, before]
     assert node.stage == before or node.stage in TRANSITIONS[before]
+
+
+@pytest.mark.parametrize(("kind", "has_left"), [(StopContainer, False), (StopSandbox, False), (ReleaseVolumes, True)])
+def test_a_pod_gives_up_its_place_with_its_sandbox(kind: type[Order], has_left: bool) -> None:
+    node = Held(a_pod())
+    node.begin()
+    node.kinds = (kind,)
+    node.delete()
+    assert node.stage in (Stage.STOPPING, Stage.RELEASING)
+    assert node.machine.has_left is has_left
