@@ -6,7 +6,9 @@ It writes each call into a file, one a line, and refuses those that a file names
 import argparse
 import asyncio
 import json
+import os
 import signal
+import stat
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ from navarch.protos.kubelet import pluginregistration_pb2_grpc
 from navarch.services.base import mounting
 from navarch.services.kubelet.volumes.binding import bind
 
+# A loop device that nobody has set up.
+DEVICE = (7, 250)
 RPC = csiv1.NodeServiceCapability.RPC
 
 
@@ -112,19 +116,48 @@ class Node(csiv1_grpc.NodeServicer):
         """A bind mount of what was staged, or of the directory."""
         await self._note(request, context)
         target = Path(request.target_path)
-        target.mkdir(exist_ok=True)
+        block = request.volume_capability.HasField("block")
+        if block:
+            target.touch()
+        else:
+            target.mkdir(exist_ok=True)
         if not _is_mounted(target):
             source = Path(request.staging_target_path or self._volume(request.volume_id))
-            bind(source, target, read_only=request.readonly)
+            bind(self._device(request.volume_id) if block else source, target, read_only=request.readonly)
         return csiv1.NodePublishVolumeResponse()
+
+    def _device(self, id_: str) -> Path:
+        """A block device, with nothing behind it."""
+        path = self._volume(id_) / "device"
+        if not path.exists():
+            os.mknod(path, stat.S_IFBLK | 0o600, os.makedev(*DEVICE))
+        return path
+
+    async def NodeGetVolumeStats(self, request: Any, context: Any) -> csiv1.NodeGetVolumeStatsResponse:
+        """Half full."""
+        await self._note(request, context)
+        usage = csiv1.VolumeUsage
+        return csiv1.NodeGetVolumeStatsResponse(
+            usage=[
+                usage(unit=usage.BYTES, total=4096, used=2048, available=2048),
+                usage(unit=usage.INODES, total=10, used=5, available=5),
+            ]
+        )
+
+    async def NodeExpandVolume(self, request: Any, context: Any) -> csiv1.NodeExpandVolumeResponse:
+        """There is nothing to be done for a directory."""
+        await self._note(request, context)
+        return csiv1.NodeExpandVolumeResponse(capacity_bytes=request.capacity_range.required_bytes)
 
     async def NodeUnpublishVolume(self, request: Any, context: Any) -> csiv1.NodeUnpublishVolumeResponse:
         """Undo it."""
         await self._note(request, context)
         target = Path(request.target_path)
         _release(target)
-        if target.exists():
+        if target.is_dir():
             target.rmdir()
+        else:
+            target.unlink(missing_ok=True)
         return csiv1.NodeUnpublishVolumeResponse()
 
 

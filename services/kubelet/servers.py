@@ -1,8 +1,10 @@
 """What the kubelet serves: Kubernetes' endpoints by HTTPS, and navarch.v1.Node by gRPC, over the same parts."""
 
 import asyncio
+from collections.abc import Callable, Mapping
 
 from navarch.protos.navarch import node_pb2_grpc
+from navarch.protos.navarch.stats_pb2 import FsUsage
 from navarch.services.api.errors import ApiError
 from navarch.services.api.rpc_status import to_rpc
 from navarch.services.base.clock import Clock
@@ -22,6 +24,7 @@ from navarch.services.kubelet.node.image_gc import ImageGc
 from navarch.services.kubelet.node_api import NodeServicer
 from navarch.services.kubelet.pod_streams import Pods, PodStreams
 from navarch.services.kubelet.runtime import Runtime
+from navarch.services.kubelet.stats.disks import Key
 from navarch.services.kubelet.stats.sampler import Sampler
 from navarch.services.kubelet.volumes.manager import VolumeManager
 
@@ -39,6 +42,7 @@ class Servers:
         runtime: Runtime,
         images: ImageGc,
         volumes: VolumeManager,
+        told: Callable[[], Mapping[Key, FsUsage]],
         client: Client,
         measures: Measures,
         layout: Layout,
@@ -57,6 +61,7 @@ class Servers:
             clock=clock,
             workers=pods.all,
             volume=volumes.where,
+            told=told,
         )
         gauges = Gauges(config.node_name, pods.all, volumes.where, lambda: self._sampler.newest)
         measures.metrics.registry.register(gauges)

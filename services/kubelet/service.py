@@ -55,6 +55,8 @@ from navarch.services.kubelet.tokens import PodTokens
 from navarch.services.kubelet.volumes.container_mounts import ContainerMounts
 from navarch.services.kubelet.volumes.csi import CsiVolumes
 from navarch.services.kubelet.volumes.csi_drivers import CsiDrivers
+from navarch.services.kubelet.volumes.csi_growth import Grows
+from navarch.services.kubelet.volumes.csi_usage import CsiUsage
 from navarch.services.kubelet.volumes.manager import VolumeManager
 
 RUNTIME_RETRY_S = 0.2
@@ -188,6 +190,16 @@ class Kubelet:
         self._claims = Claims(self._client, clock, self._on_references)
         self._tokens = PodTokens(self._client, clock)
         self._csi = CsiDrivers(self._client, config.node_name, self._node, lambda: self._on_references(self._uids()))
+        self._csi_volumes = CsiVolumes(
+            self._client,
+            self._csi,
+            root.absolute(),
+            config.node_name,
+            clock,
+            PodTokens(self._client, clock),
+            Grows(self._client, self._recorder.event),
+        )
+        csi_usage = CsiUsage(self._csi_volumes, clock)
         handlers: dict[str, PluginHandler] = {"CSIPlugin": self._csi, "DevicePlugin": RegisteredDevices(self._devices)}
         self._plugins = PluginWatch(root, clock, handlers)
         self._volumes = VolumeManager(
@@ -197,7 +209,7 @@ class Kubelet:
             self._claims,
             self._tokens,
             can_mount=can_mount,
-            more=[CsiVolumes(self._client, self._csi, root.absolute(), config.node_name)],
+            more=[self._csi_volumes],
             node_object=self._node,
         )
         self._volumes.observe = self._measures.volume
@@ -230,6 +242,7 @@ class Kubelet:
             runtime=self._runtime,
             images=self._care.images,
             volumes=self._volumes,
+            told=csi_usage.known,
             client=self._client,
             measures=self._measures,
             layout=layout,
@@ -245,6 +258,7 @@ class Kubelet:
         rotation = LogRotation(self._runtime, clock, lambda: self._running_logs(layout), config.node.logs)
         self._tasks.spawn(rotation.run(), "log-rotation")
         self._tasks.spawn(self._servers.run(), "cpu-rates")
+        self._tasks.spawn(csi_usage.run(), "csi-usage")
         self._tasks.spawn(self._begin(), "begin")
 
     async def _begin(self) -> None:
@@ -350,10 +364,10 @@ class Kubelet:
         self._tasks.spawn(self._care.shutdown.begin(), "shutdown")
 
     async def _renew_tokens(self) -> None:
-        """Write new tokens into the volumes of Pods before the old ones end."""
+        """Write new tokens into the volumes of Pods before the old ones end, and see to the volumes of drivers."""
         while True:
             await self._clock.sleep(TOKEN_LOOK_S)
-            for uid in self._tokens.due():
+            for uid in self._tokens.due() | self._csi_volumes.due():
                 if (worker := self._table.get(uid)) is not None and worker.machine.volumes_ready:
                     await self._executor.refresh_volumes(worker)
 

@@ -55,10 +55,14 @@ class PodTokens:
 
     async def token(self, pod: corev1.Pod, projection: corev1.ServiceAccountTokenProjection) -> str:
         """A token for the Pod, by a projection. Raises ConfigError."""
+        return (await self.issue(pod, projection))[0]
+
+    async def issue(self, pod: corev1.Pod, projection: corev1.ServiceAccountTokenProjection) -> tuple[str, float]:
+        """The same, and when it ends (Unix seconds). Raises ConfigError."""
         key = (pod.metadata.uid, projection.audience, projection.expiration_seconds)
         held, now = self._held.get(key), self._clock.now()
         if held is not None and now < held.renew_at:
-            return held.text
+            return held.text, held.expires_at
         try:
             made = self._held[key] = await self._request(pod, projection)
         except ApiError as failure:
@@ -66,8 +70,8 @@ class PodTokens:
                 raise ConfigError(f"failed to fetch token: {failure}") from failure
             self._log.warning("token.not_renewed", pod=pod.metadata.name, error=failure)
             held.renew_at = now + RETRY_S
-            return held.text
-        return made.text
+            return held.text, held.expires_at
+        return made.text, made.expires_at
 
     async def _request(self, pod: corev1.Pod, projection: corev1.ServiceAccountTokenProjection) -> _Held:
         spec = authenticationv1.TokenRequestSpec(

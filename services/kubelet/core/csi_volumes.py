@@ -3,8 +3,9 @@
 Names and paths are those of Kubernetes, so that drivers that look at them find what they know.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
@@ -13,11 +14,17 @@ import orjson
 from navarch.protos.csi import v1_pb2 as csiv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.k8s.storage import v1_pb2 as storagev1
+from navarch.services.api.quantity import Quantity
 
 Mode = csiv1.VolumeCapability.AccessMode
 PERSISTENT, EPHEMERAL = "Persistent", "Ephemeral"
 FS_BY_FILE, FS_NONE = "File", "None"
 POD_INFO = "csi.storage.k8s.io/"
+TOKENS = f"{POD_INFO}serviceAccount.tokens"
+# Below the kubelet's root.
+PLUGIN = "plugins/kubernetes.io/csi"
+FILE_SYSTEM = "globalmount"
+RFC_3339 = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +49,7 @@ class CsiSource:
     access_modes: tuple[str, ...] = ()
     stage_secret: SecretName | None = None
     publish_secret: SecretName | None = None
+    expand_secret: SecretName | None = None
 
     @property
     def unique_name(self) -> str:
@@ -55,7 +63,7 @@ class CsiSource:
     def staging(self, root: Path) -> Path:
         """Where the volume is staged for all Pods of the node."""
         hashed = sha256(self.handle.encode()).hexdigest()
-        return root / "plugins/kubernetes.io/csi" / self.driver / hashed / "globalmount"
+        return root / PLUGIN / self.driver / hashed / FILE_SYSTEM
 
 
 def persistent_source(persistent: corev1.PersistentVolume, *, read_only: bool) -> CsiSource:
@@ -72,6 +80,7 @@ def persistent_source(persistent: corev1.PersistentVolume, *, read_only: bool) -
         access_modes=tuple(persistent.spec.access_modes),
         stage_secret=_secret(csi.node_stage_secret_ref),
         publish_secret=_secret(csi.node_publish_secret_ref),
+        expand_secret=_secret(csi.node_expand_secret_ref),
     )
 
 
@@ -96,12 +105,43 @@ def _secret(reference: corev1.SecretReference) -> SecretName | None:
     return SecretName(reference.namespace, reference.name) if reference.name else None
 
 
-def capability(source: CsiSource, group: int | None, *, single_node_multi_writer: bool) -> csiv1.VolumeCapability:
-    """How the volume is to be used. group: that the driver itself is to give the files to."""
+def device_staging(root: Path, persistent: str) -> Path:
+    """Where a block device is staged, by the name of its PersistentVolume."""
+    return root / PLUGIN / "volumeDevices/staging" / persistent
+
+
+def device_target(root: Path, persistent: str, uid: str) -> Path:
+    """Where a block device is published to a Pod."""
+    return root / PLUGIN / "volumeDevices/publish" / persistent / uid
+
+
+def growth_bytes(persistent: corev1.PersistentVolume, claim: corev1.PersistentVolumeClaim) -> int:
+    """To how much a volume has grown without its claim's knowledge; 0 where it has not."""
+    has = Quantity.of(persistent.spec.capacity["storage"]).value() if "storage" in persistent.spec.capacity else 0
+    told = Quantity.of(claim.status.capacity["storage"]).value() if "storage" in claim.status.capacity else has
+    return has if has > told else 0
+
+
+def token_attributes(tokens: Mapping[str, tuple[str, float]]) -> dict[str, str]:
+    """Tokens of the Pod's account, by audience, with their ends (Unix seconds), as drivers read them."""
+    shown = {
+        audience: {"token": text, "expirationTimestamp": datetime.fromtimestamp(ends_at, UTC).strftime(RFC_3339)}
+        for audience, (text, ends_at) in tokens.items()
+    }
+    return {TOKENS: orjson.dumps(shown).decode()} if shown else {}
+
+
+def capability(
+    source: CsiSource, group: int | None, *, single_node_multi_writer: bool, block: bool = False
+) -> csiv1.VolumeCapability:
+    """How the volume is to be used. group: that the driver itself is to give the files to. block: as a device."""
     wanted = csiv1.VolumeCapability()
-    wanted.mount.fs_type = source.fs_type
-    wanted.mount.mount_flags.extend(source.mount_options)
-    wanted.mount.volume_mount_group = "" if group is None else str(group)
+    if block:
+        wanted.block.SetInParent()
+    else:
+        wanted.mount.fs_type = source.fs_type
+        wanted.mount.mount_flags.extend(source.mount_options)
+        wanted.mount.volume_mount_group = "" if group is None else str(group)
     wanted.access_mode.mode = access_mode(source.access_modes, single_node_multi_writer=single_node_multi_writer)
     return wanted
 
@@ -146,11 +186,15 @@ def changes_group(driver: storagev1.CSIDriver, source: CsiSource) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class VolumeData:
-    """What is kept on disk beside a volume, so that it can be given up after any crash. staging: "" for not at all."""
+    """What is kept on disk beside a volume, so that it can be given up after any crash. staging: "" for not at all.
+
+    target: where it is published; "" for the volume's own directory.
+    """
 
     driver: str
     handle: str
     staging: str
+    target: str = ""
 
     def write(self) -> bytes:
         """As the file has it."""
@@ -163,6 +207,8 @@ class VolumeData:
             found = orjson.loads(data)
         except orjson.JSONDecodeError as failure:
             raise ValueError(f"no description of a CSI volume: {failure}") from None
-        if not isinstance(found, dict) or not all(isinstance(found.get(name), str) for name in cls.__slots__):
+        if not isinstance(found, dict) or not all(isinstance(found.get(name, ""), str) for name in cls.__slots__):
             raise ValueError("no description of a CSI volume")
-        return cls(found["driver"], found["handle"], found["staging"])
+        if not {"driver", "handle", "staging"} <= found.keys():
+            raise ValueError("no description of a CSI volume")
+        return cls(found["driver"], found["handle"], found["staging"], found.get("target", ""))

@@ -70,7 +70,10 @@ class _Subject:
 
 
 class Sampler:
-    """The figures of one node. workers: its Pods; volume: where a volume of a Pod is, None while it is not."""
+    """The figures of one node. workers: its Pods; volume: where a volume of a Pod is, None while it is not.
+
+    told: how full volumes are by the word of their drivers, which goes before what is measured here.
+    """
 
     def __init__(
         self,
@@ -83,6 +86,7 @@ class Sampler:
         clock: Clock,
         workers: Callable[[], Iterable[PodWorker]],
         volume: Callable[[corev1.Pod, str], Path | None],
+        told: Callable[[], Mapping[Key, stats_pb2.FsUsage]] = dict,
     ) -> None:
         self._node_name = node_name
         self._runtime = runtime
@@ -92,6 +96,7 @@ class Sampler:
         self._clock = clock
         self._workers = workers
         self._volume = volume
+        self._told = told
         self._rates = Rates()
         self._slow = SlowReadings(clock)
         self._walking = asyncio.Lock()
@@ -141,6 +146,7 @@ class Sampler:
         subjects = self._subjects()
         stats = {one.attributes.id: one for one in await self._runtime.container_stats()}
         volumes = await self._slow.of({key: read for one in subjects for key, read in self._volume_readings(one.pod)})
+        volumes |= self._told()
         info = await self._runtime.image_fs_info()
 
         def read() -> stats_pb2.Summary:

@@ -74,6 +74,10 @@ class CsiDrivers:
             )
         return driver
 
+    def known(self, name: str) -> Driver | None:
+        """A driver, if it is there."""
+        return self._drivers.get(name)
+
     async def plug_in(self, name: str, endpoint: Path, versions: tuple[str, ...]) -> None:
         """Learn what it can, and tell the API. Raises PluginRefused."""
         if not any(version.lstrip("v").split(".")[0] == "1" for version in versions):

@@ -11,10 +11,10 @@ from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.k8s.storage import v1_pb2 as storagev1
 from navarch.services.api import codec
 from navarch.services.api.errors import NotFound
-from navarch.testing.csi_driver import CsiDriver
+from navarch.testing.csi_driver import DEVICE, CsiDriver
 from navarch.testing.kubelet_lab import Lab
 
-STAGES = "STAGE_UNSTAGE_VOLUME"
+CAPABILITIES = ("STAGE_UNSTAGE_VOLUME", "EXPAND_VOLUME", "GET_VOLUME_STATS")
 WRITER = {"name": "main", "volumeMounts": [{"name": "data", "mountPath": "/data"}]}
 SLEEPS = ["sh", "-c", "echo $HOSTNAME >> /data/diary; sleep 3600"]
 
@@ -29,7 +29,7 @@ async def make(lab: Lab, document: dict[str, Any]) -> Any:
 async def driver(lab: Lab, tmp_path: Path) -> AsyncIterator[CsiDriver]:
     """One that stages, known to the API."""
     name = f"{secrets.token_hex(3)}.example.com"
-    made = CsiDriver(name, lab.host.root_dir(lab.runtime), tmp_path / "driver", STAGES)
+    made = CsiDriver(name, lab.host.root_dir(lab.runtime), tmp_path / "driver", *CAPABILITIES)
     spec = {
         "attachRequired": False,
         "podInfoOnMount": True,
@@ -50,10 +50,10 @@ def is_told(node: storagev1.CSINode, driver: CsiDriver) -> bool:
     return any(entry.name == driver.name for entry in node.spec.drivers)
 
 
-async def claim(lab: Lab, driver: CsiDriver, name: str, **csi: Any) -> dict[str, Any]:
+async def claim(lab: Lab, driver: CsiDriver, name: str, mode: str = "Filesystem", **csi: Any) -> dict[str, Any]:
     """A PersistentVolume of the driver and a claim bound to it: a volume of a Pod by it."""
     persistent = f"{lab.namespace}-{name}"
-    common = {"accessModes": ["ReadWriteOnce"], "storageClassName": ""}
+    common = {"accessModes": ["ReadWriteOnce"], "storageClassName": "", "volumeMode": mode}
     await make(
         lab,
         {
@@ -94,7 +94,8 @@ def leftovers(lab: Lab, driver: CsiDriver) -> list[str]:
     """Mounts of the driver's volumes, and what is kept of them."""
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     root = lab.host.root_dir(lab.runtime)
-    kept = [*(root / "plugins/kubernetes.io/csi" / driver.name).glob("*"), *root.glob("pods/*/volumes/*csi/*")]
+    kept = [*(root / "plugins/kubernetes.io/csi" / driver.name).glob("*"), *root.glob("pods/*/volume*/*csi/*")]
+    kept += (root / "plugins/kubernetes.io/csi/volumeDevices").glob("*/*")
     return [point for point in mounts if driver.name in point or "~csi" in point] + [str(path) for path in kept]
 
 
@@ -238,3 +239,40 @@ async def test_a_volume_that_has_to_be_attached_is_waited_for(lab: Lab, driver: 
     await lab.gone("attached")
     await nothing_left(lab, driver)
     await lab.client.delete(storagev1.VolumeAttachment, name)
+
+
+async def test_a_volume_is_had_as_a_block_device(lab: Lab, driver: CsiDriver) -> None:
+    volume = await claim(lab, driver, "raw", mode="Block")
+    devices = [{"name": "data", "devicePath": "/dev/data"}]
+    container = {"name": "main", "command": ["sleep", "3600"], "volumeDevices": devices}
+    await lab.create("raw", containers=[container], volumes=[volume])
+    await lab.running("raw")
+    shown = (await lab.exec("raw", "stat", "-c", "%F %t:%T", "/dev/data")).strip()
+    assert shown == f"block special file {DEVICE[0]:x}:{DEVICE[1]:x}"
+    (publish,) = driver.calls("NodePublishVolume")
+    pod = await lab.client.get(corev1.Pod, "raw", lab.namespace)
+    assert publish["volume_capability"]["block"] == {}
+    name, uid = f"{lab.namespace}-raw", pod.metadata.uid
+    assert publish["target_path"].endswith(f"plugins/kubernetes.io/csi/volumeDevices/publish/{name}/{uid}")
+    assert publish["staging_target_path"].endswith(f"plugins/kubernetes.io/csi/volumeDevices/staging/{name}")
+    await lab.delete("raw")
+    await lab.gone("raw")
+    await nothing_left(lab, driver)
+
+
+async def test_a_volume_that_has_grown_is_grown_on_the_node_too(lab: Lab, driver: CsiDriver) -> None:
+    volume = await claim(lab, driver, "grown")
+    larger = {"spec": {"capacity": {"storage": "2Gi"}}}
+    await lab.client.patch(corev1.PersistentVolume, f"{lab.namespace}-grown", "", larger, "merge")
+    await lab.create("grown", containers=[{**WRITER, "command": SLEEPS}], volumes=[volume])
+    await lab.running("grown")
+    message = await lab.event("grown", "FileSystemResizeSuccessful")
+    assert message == f'MountVolume.NodeExpandVolume succeeded for volume "{lab.namespace}-grown"'
+    (call,) = driver.calls("NodeExpandVolume")
+    assert call["capacity_range"] == {"required_bytes": str(2 << 30)}
+    assert call["volume_path"] == driver.calls("NodePublishVolume")[0]["target_path"]
+    told = await lab.client.get(corev1.PersistentVolumeClaim, "grown", lab.namespace)
+    assert told.status.capacity["storage"].string == "2Gi"
+    await lab.delete("grown")
+    await lab.gone("grown")
+    await nothing_left(lab, driver)

@@ -3,15 +3,20 @@
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import orjson
 import pytest
 
 from navarch.protos.csi import v1_pb2 as csiv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.k8s.storage import v1_pb2 as storagev1
+from navarch.services.base.clock import VirtualClock
 from navarch.services.kubelet.core import csi_volumes as core
 from navarch.services.kubelet.core.csi_volumes import CsiSource, SecretName, VolumeData
+from navarch.services.kubelet.volumes.csi_usage import CsiUsage
+from navarch.services.kubelet.volumes.kinds import MountFailure
 
 MakePod = Callable[..., corev1.Pod]
 Mode = csiv1.VolumeCapability.AccessMode
@@ -122,3 +127,77 @@ def test_what_is_kept_of_a_volume_is_read_back() -> None:
 def test_what_is_damaged_is_no_description(bad: bytes) -> None:
     with pytest.raises(ValueError, match="no description of a CSI volume"):
         VolumeData.read(bad)
+
+
+def test_what_an_older_kubelet_wrote_is_read() -> None:
+    assert VolumeData.read(b'{"driver": "d", "handle": "h", "staging": ""}') == VolumeData("d", "h", "", "")
+
+
+def test_a_block_device_has_no_file_system() -> None:
+    source = core.persistent_source(persistent(fs_type="xfs"), read_only=False)
+    wanted = core.capability(source, 42, single_node_multi_writer=False, block=True)
+    assert wanted.HasField("block")
+    assert not wanted.HasField("mount")
+    root = Path("/k/plugins/kubernetes.io/csi/volumeDevices")
+    assert core.device_staging(Path("/k"), "pv-1") == root / "staging/pv-1"
+    assert core.device_target(Path("/k"), "pv-1", "u-1") == root / "publish/pv-1/u-1"
+
+
+@pytest.mark.parametrize(
+    ("has", "told", "expected"),
+    [("2Gi", "1Gi", 2 << 30), ("1Gi", "1Gi", 0), ("1Gi", "2Gi", 0), ("1Gi", "", 0), ("", "1Gi", 0)],
+)
+def test_growth(has: str, told: str, expected: int) -> None:
+    volume, claim = persistent(), corev1.PersistentVolumeClaim()
+    for capacity, text in ((volume.spec.capacity, has), (claim.status.capacity, told)):
+        if text:
+            capacity["storage"].string = text
+    assert core.growth_bytes(volume, claim) == expected
+
+
+def test_tokens_are_told_by_audience() -> None:
+    assert core.token_attributes({}) == {}
+    shown = core.token_attributes({"vault": ("t", 1_700_000_000.0), "": ("u", 0.0)})
+    assert orjson.loads(shown["csi.storage.k8s.io/serviceAccount.tokens"]) == {
+        "vault": {"token": "t", "expirationTimestamp": "2023-11-14T22:13:20Z"},
+        "": {"token": "u", "expirationTimestamp": "1970-01-01T00:00:00Z"},
+    }
+
+
+class Measured:
+    """Volumes of which a driver tells, when it does not fail."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = list(names)
+        self.fails = False
+        self.asked: list[str] = []
+
+    def measurable(self) -> dict[tuple[str, str], Any]:
+        stub = SimpleNamespace(NodeGetVolumeStats=None)
+        driver = SimpleNamespace(name="d", stub=stub, call=self._call)
+        return {("uid", name): (driver, csiv1.NodeGetVolumeStatsRequest(volume_id=name)) for name in self.names}
+
+    async def _call(self, method: Any, request: csiv1.NodeGetVolumeStatsRequest) -> csiv1.NodeGetVolumeStatsResponse:
+        self.asked.append(request.volume_id)
+        if self.fails:
+            raise MountFailure("it is away")
+        bytes_ = csiv1.VolumeUsage(unit=csiv1.VolumeUsage.BYTES, total=10, used=-3, available=7)
+        return csiv1.NodeGetVolumeStatsResponse(usage=[bytes_])
+
+
+async def test_drivers_are_asked_each_minute_how_full_their_volumes_are() -> None:
+    clock, volumes = VirtualClock(), Measured("a")
+    usage = CsiUsage(volumes, clock)
+    await usage.look()
+    known = usage.known()["uid", "a"]
+    assert (known.capacity_bytes, known.used_bytes, known.available_bytes) == (10, 0, 7)
+    assert not known.HasField("inodes")
+    volumes.names.append("b")
+    await usage.look()
+    assert volumes.asked == ["a", "b"]
+    clock.advance(60)
+    volumes.names.remove("a")
+    volumes.fails = True
+    await usage.look()
+    assert volumes.asked == ["a", "b", "b"]
+    assert usage.known() == {}
