@@ -1,7 +1,7 @@
 """Finds plugins by their sockets in `plugins_registry`, and hands them over by their type.
 
 A socket that is there is asked who serves at it, and told whether it was taken; one that was refused is asked again
-later. A plugin is gone when its socket is.
+later. Nobody waits for another's answer. A plugin is gone when its socket is.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from navarch.protos.kubelet import pluginregistration_pb2 as registration
 from navarch.protos.kubelet import pluginregistration_pb2_grpc
 from navarch.services.base.clock import Clock
 from navarch.services.base.log import get_logger
+from navarch.services.base.tasks import TaskOwner
 from navarch.services.kubelet.plugins.device_endpoint import OPTIONS
 
 FOLDER = "plugins_registry"
@@ -52,17 +53,22 @@ class PluginWatch:
         # By socket: which one it is (another may take its name), and who serves there; None for one that was refused.
         self._known: dict[Path, tuple[int, registration.PluginInfo | None]] = {}
         self._refused_at: dict[Path, float] = {}
+        self._asked: set[Path] = set()
+        self._tasks = TaskOwner()
         self._log = get_logger("kubelet.plugins")
 
     async def run(self) -> None:
         """Look again and again, for ever."""
         self._folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-        while True:
-            await self.look()
-            await self._clock.sleep(LOOK_S)
+        try:
+            while True:
+                await self.look()
+                await self._clock.sleep(LOOK_S)
+        finally:
+            await self._tasks.close()
 
     async def look(self) -> None:
-        """Compare the folder with what is known."""
+        """Compare the folder with what is known. Who is asked then answers later."""
         there = await asyncio.to_thread(self._sockets)
         for path, (inode, info) in list(self._known.items()):
             if there.get(path) != inode:
@@ -71,9 +77,27 @@ class PluginWatch:
                     self._log.info("plugin.gone", type=info.type, name=info.name)
                     await self._handlers[info.type].unplug(info.name)
         for path, inode in there.items():
-            held = self._refused_at.get(path, float("-inf"))
-            if path not in self._known or (self._known[path][1] is None and self._clock.monotonic() - held >= RETRY_S):
-                self._known[path] = inode, await self._register(path)
+            if path not in self._asked and self._is_due(path):
+                self._known[path] = inode, None
+                self._asked.add(path)
+                self._tasks.spawn(self._ask(path, inode), "plugin")
+
+    def _is_due(self, path: Path) -> bool:
+        if path not in self._known:
+            return True
+        refused_at = self._refused_at.get(path, float("-inf"))
+        return self._known[path][1] is None and self._clock.monotonic() - refused_at >= RETRY_S
+
+    async def _ask(self, path: Path, inode: int) -> None:
+        try:
+            info = await self._register(path)
+        finally:
+            self._asked.discard(path)
+        if path in self._known and self._known[path][0] == inode:
+            self._known[path] = inode, info
+        elif info is not None and path not in self._known:
+            # It went before it had been taken.
+            await self._handlers[info.type].unplug(info.name)
 
     def _sockets(self) -> dict[Path, int]:
         """The sockets that are there, each with what tells it from another of its name."""
