@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api.meta import key_of
+from navarch.services.client.context import Context
 from navarch.services.client.informer import Informer, by_namespace
 from navarch.services.controller_manager import backends
-from navarch.services.controller_manager.context import Context
 
 
 class ServiceWatch:

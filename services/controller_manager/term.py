@@ -12,6 +12,7 @@ from navarch.services.base.clock import Clock
 from navarch.services.base.log import get_logger
 from navarch.services.base.tasks import TaskOwner
 from navarch.services.client.client import Client
+from navarch.services.client.context import Context, Loop
 from navarch.services.client.controller import Controller
 from navarch.services.client.informer import Informers
 from navarch.services.controller_manager.bootstrap_tokens.cleaner import TokenCleaner
@@ -19,7 +20,6 @@ from navarch.services.controller_manager.bootstrap_tokens.signer import Bootstra
 from navarch.services.controller_manager.certificates.approval import ApprovalController
 from navarch.services.controller_manager.certificates.cleaning import CleaningController
 from navarch.services.controller_manager.certificates.signing import Signing, SigningController
-from navarch.services.controller_manager.context import Context, Loop
 from navarch.services.controller_manager.deployment.controller import DeploymentController
 from navarch.services.controller_manager.endpoints.controller import EndpointsController
 from navarch.services.controller_manager.endpointslice.controller import EndpointSliceController

@@ -5,9 +5,9 @@ from contextlib import suppress
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api import errors
 from navarch.services.api.meta import key_of
+from navarch.services.client.context import Context
 from navarch.services.client.controller import Controller, Result
 from navarch.services.controller_manager.bootstrap_tokens.plan import ends_at, is_token
-from navarch.services.controller_manager.context import Context
 
 WORKERS = 1
 

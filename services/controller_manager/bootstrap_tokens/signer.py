@@ -5,10 +5,10 @@ it is the right one.
 """
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.services.client.context import Context
 from navarch.services.client.controller import Controller, Result
 from navarch.services.client.informer import by_namespace
 from navarch.services.controller_manager.bootstrap_tokens.plan import NAMESPACE, Token, ends_at, is_token, signed_data
-from navarch.services.controller_manager.context import Context
 
 WORKERS = 1
 INFO = "kube-public/cluster-info"

@@ -10,6 +10,7 @@ from navarch.protos.k8s.certificates import v1_pb2 as certificatesv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api.meta import time_from
 from navarch.services.base.log import get_logger
+from navarch.services.client.context import Context
 from navarch.services.client.controller import Controller, Result
 from navarch.services.controller_manager.certificates.rules import (
     APPROVED,
@@ -21,7 +22,6 @@ from navarch.services.controller_manager.certificates.rules import (
     is_undecided,
     permissions,
 )
-from navarch.services.controller_manager.context import Context
 
 WORKERS = 2
 # Rights and addresses of nodes change without a word to us.

@@ -7,9 +7,9 @@ from cryptography import x509
 from navarch.protos.k8s.certificates import v1_pb2 as certificatesv1
 from navarch.services.api import errors
 from navarch.services.api.meta import unix
+from navarch.services.client.context import Context
 from navarch.services.client.controller import Controller, Result
 from navarch.services.controller_manager.certificates.rules import APPROVED, DENIED, FAILED, Request, of_type
-from navarch.services.controller_manager.context import Context
 
 WORKERS = 1
 # As Kubernetes' own cleaner.

@@ -6,6 +6,7 @@ from navarch.protos.k8s.certificates import v1_pb2 as certificatesv1
 from navarch.services.api.meta import time_from
 from navarch.services.base.log import get_logger
 from navarch.services.base.tls import CertificateAuthority
+from navarch.services.client.context import Context
 from navarch.services.client.controller import Controller
 from navarch.services.controller_manager.certificates.rules import (
     FAILED,
@@ -14,7 +15,6 @@ from navarch.services.controller_manager.certificates.rules import (
     refusal,
     wants_signature,
 )
-from navarch.services.controller_manager.context import Context
 
 WORKERS = 2
 DEFAULT_DURATION_S = 365 * 24 * 3600.0

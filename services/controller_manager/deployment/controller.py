@@ -11,10 +11,10 @@ from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api import errors
 from navarch.services.api.labels import Selector
 from navarch.services.api.meta import controller_of, is_controlled_by, key_of
+from navarch.services.client.context import Context
 from navarch.services.client.controller import Controller, Result
 from navarch.services.client.informer import by_namespace
 from navarch.services.controller_manager import adoption, pods
-from navarch.services.controller_manager.context import Context
 from navarch.services.controller_manager.deployment import status, template
 from navarch.services.controller_manager.deployment.limits import wanted
 from navarch.services.controller_manager.deployment.plan import Observed, Plan, Resize, plan

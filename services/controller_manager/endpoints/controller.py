@@ -3,9 +3,9 @@
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api import errors
 from navarch.services.api.meta import is_being_deleted, key_of, split_key
+from navarch.services.client.context import Context
 from navarch.services.client.controller import Controller, Result
 from navarch.services.controller_manager import backends
-from navarch.services.controller_manager.context import Context
 from navarch.services.controller_manager.endpoints.plan import MANAGED_BY, MANAGER, plan
 from navarch.services.controller_manager.own_writes import TTL_S, OwnWrites
 from navarch.services.controller_manager.service_watch import ServiceWatch

@@ -8,9 +8,9 @@ from navarch.protos.navarch import objects_pb2
 from navarch.services.api import errors
 from navarch.services.api.meta import is_being_deleted
 from navarch.services.client import requests
+from navarch.services.client.context import Context
 from navarch.services.client.controller import Controller, Result
 from navarch.services.controller_manager import backends
-from navarch.services.controller_manager.context import Context
 from navarch.services.controller_manager.endpointslice.plan import MANAGED_BY, MANAGER, SERVICE_NAME, Plan, plan
 from navarch.services.controller_manager.own_writes import TTL_S, OwnWrites
 from navarch.services.controller_manager.service_watch import ServiceWatch

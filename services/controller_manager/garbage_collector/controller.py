@@ -14,10 +14,10 @@ from navarch.services.api import codec, errors
 from navarch.services.api.kinds import Kind
 from navarch.services.api.meta import metadata_of
 from navarch.services.base.log import get_logger
+from navarch.services.client.context import Context
 from navarch.services.client.controller import Controller
 from navarch.services.client.requests import PatchType
 from navarch.services.controller_manager import ownership
-from navarch.services.controller_manager.context import Context
 from navarch.services.controller_manager.garbage_collector.graph import Graph, Node, Owner
 from navarch.services.controller_manager.garbage_collector.plan import (
     Action,

@@ -12,10 +12,10 @@ from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api import errors
 from navarch.services.api.kinds import Kind
 from navarch.services.api.meta import is_being_deleted, metadata_of
+from navarch.services.client.context import Context
 from navarch.services.client.controller import Controller, Result
 from navarch.services.client.informer import by_namespace
 from navarch.services.controller_manager import parallel
-from navarch.services.controller_manager.context import Context
 from navarch.services.controller_manager.kinds import namespaced_kinds
 from navarch.services.controller_manager.namespace.plan import Content, is_ours, released, status
 

@@ -10,8 +10,8 @@ from ipaddress import ip_network
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api import errors
 from navarch.services.base.log import get_logger
+from navarch.services.client.context import Context
 from navarch.services.client.controller import Controller
-from navarch.services.controller_manager.context import Context
 from navarch.services.controller_manager.node_ipam.plan import Exhausted, Network, Range, allocate, parts_of
 
 

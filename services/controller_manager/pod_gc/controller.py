@@ -10,9 +10,9 @@ from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api import errors
 from navarch.services.base.log import get_logger
 from navarch.services.client import requests
+from navarch.services.client.context import Context
 from navarch.services.client.controller import Controller
 from navarch.services.controller_manager import pods
-from navarch.services.controller_manager.context import Context
 from navarch.services.controller_manager.pod_gc.plan import (
     QUARANTINE_S,
     TERMINATED_LIMIT,

@@ -13,11 +13,11 @@ from navarch.services.api import errors
 from navarch.services.api.labels import Selector
 from navarch.services.api.meta import controller_of, key_of
 from navarch.services.client import requests
+from navarch.services.client.context import Context
 from navarch.services.client.controller import Controller, Result
 from navarch.services.client.events import EventType
 from navarch.services.client.informer import by_namespace
 from navarch.services.controller_manager import adoption
-from navarch.services.controller_manager.context import Context
 from navarch.services.controller_manager.own_writes import TTL_S, OwnWrites
 from navarch.services.controller_manager.ownership import CONTROLLER, controller_index, orphans_in
 from navarch.services.controller_manager.replicaset.plan import (

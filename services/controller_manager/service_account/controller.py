@@ -5,8 +5,8 @@ from google.protobuf.message import Message
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api import errors
 from navarch.services.api.meta import metadata_of
+from navarch.services.client.context import Context
 from navarch.services.client.controller import Controller
-from navarch.services.controller_manager.context import Context
 from navarch.services.controller_manager.service_account.plan import (
     DEFAULT,
     ROOT_CA,

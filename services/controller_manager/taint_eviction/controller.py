@@ -3,9 +3,9 @@
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api import errors
 from navarch.services.api.meta import is_being_deleted, key_of, unix
+from navarch.services.client.context import Context
 from navarch.services.client.controller import Controller, Result
 from navarch.services.controller_manager import pods
-from navarch.services.controller_manager.context import Context
 from navarch.services.controller_manager.taint_eviction.plan import NO_EXECUTE, condemned, evict_at
 
 WORKERS = 5
