@@ -25,6 +25,10 @@ class Result:
     requeue_after_s: float | None = None
 
 
+class Hindered(Exception):
+    """What a reconcile cannot do now, through no fault of ours. The message says what hinders it."""
+
+
 Reconcile = Callable[[str], Awaitable[Result | None]]
 
 
@@ -107,7 +111,7 @@ class Controller:
         self.statistics.errors += 1
         self.statistics.last_error = f"{key}: {failure}"
         retries = self.queue.num_requeues(key)
-        if isinstance(failure, errors.ApiError):
+        if isinstance(failure, errors.ApiError | Hindered):
             self._log.warning("reconcile.failed", key=key, retries=retries, error=failure)
         else:
             self._log.exception("reconcile.bug", key=key, retries=retries)

@@ -87,7 +87,16 @@ NODE = role(f"""
     {_REVIEWER} localsubjectaccessreviews@authorization.k8s.io
     {_AUTHENTICATION_READER}
 """)
+CLOUD = role(f"""
+    get,list,watch,update,patch,delete nodes
+    patch,update nodes/status
+    get,list,watch,update,patch services
+    patch,update services/status
+    get,list,watch,create,update leases@coordination.k8s.io
+    {_EVENTS}
+""")
 BY_USER: Mapping[str, Role] = {
+    "system:cloud-controller-manager": CLOUD,
     "system:kube-scheduler": SCHEDULER,
     "system:kube-controller-manager": EVERYTHING,
     "system:kube-proxy": PROXY,

@@ -1,0 +1,1 @@
+"""Services of the type LoadBalancer: the cloud leads their addresses to the nodes."""

@@ -1,0 +1,1 @@
+"""Routes in the cloud's own network: the ways to nodes' Pods."""
