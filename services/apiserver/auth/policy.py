@@ -95,7 +95,9 @@ CLOUD = role(f"""
     get,list,watch,create,update leases@coordination.k8s.io
     {_EVENTS}
 """)
+ANNOUNCER = role("get,list,watch services nodes endpointslices@discovery.k8s.io")
 BY_USER: Mapping[str, Role] = {
+    "system:navarch-announcer": ANNOUNCER,
     "system:cloud-controller-manager": CLOUD,
     "system:kube-scheduler": SCHEDULER,
     "system:kube-controller-manager": EVERYTHING,
