@@ -118,6 +118,8 @@ def _config(options: argparse.Namespace) -> Config:
         labels={**options.labels, **options.node_labels},
         taints=options.taints,
         reserved=reserved,
+        kube_reserved=options.kube_reserved,
+        system_reserved=options.reserved + options.system_reserved,
         node=node_options(options),
         heartbeat_s=options.node_status_update_frequency,
         groups=group_options.group_options(options),

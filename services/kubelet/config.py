@@ -50,7 +50,10 @@ class Config:
     pods_per_core: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: Sequence[corev1.Taint] = ()
+    # In all; and as it was given, for the parts of Kubernetes and for the rest of the host.
     reserved: Reservations = field(default_factory=Reservations)
+    kube_reserved: Reservations = field(default_factory=Reservations)
+    system_reserved: Reservations = field(default_factory=Reservations)
     node: NodeOptions = field(default_factory=NodeOptions)
     can_mount: bool = True
     heartbeat_s: float = 10.0

@@ -72,7 +72,8 @@ def configuration(config: Config) -> dict[str, Any]:
         "registerNode": config.node.register,
         "registerWithTaints": [{"key": one.key, "value": one.value, "effect": one.effect} for one in config.taints],
         "containerRuntimeEndpoint": config.runtime_endpoint,
-        "systemReserved": _reserved(config.reserved),
+        "kubeReserved": _reserved(config.kube_reserved),
+        "systemReserved": _reserved(config.system_reserved),
         **_certificates(config),
         **_node(config.node),
     }

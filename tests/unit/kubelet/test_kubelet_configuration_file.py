@@ -253,11 +253,23 @@ def test_what_configz_shows_can_be_given_as_a_file(take: Take) -> None:
         "--max-pods=7", "--eviction-soft=memory.available<2Gi", "--eviction-soft-grace-period=memory.available=90s",
         "--register-with-taints=a=b:NoSchedule", "--shutdown-grace-period=30s", "--reserved=cpu=250m,memory=1Gi",
         "--eviction-minimum-reclaim=nodefs.available=5%", "--provider-id=x://y", "--image-maximum-gc-age=1h",
+        "--kube-reserved=cpu=100m",
         "--reserved-cpus=0", "--cpu-manager-policy=static", "--cpu-manager-policy-options=strict-cpu-reservation=true",
     )  # fmt: skip
     shown = configuration(config)
     assert configuration(take(shown)) == shown
     assert set(FIELDS) & set(shown) > {"maxPods", "evictionSoft", "registerWithTaints"}
+
+
+def test_configz_shows_what_is_reserved_as_it_was_given() -> None:
+    shown = configuration(
+        by_options(
+            "--reserved-cpus=0-1", "--kube-reserved=cpu=300m,memory=1Gi", "--system-reserved=cpu=1", "--reserved=pid=10"
+        )
+    )
+    assert shown["kubeReserved"] == {"cpu": "300m", "memory": str(1 << 30)}
+    assert shown["systemReserved"] == {"cpu": "1000m", "pid": "10"}
+    assert shown["reservedSystemCPUs"] == "0-1"
 
 
 def test_reserved_cpus_are_what_is_reserved_of_the_cpu() -> None:
