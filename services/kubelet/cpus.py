@@ -53,6 +53,8 @@ class CpuManager:
         self._cpus = ExclusiveCpus(topology, rules)
         # By container id: the CPUs of the pool that it was told last.
         self._told: dict[str, frozenset[int]] = {}
+        # By uid of the Pod and name of the container: those that it started with.
+        self._equipped: dict[tuple[str, str], frozenset[int]] = {}
         self._moving = asyncio.Lock()
         self._look_now = asyncio.Event()
         self._log = get_logger("kubelet.cpus")
@@ -98,8 +100,14 @@ class CpuManager:
             self._changed()
         return refusal
 
+    def pod_changed(self) -> None:
+        """Something happened to a Pod: a container may have come that was told another pool than there is by now."""
+        if self.enabled:
+            self._look_now.set()
+
     def pod_ended(self, uid: str) -> None:
         """A Pod runs nothing any more."""
+        self._equipped = {key: cpus for key, cpus in self._equipped.items() if key[0] != uid}
         if self._cpus.release(lambda one: one == uid):
             self._changed()
 
@@ -108,7 +116,7 @@ class CpuManager:
             self._save()
         except OSError as failure:
             self._log.error("checkpoint.unwritten", file=failure.filename, error=failure)
-        self._log.info("pool.changed", shared=write_cpus(self._cpus.shared))
+        self._log.info("pool.changed", cpus=write_cpus(self._cpus.pool))
         self._look_now.set()
 
     def refuse_resize(self, asked: corev1.Pod, granted: corev1.Pod) -> str:
@@ -126,10 +134,12 @@ class CpuManager:
         """Tell a container that is to start where it runs; one of CPUs of its own starts when the others are off."""
         if not self.enabled:
             return
-        own = self.of(pod.metadata.uid, container.name)
+        key = (pod.metadata.uid, container.name)
+        own = self.of(*key)
         if own:
             await self.move_shared()
-        config.linux.resources.cpuset_cpus = write_cpus(own or self._cpus.shared)
+        self._equipped[key] = own or self._cpus.pool
+        config.linux.resources.cpuset_cpus = write_cpus(self._equipped[key])
 
     def of(self, uid: str, container: str) -> frozenset[int]:
         """The CPUs that a container has of its own."""
@@ -143,6 +153,9 @@ class CpuManager:
     async def run(self) -> None:
         """Keep the containers that share on the pool, for ever."""
         while self.enabled:
+            # Of Pods that went while no kubelet ran.
+            if self._cpus.release(lambda uid: not self._holds(uid)):
+                self._changed()
             await self.move_shared()
             await self._pause()
 
@@ -164,9 +177,9 @@ class CpuManager:
             alive = {run.id: (worker, run) for worker in self._workers() for run in worker.view.runtime.alive()}
             self._told = {id_: cpus for id_, cpus in self._told.items() if id_ in alive}
             for id_, (worker, run) in alive.items():
-                shared = self._cpus.shared
-                if shared and not self.of(worker.uid, run.name) and self._told.get(id_) != shared:
-                    await self._tell(worker, id_, shared)
+                pool, told = self._cpus.pool, self._told.get(id_, self._equipped.get((worker.uid, run.name)))
+                if not self.of(worker.uid, run.name) and told != pool:
+                    await self._tell(worker, id_, pool)
 
     async def _tell(self, worker: PodWorker, id_: str, cpus: frozenset[int]) -> None:
         resources = criv1.LinuxContainerResources(cpuset_cpus=write_cpus(cpus))

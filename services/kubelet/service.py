@@ -391,6 +391,7 @@ class Kubelet:
         self._measures.changed(worker)
         self._care.pod_changed()
         self._table.admissions.pod_changed()
+        self._cpus.pod_changed()
         if worker.is_gone:
             metadata = worker.view.pod.metadata
             shown = self._pods.get(f"{metadata.namespace}/{metadata.name}")

@@ -40,7 +40,7 @@ class CpuRules:
 
 
 class ExclusiveCpus:
-    """The CPUs of one node. shared: the pool."""
+    """The CPUs of one node."""
 
     def __init__(self, topology: Topology, rules: CpuRules) -> None:
         self._topology = topology
@@ -54,9 +54,14 @@ class ExclusiveCpus:
 
     @property
     def shared(self) -> frozenset[int]:
-        """Where all others run."""
+        """The pool: what is left."""
         kept = self._rules.reserved if self._rules.strict else frozenset[int]()
         return self._topology.all - kept - self._taken()
+
+    @property
+    def pool(self) -> frozenset[int]:
+        """Where all others run. A strict reservation may leave nothing: rather there then than on what others own."""
+        return self.shared or self._rules.reserved
 
     @property
     def allocatable(self) -> frozenset[int]:

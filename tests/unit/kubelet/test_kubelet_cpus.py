@@ -189,7 +189,9 @@ def test_with_a_strict_reservation_nobody_runs_on_what_is_reserved() -> None:
     cpus = some(FLAT, "0-1", strict=True)
     assert write_cpus(cpus.shared) == "2-3"
     assert cpus.give(guaranteed("a", "1")) is None
-    assert write_cpus(cpus.shared) == "3"
+    assert (write_cpus(cpus.shared), write_cpus(cpus.pool)) == ("3", "3")
+    assert cpus.give(guaranteed("b", "1")) is None
+    assert (write_cpus(cpus.shared), write_cpus(cpus.pool)) == ("", "0-1")
     restored = some(FLAT, "0-1", strict=True)
     restored.restore(cpus.shared, cpus.assigned)
     assert restored.assigned == cpus.assigned
@@ -405,6 +407,42 @@ async def test_a_kubelet_that_starts_knows_who_has_what(tmp_path: Path) -> None:
     assert write_cpus(again.manager.of("uid-b", "main")) == "1-3"
     with pytest.raises(InvalidCpuState, match='configured policy "none" differs from state checkpoint policy "static"'):
         Host(tmp_path, "none")
+
+
+async def test_cpus_of_pods_that_went_while_no_kubelet_ran_come_back(tmp_path: Path) -> None:
+    Host(tmp_path).manager.give(guaranteed("a", "2"))
+    host = Host(tmp_path)
+    assert await host.equipped(a_pod("b")) == "0,3"
+    host.runs(a_pod("b"), "main")
+    host.held.discard("uid-a")
+    task = asyncio.create_task(host.manager.run())
+    async with asyncio.timeout(60):
+        while ("b-main", "0-3") not in host.runtime.moved:
+            await asyncio.sleep(0)
+    task.cancel()
+
+
+async def test_a_container_that_started_while_the_pool_changed_is_moved(tmp_path: Path) -> None:
+    host, shares = Host(tmp_path), a_pod("b")
+    task = asyncio.create_task(host.manager.run())
+    assert await host.equipped(shares) == "0-3"
+    assert host.manager.give(guaranteed("a", "1")) is None
+    await host.equipped(guaranteed("a", "1"))
+    assert host.runtime.moved == []
+    host.runs(shares, "main")
+    host.manager.pod_changed()
+    async with asyncio.timeout(60):
+        while ("b-main", "0,2-3") not in host.runtime.moved:
+            await asyncio.sleep(0)
+    task.cancel()
+
+
+async def test_a_container_that_started_on_the_pool_is_left_there(tmp_path: Path) -> None:
+    host, shares = Host(tmp_path), a_pod("b")
+    await host.equipped(shares)
+    host.runs(shares, "main")
+    await host.manager.move_shared()
+    assert host.runtime.moved == []
 
 
 async def test_without_the_policy_nothing_is_given(tmp_path: Path) -> None:
