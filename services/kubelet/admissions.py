@@ -14,6 +14,7 @@ from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.base.log import get_logger
 from navarch.services.client.events import EventType
 from navarch.services.kubelet.core.admission import NODE_AFFINITY, ShortOfResources, admit
+from navarch.services.kubelet.core.events_text import REJECTED
 from navarch.services.kubelet.core.orders import Admitted, Rejected
 from navarch.services.kubelet.core.preemption import MESSAGE, REASON, preempt, victims, without
 from navarch.services.kubelet.core.pressure import is_critical
@@ -66,6 +67,8 @@ class Admissions:
         # None: the node has none. spawn: runs what gives them away.
         self.devices: GivesDevices | None = None
         self.spawn: Callable[[Coroutine[None, None, None], str], object] = lambda work, _: work.close()
+        # Gives a Pod that is let in CPUs of its own, where it asks for them; the refusal when it cannot have them.
+        self.give_cpus: Callable[[corev1.Pod], Rejected | None] = lambda _: None
         self._making_room: dict[str, MakingRoom] = {}
         self._getting_devices: set[str] = set()
         self._log = get_logger("kubelet.admissions")
@@ -93,6 +96,9 @@ class Admissions:
         answer: Admitted | Rejected | None = decision
         if isinstance(decision, ShortOfResources) and is_critical(worker.view.pod):
             answer = self._make_room(worker, decision)
+        if isinstance(answer, Admitted) and (refusal := self.give_cpus(worker.view.pod)) is not None:
+            self._tell_of(worker.view.pod, refusal)
+            answer = refusal
         if isinstance(answer, Admitted) and self.devices is not None and self.devices.wanted(worker.view.pod):
             self._getting_devices.add(worker.uid)
             self.spawn(self._give_devices(worker, self.devices), "give-devices")
@@ -107,8 +113,11 @@ class Admissions:
             devices.pod_ended(worker.uid)
             return
         if refusal is not None:
-            self.tell(worker.view.pod, "Warning", refusal.reason, refusal.message.removeprefix("Pod was rejected: "))
+            self._tell_of(worker.view.pod, refusal)
         worker.tell(refusal or Admitted())
+
+    def _tell_of(self, pod: corev1.Pod, refusal: Rejected) -> None:
+        self.tell(pod, "Warning", refusal.reason, refusal.message.removeprefix(REJECTED))
 
     def pod_changed(self) -> None:
         """Something happened to a Pod: others may have got the room that they wait for."""

@@ -13,7 +13,8 @@ from navarch.services.kubelet.config import Config
 from navarch.services.kubelet.configuration import configuration
 from navarch.services.kubelet.configuration_file import ConfigurationError
 from navarch.services.kubelet.core.eviction_thresholds import ThresholdError
-from navarch.services.kubelet.node import group_options
+from navarch.services.kubelet.node import cpu_options, group_options
+from navarch.services.kubelet.node.cpu_options import CpuOptionsError
 from navarch.services.kubelet.node.group_options import GroupOptionsError
 from navarch.services.kubelet.node.identity_options import cpu_set, host_name, no_such_cpus, node_ips, taints
 from navarch.services.kubelet.node.options import add_options, duration_option_s, node_options, reservations, truth
@@ -67,6 +68,7 @@ def parser(*, exit_on_error: bool = True) -> argparse.ArgumentParser:
     add("--reserved", type=reservations, default=Reservations(), metavar="cpu=100m,memory=256Mi")
     add("--reserved-cpus", type=cpu_set, default=frozenset(), metavar="0-1,...")
     group_options.add_options(options)
+    cpu_options.add_options(options)
     add("--anonymous-auth", type=truth, nargs="?", const=True, default=False, metavar="true|false")
     add_source_options(options)
     add_certificate_options(options)
@@ -85,7 +87,7 @@ def read(argv: Sequence[str]) -> tuple[Config, argparse.Namespace]:
             known.error(f"the following arguments are required: {', '.join(missing)}")
         config = _config(options)
         configuration_file.check_others(others, configuration(config))
-    except (ConfigurationError, ThresholdError, GroupOptionsError) as failure:
+    except (ConfigurationError, ThresholdError, GroupOptionsError, CpuOptionsError) as failure:
         known.error(str(failure))
     if fault := no_such_cpus(options.reserved_cpus, os.cpu_count() or 1):
         known.error(f"--reserved-cpus: {fault}")
@@ -93,7 +95,7 @@ def read(argv: Sequence[str]) -> tuple[Config, argparse.Namespace]:
 
 
 def _config(options: argparse.Namespace) -> Config:
-    """Raises ThresholdError, GroupOptionsError, ConfigurationError."""
+    """Raises ThresholdError, GroupOptionsError, CpuOptionsError, ConfigurationError."""
     host, _, port = options.listen.rpartition(":")
     address = f"[{options.address}]" if ":" in options.address else options.address
     reserved = options.reserved + options.kube_reserved + options.system_reserved
@@ -116,9 +118,12 @@ def _config(options: argparse.Namespace) -> Config:
         labels={**options.labels, **options.node_labels},
         taints=options.taints,
         reserved=reserved,
+        kube_reserved=options.kube_reserved,
+        system_reserved=options.reserved + options.system_reserved,
         node=node_options(options),
         heartbeat_s=options.node_status_update_frequency,
         groups=group_options.group_options(options),
+        cpus=cpu_options.cpu_options(options, reserved.cpu_millicores),
         anonymous_auth=options.anonymous_auth,
         sources=source_options(options),
         certificates=certificate_options(options),

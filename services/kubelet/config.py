@@ -7,6 +7,7 @@ from pathlib import Path
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.base.tls import Credentials
 from navarch.services.kubelet.certificates.options import CertificateOptions
+from navarch.services.kubelet.node.cpu_options import CpuOptions
 from navarch.services.kubelet.node.group_options import NO_GROUPS, GroupOptions
 from navarch.services.kubelet.node.options import NodeOptions
 from navarch.services.kubelet.node.status import Reservations
@@ -49,12 +50,16 @@ class Config:
     pods_per_core: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: Sequence[corev1.Taint] = ()
+    # In all; and as it was given, for the parts of Kubernetes and for the rest of the host.
     reserved: Reservations = field(default_factory=Reservations)
+    kube_reserved: Reservations = field(default_factory=Reservations)
+    system_reserved: Reservations = field(default_factory=Reservations)
     node: NodeOptions = field(default_factory=NodeOptions)
     can_mount: bool = True
     heartbeat_s: float = 10.0
     # Of a process of its own, its command line's; in others no group is made.
     groups: GroupOptions = NO_GROUPS
+    cpus: CpuOptions = field(default_factory=CpuOptions)
     # Where static Pods come from.
     sources: SourceOptions = field(default_factory=SourceOptions)
     # Whether requests without credentials are asked about at the API server, as of system:anonymous.

@@ -9,9 +9,11 @@ from navarch.services.api.codec.times import format_duration
 from navarch.services.kubelet.authentication import TOKEN_S
 from navarch.services.kubelet.authorization import ALLOWED_S, DENIED_S
 from navarch.services.kubelet.config import Config
+from navarch.services.kubelet.core.cpu_lists import write_cpus
 from navarch.services.kubelet.core.eviction_signals import Signal
 from navarch.services.kubelet.core.eviction_thresholds import Amount
 from navarch.services.kubelet.images import PULLS_AT_ONCE
+from navarch.services.kubelet.node.cpu_options import CpuOptions
 from navarch.services.kubelet.node.group_options import NONE, GroupOptions
 from navarch.services.kubelet.node.options import NodeOptions
 from navarch.services.kubelet.node.status import Reservations
@@ -48,7 +50,7 @@ def configuration(config: Config) -> dict[str, Any]:
         "nodeStatusUpdateFrequency": _span(config.heartbeat_s),
         "volumeStatsAggPeriod": _span(PERIOD_S),
         **_groups(config.groups),
-        "cpuManagerPolicy": "none",
+        **_cpus(config.cpus),
         "memoryManagerPolicy": "None",
         "topologyManagerPolicy": "none",
         "topologyManagerScope": "container",
@@ -70,7 +72,8 @@ def configuration(config: Config) -> dict[str, Any]:
         "registerNode": config.node.register,
         "registerWithTaints": [{"key": one.key, "value": one.value, "effect": one.effect} for one in config.taints],
         "containerRuntimeEndpoint": config.runtime_endpoint,
-        "systemReserved": _reserved(config.reserved),
+        "kubeReserved": _reserved(config.kube_reserved),
+        "systemReserved": _reserved(config.system_reserved),
         **_certificates(config),
         **_node(config.node),
     }
@@ -110,6 +113,15 @@ def _groups(groups: GroupOptions) -> dict[str, Any]:
         "cgroupDriver": groups.names.driver.value,
         "enforceNodeAllocatable": sorted(groups.enforced) or [NONE],
         "podPidsLimit": groups.pod_max_pids,
+    }
+
+
+def _cpus(cpus: CpuOptions) -> dict[str, Any]:
+    return {
+        "cpuManagerPolicy": cpus.policy,
+        "cpuManagerPolicyOptions": dict.fromkeys(sorted(cpus.options), "true"),
+        "cpuManagerReconcilePeriod": _span(cpus.reconcile_s),
+        "reservedSystemCPUs": write_cpus(cpus.reserved),
     }
 
 

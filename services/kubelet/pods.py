@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.base.log import get_logger
 from navarch.services.kubelet.admissions import Admissions
-from navarch.services.kubelet.core.granted import judge
+from navarch.services.kubelet.core.granted import INFEASIBLE, Pending, judge
 from navarch.services.kubelet.core.orders import (
     PodChanged,
     PodRemoved,
@@ -44,6 +44,8 @@ class PodTable:
         # Of the newest listing: what belongs to no worker.
         self._unclaimed: dict[PodIdentity, list[Fact]] = {}
         self._sequence = 0
+        # Why a Pod (as it asks, as it is) cannot be resized on this node; "" where it can.
+        self.refuse_resize: Callable[[corev1.Pod, corev1.Pod], str] = lambda *_: ""
         # Pods whose resize waits for room.
         self._deferred: set[str] = set()
         self._log = get_logger("kubelet.pods")
@@ -126,7 +128,9 @@ class PodTable:
     def _judge_resize(self, worker: PodWorker) -> None:
         """A running Pod may ask for other resources; what it gives back others may have waited for."""
         if (asked := worker.view.asked) is not None and not worker.view.ending:
-            pending = judge(asked, self._node(), self._others(worker))
+            refusal = self.refuse_resize(asked, worker.view.pod)
+            others = self._others(worker)
+            pending = Pending(INFEASIBLE, refusal) if refusal else judge(asked, self._node(), others)
             worker.tell(ResizeJudged(pending))
             if pending is not None:
                 self._deferred.add(worker.uid)

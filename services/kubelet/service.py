@@ -9,6 +9,7 @@ import os
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from navarch.protos.cri import v1_pb2 as criv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.base.clock import Clock, SystemClock
 from navarch.services.base.log import get_logger
@@ -25,6 +26,7 @@ from navarch.services.kubelet.core.paths import Layout
 from navarch.services.kubelet.core.references import NodeContext
 from navarch.services.kubelet.core.static_pods import is_mirror
 from navarch.services.kubelet.core.status import NodeFacts, pod_status
+from navarch.services.kubelet.cpus import CpuManager
 from navarch.services.kubelet.executor import Executor
 from navarch.services.kubelet.happenings import Happenings
 from navarch.services.kubelet.images import Images
@@ -33,7 +35,7 @@ from navarch.services.kubelet.measures import MeasuredExecutor, Measures
 from navarch.services.kubelet.mirrors import Mirrors
 from navarch.services.kubelet.node.agent import NodeAgent, NodeIdentity
 from navarch.services.kubelet.node.care import NodeCare
-from navarch.services.kubelet.node.host import default_address, read_dns, read_host, read_load
+from navarch.services.kubelet.node.host import default_address, read_dns, read_host, read_load, read_topology
 from navarch.services.kubelet.node.pod_network import PodNetwork
 from navarch.services.kubelet.node.status import most_pods
 from navarch.services.kubelet.objects import NodeObjects
@@ -145,9 +147,22 @@ class Kubelet:
             on_change=lambda: self._agent.look_soon(),
             on_image_removed=self._images.changed,
         )
+        self._cpus = CpuManager(
+            config.cpus,
+            read_topology(),
+            config.reserved.cpu_millicores,
+            root,
+            runtime=self._runtime,
+            clock=clock,
+            workers=self._table.all,
+            holds=self._table.may_hold,
+        )
+        self._cpus.start()
+        self._table.admissions.give_cpus = self._cpus.give
+        self._table.refuse_resize = self._cpus.refuse_resize
         self._devices = DeviceManager(root, clock, self._table.may_hold, self._on_devices)
         self._table.admissions.devices, self._table.admissions.spawn = self._devices, self._tasks.spawn
-        self._device_sockets = DeviceSockets(root, self._devices, self._table.active)
+        self._device_sockets = DeviceSockets(root, self._devices, self._table.active, self._cpus)
         self._table.admissions.refuse = lambda pod: (
             self._care.refuse(pod) or config.node.sysctls.refuse(pod) or apparmor.refuse(pod, enabled=host.apparmor)
         )
@@ -221,7 +236,7 @@ class Kubelet:
             mounts=ContainerMounts(layout, self._objects, context, self._volumes, can_mount=can_mount),
             objects=self._objects,
             runtime_classes=self._runtime_classes,
-            equip=self._devices.equip,
+            equip=self._equip,
             statuses=self._statuses,
             happenings=self._happenings,
             clock=clock,
@@ -290,6 +305,7 @@ class Kubelet:
         self._tasks.spawn(self._plugins.run(), "plugins")
         self._tasks.spawn(self._remove_orphans(), "orphaned-volumes")
         self._tasks.spawn(self._groups.run(self._clock), "pod-groups")
+        self._tasks.spawn(self._cpus.run(), "cpus")
 
     async def _remove_orphans(self) -> None:
         """What is left of Pods that are no more; some of it may wait for a plugin that has not come yet."""
@@ -375,12 +391,14 @@ class Kubelet:
         self._measures.changed(worker)
         self._care.pod_changed()
         self._table.admissions.pod_changed()
+        self._cpus.pod_changed()
         if worker.is_gone:
             metadata = worker.view.pod.metadata
             shown = self._pods.get(f"{metadata.namespace}/{metadata.name}")
             self._table.reap(worker, in_api=shown is not None and shown.metadata.uid == metadata.uid)
             return
         if worker.machine.has_left:
+            self._cpus.pod_ended(worker.uid)
             self._table.room_was_made()
         self._statuses.mark(worker, urgent)
         if worker.is_busy:
@@ -399,6 +417,10 @@ class Kubelet:
             longest_crash_wait_s=self._config.node.longest_crash_wait_s,
         )
 
+    async def _equip(self, pod: corev1.Pod, container: corev1.Container, config: criv1.ContainerConfig) -> None:
+        await self._devices.equip(pod, container, config)
+        await self._cpus.equip(pod, container, config)
+
     def _pods_here(self) -> list[corev1.Pod]:
         return [worker.view.pod for worker in self._table.all() if not worker.machine.runs_nothing]
 
@@ -408,6 +430,7 @@ class Kubelet:
         self._tokens.forget(worker.uid)
         self._measures.forget(worker.uid)
         self._devices.pod_ended(worker.uid)
+        self._cpus.pod_ended(worker.uid)
         self._tasks.spawn(worker.stop(), "worker-stop")
 
     def _node(self) -> corev1.Node:

@@ -6,6 +6,8 @@ import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from navarch.services.kubelet.core.cpu_lists import read_cpus
+from navarch.services.kubelet.core.cpu_topology import Cpu, Topology
 from navarch.services.kubelet.core.references import HostDns
 from navarch.services.kubelet.node.memory import meminfo, memory_available
 
@@ -135,3 +137,16 @@ def _os_name() -> str:
         if key == "PRETTY_NAME":
             return value.strip('"')
     return "Linux"
+
+
+def read_topology(devices: Path = Path("/sys/devices/system/cpu")) -> Topology:
+    """The CPUs that are online, and which of them belong together."""
+    return Topology(_cpu(devices / f"cpu{id_}", id_) for id_ in sorted(read_cpus(_text(str(devices / "online")))))
+
+
+def _cpu(folder: Path, id_: int) -> Cpu:
+    siblings = _text(str(folder / "topology/core_cpus_list")) or _text(str(folder / "topology/thread_siblings_list"))
+    numa_nodes = [int(one.name.removeprefix("node")) for one in folder.glob("node[0-9]*")]
+    # On a virtual machine it may be -1: not known.
+    socket_ = max(0, int(_text(str(folder / "topology/physical_package_id")) or 0))
+    return Cpu(id_, min(read_cpus(siblings) or {id_}), socket_, min(numa_nodes, default=0))

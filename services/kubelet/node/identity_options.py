@@ -2,12 +2,11 @@
 
 import argparse
 import ipaddress
-import re
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.services.kubelet.core.cpu_lists import read_cpus
 
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
-_RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 
 
 def taints(text: str) -> list[corev1.Taint]:
@@ -51,13 +50,10 @@ def host_name(text: str) -> str:
 
 def cpu_set(text: str) -> frozenset[int]:
     """Read "0-3,5", in the manner of cpuset(7). Raises ArgumentTypeError."""
-    found: set[int] = set()
-    for entry in filter(None, text.split(",")):
-        match = _RANGE.fullmatch(entry)
-        if match is None or int(match[2] or match[1]) < int(match[1]):
-            raise argparse.ArgumentTypeError(f'"{entry}" is no list of CPUs, expected such as 0-3,5')
-        found.update(range(int(match[1]), int(match[2] or match[1]) + 1))
-    return frozenset(found)
+    try:
+        return read_cpus(text)
+    except ValueError as failure:
+        raise argparse.ArgumentTypeError(str(failure)) from None
 
 
 def no_such_cpus(wanted: frozenset[int], host_cpus: int) -> str:

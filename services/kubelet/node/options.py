@@ -135,8 +135,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--provider-id", default="")
     add("--allowed-unsafe-sysctls", type=sysctls, default=SysctlPolicy(), metavar="NAME,PATTERN*,...")
     add("--crash-loop-max-restart-period", type=_crash_wait, default=LONGEST_S, metavar="DURATION")
-    # Cores and memory are shared by all containers: there is nothing yet that would set some of them apart.
-    add("--cpu-manager-policy", choices=["none"], default="none")
+    # Memory is shared by all containers: there is nothing yet that would set some of it apart.
     add("--memory-manager-policy", choices=["None"], default="None")
     add("--topology-manager-policy", choices=["none"], default="none")
     add("--topology-manager-scope", choices=["container"], default="container")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Protocol
 
 import grpc
 
@@ -25,13 +26,29 @@ class NoSuchPod(Exception):
     """The node has no such Pod."""
 
 
+class KnowsCpus(Protocol):
+    """The manager of CPUs, as monitors see it."""
+
+    @property
+    def allocatable(self) -> frozenset[int]:
+        """What containers can have of their own at most."""
+        ...
+
+    def of(self, uid: str, container: str) -> frozenset[int]:
+        """The CPUs that a container has of its own."""
+        ...
+
+
 class DeviceSockets:
     """`device-plugins/kubelet.sock` and `pod-resources/kubelet.sock`. pods: those that run or are about to."""
 
-    def __init__(self, root: Path, manager: DeviceManager, pods: Callable[[], Iterable[corev1.Pod]]) -> None:
+    def __init__(
+        self, root: Path, manager: DeviceManager, pods: Callable[[], Iterable[corev1.Pod]], cpus: KnowsCpus
+    ) -> None:
         self._root = root.absolute()
         self._manager = manager
         self._pods = pods
+        self._cpus = cpus
         self._servers: list[GrpcServer] = []
         self._log = get_logger("kubelet.devices")
 
@@ -41,7 +58,7 @@ class DeviceSockets:
         registration = GrpcServer(None, translate=_translate, component="kubelet.devices")
         registration.add(deviceplugin_pb2_grpc.add_RegistrationServicer_to_server, Registrations(self._manager))
         monitoring = GrpcServer(None, translate=_translate, component="kubelet.devices")
-        lister = PodResources(self._manager, self._pods)
+        lister = PodResources(self._manager, self._pods, self._cpus)
         monitoring.add(podresources_pb2_grpc.add_PodResourcesListerServicer_to_server, lister)
         await self._serve(registration, self._manager.folder.absolute() / SOCKET)
         await self._serve(monitoring, self._root / POD_RESOURCES / SOCKET)
@@ -86,16 +103,16 @@ class Registrations(deviceplugin_pb2_grpc.RegistrationServicer):
 class PodResources(podresources_pb2_grpc.PodResourcesListerServicer):
     """v1.PodResourcesLister."""
 
-    def __init__(self, manager: DeviceManager, pods: Callable[[], Iterable[corev1.Pod]]) -> None:
+    def __init__(self, manager: DeviceManager, pods: Callable[[], Iterable[corev1.Pod]], cpus: KnowsCpus) -> None:
         self._manager = manager
         self._pods = pods
+        self._cpus = cpus
 
     async def List(
         self, request: resources.ListPodResourcesRequest, context: object
     ) -> resources.ListPodResourcesResponse:
         """What each container has."""
-        devices = self._manager.devices
-        return resources.ListPodResourcesResponse(pod_resources=[pod_resources(devices, pod) for pod in self._pods()])
+        return resources.ListPodResourcesResponse(pod_resources=map(self._of, self._pods()))
 
     async def Get(
         self, request: resources.GetPodResourcesRequest, context: object
@@ -103,24 +120,30 @@ class PodResources(podresources_pb2_grpc.PodResourcesListerServicer):
         """What the containers of one Pod have."""
         for pod in self._pods():
             if (pod.metadata.namespace, pod.metadata.name) == (request.pod_namespace, request.pod_name):
-                return resources.GetPodResourcesResponse(pod_resources=pod_resources(self._manager.devices, pod))
+                return resources.GetPodResourcesResponse(pod_resources=self._of(pod))
         raise NoSuchPod(f"pod {request.pod_name} in namespace {request.pod_namespace} not found")
 
     async def GetAllocatableResources(
         self, request: resources.AllocatableResourcesRequest, context: object
     ) -> resources.AllocatableResourcesResponse:
-        """All devices that containers may have."""
+        """All devices and CPUs that containers may have."""
         known = self._manager.devices.resources
         return resources.AllocatableResourcesResponse(
             devices=[
                 container_device(self._manager.devices, name, id_)
                 for name in sorted(known)
                 for id_ in known[name].healthy()
-            ]
+            ],
+            cpu_ids=sorted(self._cpus.allocatable),
         )
 
+    def _of(self, pod: corev1.Pod) -> resources.PodResources:
+        return pod_resources(self._manager.devices, pod, self._cpus.of)
 
-def pod_resources(devices: Devices, pod: corev1.Pod) -> resources.PodResources:
+
+def pod_resources(
+    devices: Devices, pod: corev1.Pod, cpus: Callable[[str, str], Iterable[int]] = lambda *_: ()
+) -> resources.PodResources:
     """What the containers of a Pod have that run together: an init container has gone when somebody asks."""
     sidecars = [one for one in pod.spec.init_containers if one.restart_policy == "Always"]
     return resources.PodResources(
@@ -134,6 +157,7 @@ def pod_resources(devices: Devices, pod: corev1.Pod) -> resources.PodResources:
                     for one in devices.of(pod.metadata.uid, container.name)
                     for id_ in one.devices
                 ],
+                cpu_ids=sorted(cpus(pod.metadata.uid, container.name)),
             )
             for container in [*sidecars, *pod.spec.containers]
         ],

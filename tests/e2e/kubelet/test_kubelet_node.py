@@ -74,7 +74,16 @@ async def test_a_node_registers_with_what_it_is_told_and_what_it_has(lab: Lab) -
         assert [owner.uid for owner in lease.metadata.owner_references] == [node.metadata.uid]
 
 
-async def test_images_that_nobody_uses_are_collected(lab: Lab) -> None:
+# As if the disk were full; and as if each were older than images may become.
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--image-gc-high-threshold=1", "--image-gc-low-threshold=0", "--minimum-image-ttl-duration=0s"),
+        ("--image-maximum-gc-age=1ms", "--minimum-image-ttl-duration=0s"),
+    ],
+    ids=["full-disk", "age"],
+)
+async def test_images_that_nobody_uses_are_collected(lab: Lab, flags: tuple[str, ...]) -> None:
     unused = "docker.io/library/unused:navarch"
     archive = lab.host.directory / "unused.tar"
     busybox_builder().build(archive, unused, cmd=("true",))
@@ -87,8 +96,6 @@ async def test_images_that_nobody_uses_are_collected(lab: Lab) -> None:
 
     await lab.eventually(is_there, "the image is there")
     lab.kill_kubelet()
-    # As if the disk were full.
-    flags = ("--image-gc-high-threshold=1", "--image-gc-low-threshold=0", "--minimum-image-ttl-duration=0s")
     await lab.start_kubelet(*flags)
     try:
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -94,6 +95,27 @@ async def test_a_node_short_of_processes_evicts_all_but_critical_pods_and_lets_n
         await lab.create("also-vital", **CRITICAL)
         await lab.running("also-vital")
         assert (await lab.pod("vital")).status.phase == "Running"
+
+
+async def test_a_soft_threshold_evicts_after_its_grace_period_with_a_grace_of_its_own_for_pods(lab: Any) -> None:
+    deaf = {"name": "main", "command": ["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"]}
+    await lab.create("deaf", containers=[deaf], terminationGracePeriodSeconds=3600)
+    await lab.running("deaf")
+    flags = (
+        "--eviction-soft=pid.available<99.99%",
+        "--eviction-soft-grace-period=pid.available=4s",
+        "--eviction-max-pod-grace-period=1",
+    )
+    began = time.monotonic()
+    async with options(lab, *flags):
+        # The node tells of it before it acts.
+        await lab.until(corev1.Node, lab.node, has("PIDPressure"), "")
+        pod = await lab.when("deaf", was_evicted)
+        assert time.monotonic() - began >= 4.0
+        assert pod.status.message.startswith("The node was low on resource: pids. Threshold quantity: ")
+        # Not in the hour that it asks for.
+        (status,) = pod.status.container_statuses
+        assert status.state.terminated.exit_code == 137
 
 
 async def test_pods_over_their_own_limits_on_files_are_evicted(lab: Any) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.services.api.pod_resources import amounts
 from navarch.testing.kubelet_lab import Lab
 
 
@@ -28,6 +29,35 @@ async def test_parameters_of_the_kernel(lab: Lab) -> None:
     finally:
         lab.kill_kubelet()
         await lab.start_kubelet()
+
+
+async def test_a_status_tells_as_whom_a_container_runs_and_what_it_was_given(lab: Lab) -> None:
+    sizes = {"cpu": "100m", "memory": "32Mi"}
+    main = {
+        "name": "main",
+        "command": ["sleep", "3600"],
+        "resources": {"requests": sizes, "limits": sizes},
+        "securityContext": {"runAsUser": 1234},
+    }
+    usual = {"name": "usual", "command": ["sleep", "3600"]}
+    context = {"runAsUser": 3000, "runAsGroup": 2000, "supplementalGroups": [4000], "fsGroup": 5000}
+    await lab.create("somebody", containers=[main, usual], securityContext=context)
+    pod = await lab.running("somebody")
+    found = {one.name: one for one in pod.status.container_statuses}
+    groups = {2000, 4000, 5000}
+    users = {name: one.user.linux for name, one in found.items()}
+    told = {name: (user.uid, user.gid, set(user.supplemental_groups)) for name, user in users.items()}
+    mine = {"main": (1234, 2000, groups), "usual": (3000, 2000, groups)}
+    nothing: dict[str, Any] = dict.fromkeys(mine, (0, 0, set()))
+    assert told == lab.where(shim=mine, plugin=nothing, because="containerd 1.6 does not tell whom a container runs as")
+    # What it says itself.
+    uid, gid, *more = (await lab.exec("somebody", "sh", "-c", "id -u; id -g; id -G", container="main")).split()
+    assert (uid, gid, set(map(int, more))) == ("1234", "2000", groups)
+    given = {"cpu": 100, "memory": 32 << 20}
+    assert amounts(found["main"].allocated_resources) == given
+    assert amounts(found["main"].resources.limits) == amounts(found["main"].resources.requests) == given
+    assert not found["usual"].allocated_resources
+    assert not found["usual"].resources.limits
 
 
 async def test_profiles_of_apparmor(lab: Lab) -> None:

@@ -106,6 +106,20 @@ def by_options(*options: str) -> Config:
             {"tlsCertFile": "/c", "tlsPrivateKeyFile": "/k", "authentication": {"x509": {"clientCAFile": "/a"}}},
             ("--tls-cert-file=/c", "--tls-private-key-file=/k", "--client-ca-file=/a"),
         ),
+        (
+            {
+                "cpuManagerPolicy": "static",
+                "cpuManagerPolicyOptions": {"full-pcpus-only": "true", "strict-cpu-reservation": "false"},
+                "cpuManagerReconcilePeriod": "5s",
+                "reservedSystemCPUs": "0",
+            },
+            (
+                "--cpu-manager-policy=static",
+                "--cpu-manager-policy-options=full-pcpus-only=true",
+                "--cpu-manager-reconcile-period=5s",
+                "--reserved-cpus=0",
+            ),
+        ),
         ({"enforceNodeAllocatable": ["none"]}, ("--enforce-node-allocatable=none",)),
         # As kubeadm writes it: "by default", and what holds in any case.
         (
@@ -139,8 +153,22 @@ def test_a_field_says_what_its_option_says(take: Take, fields: dict[str, Any], o
         ({"fileCheckFrequency": "soon"}, 'fileCheckFrequency: invalid duration "soon"'),
         ({"registerWithTaints": [{"key": "a", "effect": "Never"}]}, 'registerWithTaints: invalid taint "a=:Never"'),
         (
-            {"cpuManagerPolicy": "static"},
-            "cpuManagerPolicy: found 'static', which cannot be had here; accepted is 'none'",
+            {"memoryManagerPolicy": "Static"},
+            "memoryManagerPolicy: found 'Static', which cannot be had here; accepted is 'None'",
+        ),
+        (
+            {"topologyManagerPolicy": "best-effort"},
+            "topologyManagerPolicy: found 'best-effort', which cannot be had here; accepted is 'none'",
+        ),
+        (
+            {"topologyManagerScope": "pod"},
+            "topologyManagerScope: found 'pod', which cannot be had here; accepted is 'container'",
+        ),
+        ({"cpuManagerPolicy": "static"}, "--cpu-manager-policy static: the host needs CPUs of its own, found none"),
+        ({"cpuManagerPolicy": "dynamic"}, "cpuManagerPolicy: invalid choice: 'dynamic' (choose from 'none', 'static')"),
+        (
+            {"cpuManagerPolicyOptions": {"align-by-socket": "true"}},
+            'cpuManagerPolicyOptions: "align-by-socket": no such option here; accepted are full-pcpus-only, strict-cpu',
         ),
         ({"authorization": {"mode": "AlwaysAllow"}}, "authorization.mode: found 'AlwaysAllow'"),
         ({"enableServer": False}, "enableServer: found False"),
@@ -168,7 +196,14 @@ def test_what_makes_no_sense_is_refused_by_name(
         ("--node-ip=192.0.2.1,192.0.2.2", "expected one address, or one of each family"),
         ("--node-ip=here", '"here" is no IP address'),
         ("--hostname-override= ", "may not be empty"),
-        ("--cpu-manager-policy=static", "--cpu-manager-policy: invalid choice: 'static' (choose from 'none')"),
+        ("--cpu-manager-policy=static", "accepted are --reserved-cpus, or cpu of --kube-reserved or --system-reserved"),
+        ("--cpu-manager-policy-options=full-pcpus-only=yes", 'full-pcpus-only: "yes" is neither true nor false'),
+        ("--cpu-manager-policy-options=full-pcpus-only=true", "only with --cpu-manager-policy static, found none"),
+        (
+            "--cpu-manager-policy-options=align-by-socket=true",
+            '"align-by-socket": no such option here',
+        ),
+        ("--cpu-manager-reconcile-period=0s", "--cpu-manager-reconcile-period: found 0s, must be more than 0"),
         ("--memory-manager-policy=Static", "--memory-manager-policy: invalid choice: 'Static' (choose from 'None')"),
         ("--topology-manager-policy=restricted", "--topology-manager-policy: invalid choice: 'restricted'"),
         ("--reserved-cpus=3-1", '"3-1" is no list of CPUs'),
@@ -218,10 +253,23 @@ def test_what_configz_shows_can_be_given_as_a_file(take: Take) -> None:
         "--max-pods=7", "--eviction-soft=memory.available<2Gi", "--eviction-soft-grace-period=memory.available=90s",
         "--register-with-taints=a=b:NoSchedule", "--shutdown-grace-period=30s", "--reserved=cpu=250m,memory=1Gi",
         "--eviction-minimum-reclaim=nodefs.available=5%", "--provider-id=x://y", "--image-maximum-gc-age=1h",
+        "--kube-reserved=cpu=100m",
+        "--reserved-cpus=0", "--cpu-manager-policy=static", "--cpu-manager-policy-options=strict-cpu-reservation=true",
     )  # fmt: skip
     shown = configuration(config)
     assert configuration(take(shown)) == shown
     assert set(FIELDS) & set(shown) > {"maxPods", "evictionSoft", "registerWithTaints"}
+
+
+def test_configz_shows_what_is_reserved_as_it_was_given() -> None:
+    shown = configuration(
+        by_options(
+            "--reserved-cpus=0-1", "--kube-reserved=cpu=300m,memory=1Gi", "--system-reserved=cpu=1", "--reserved=pid=10"
+        )
+    )
+    assert shown["kubeReserved"] == {"cpu": "300m", "memory": str(1 << 30)}
+    assert shown["systemReserved"] == {"cpu": "1000m", "pid": "10"}
+    assert shown["reservedSystemCPUs"] == "0-1"
 
 
 def test_reserved_cpus_are_what_is_reserved_of_the_cpu() -> None:

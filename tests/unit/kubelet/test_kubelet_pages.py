@@ -95,7 +95,7 @@ def test_the_configuration_is_shown_in_the_genuine_form() -> None:
     shown = configuration(
         a_config(
             cluster_dns=("10.96.0.10",),
-            reserved=Reservations(cpu_millicores=100, memory_bytes=1 << 28),
+            system_reserved=Reservations(cpu_millicores=100, memory_bytes=1 << 28),
             taints=[corev1.Taint(key="gpu", value="yes", effect="NoSchedule")],
             sources=SourceOptions(Path("/etc/manifests")),
             node=NodeOptions(transition_s=90.0),

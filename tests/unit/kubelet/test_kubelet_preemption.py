@@ -194,3 +194,22 @@ def test_one_that_is_not_critical_displaces_nobody() -> None:
     host.judge(asking("other", "3"))
     assert host.judge(asking("usual", "2", priority=CRITICAL // 3)).view.verdict.reason == "OutOfcpu"
     assert host.judge(asking("fits", "1")).machine.stage != Stage.REJECTED
+
+
+def test_a_pod_that_cannot_have_cpus_of_its_own_is_refused_though_there_is_room() -> None:
+    host = Host()
+    refusal = Rejected("SMTAlignmentError", "Pod was rejected: SMT Alignment Error: odd")
+    host.admissions.give_cpus = lambda pod: refusal if pod.metadata.name == "odd" else None
+    odd = host.judge(asking("odd", "1"))
+    assert odd.machine.stage == Stage.REJECTED
+    assert odd.view.verdict.reason == "SMTAlignmentError"
+    assert host.told == ["odd Warning SMTAlignmentError"]
+    assert host.judge(asking("even", "1")).machine.stage != Stage.REJECTED
+
+
+def test_a_pod_for_which_there_is_no_room_gets_no_cpus() -> None:
+    host = Host()
+    asked: list[str] = []
+    host.admissions.give_cpus = lambda pod: asked.append(pod.metadata.name)
+    assert host.judge(asking("large", "5")).machine.stage == Stage.REJECTED
+    assert asked == []
