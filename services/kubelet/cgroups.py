@@ -5,6 +5,7 @@ and all of it is removed here.
 """
 
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,9 @@ NEEDED = ("cpu", "memory", "pids")
 OPTIONAL = ("hugetlb",)
 # Version 2 hands on to children what runc sets there too.
 HANDED_ON = (*NEEDED, *OPTIONAL, "cpuset", "io")
+# What version 1 takes for no limit of memory, and what it shows then: at least this many bytes.
+NO_LIMIT, SURELY_NO_LIMIT = "-1", 1 << 62
+PAGE_BYTES = resource.getpagesize()
 
 
 class GroupFailure(Exception):
@@ -63,6 +67,18 @@ class ControlGroups:
             except OSError as failure:
                 raise GroupFailure(f"{target}: {content}: {failure.strerror}") from failure
 
+    def differs(self, path: str, settings: GroupSettings) -> bool:
+        """Whether the kernel has other settings for a group that is there. What cannot be read is not compared."""
+        for name, wanted in files(settings, unified=self.unified).items():
+            controller, _, file = name.rpartition("/")
+            try:
+                found = (self._root / controller / path.lstrip("/") / file).read_text().strip()
+            except OSError:
+                continue
+            if not _means(file, found, wanted):
+                return True
+        return False
+
     def remove(self, path: str) -> None:
         """Remove a group and the empty ones in it from every tree. What is still in use stays."""
         for tree in self._trees():
@@ -106,6 +122,17 @@ class ControlGroups:
         if self.unified or not self._root.is_dir():
             return [self._root]
         return [entry for entry in self._root.iterdir() if entry.is_dir() and not entry.is_symlink()]
+
+
+def _means(file: str, found: str, written: str) -> bool:
+    """Whether the kernel says this where that was written: it counts memory in pages, and knows a largest number."""
+    if found == written or not file.startswith("memory."):
+        return found == written
+    if not (found.isdigit() and written.lstrip("-").isdigit()):
+        return False
+    if written == NO_LIMIT:
+        return int(found) >= SURELY_NO_LIMIT
+    return int(found) == int(written) // PAGE_BYTES * PAGE_BYTES
 
 
 def _remove(folder: Path) -> None:

@@ -114,6 +114,8 @@ class Executor:
         self._gate = asyncio.Semaphore(STARTS_PER_CPU * max(2, node.cpu_millicores // 1000))
         self._refreshing = asyncio.Lock()
         self._pre_stopped: set[str] = set()
+        # By uid: what Pods were told about their resolvers, however often their sandboxes are made.
+        self._dns_told: dict[str, set[tuple[str, str]]] = {}
         self._log = get_logger("kubelet.pod")
 
     async def carry_out(self, worker: PodWorker, order: Order) -> Done | Failed:
@@ -181,8 +183,7 @@ class Executor:
         pod = worker.view.pod
         handler = await self._runtime_classes.handler(pod)
         check_hostname(pod, self._node)
-        for reason, message in dns_warnings(pod, self._node):
-            self._happenings.tell(pod, "Warning", reason, message)
+        self._warn_of_dns(pod)
         if wants_own(pod):
             check_handler(handler, can=abilities(self._node_object(), handler).user_namespaces)
         config = sandbox_config(pod, attempt, self._layout, self._node, self._users.of(pod))
@@ -190,6 +191,15 @@ class Executor:
         async with self._gate:
             id_ = await self._runtime.run_sandbox(config, handler)
         return Done(order, (sandbox_of(await self._runtime.sandbox_status(id_)),))
+
+    def _warn_of_dns(self, pod: corev1.Pod) -> None:
+        warnings = dns_warnings(pod, self._node)
+        told = self._dns_told.get(pod.metadata.uid, set())
+        for reason, message in warnings:
+            if (reason, message) not in told:
+                self._happenings.tell(pod, "Warning", reason, message)
+        if warnings:
+            self._dns_told[pod.metadata.uid] = told.union(warnings)
 
     async def _ensure_image(self, worker: PodWorker, order: EnsureImage, name: str) -> Done:
         pod, container = worker.view.pod, worker.container(name)
@@ -345,6 +355,7 @@ class Executor:
         await self._objects.release(pod.metadata.uid)
         for key in [key for key in self._volume_images if key[0] == pod.metadata.uid]:
             del self._volume_images[key]
+        self._dns_told.pop(pod.metadata.uid, None)
         await self._volumes.release(pod, everything=everything)
         await self._groups.remove(pod)
 

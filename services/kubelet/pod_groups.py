@@ -1,7 +1,8 @@
 """Keeps the control groups of a node: of all Pods, of the classes, of each Pod, and what is reserved for the host.
 
 A Pod's group is there, with its limits, before the runtime makes anything in it, and is removed with the Pod; what
-a kubelet that was killed has left is removed at the next start.
+a kubelet that was killed has left is removed at the next start. What somebody else writes to a Pod's group, or a
+kubelet with other options has written, is put right.
 """
 
 import asyncio
@@ -31,7 +32,8 @@ SWEEP_S = 60.0
 class PodGroups:
     """Of one node. Does nothing where Pods have no groups of their own.
 
-    pods: those that use the node now. uids: of all Pods that something of may be here.
+    pods: those that use the node now. uids: of all Pods that something of may be here. settled: a Pod by its uid,
+    where it runs with all that it was granted.
     """
 
     def __init__(
@@ -40,9 +42,11 @@ class PodGroups:
         pods: Callable[[], Iterable[corev1.Pod]],
         uids: Callable[[], Iterable[str]],
         groups: ControlGroups | None = None,
+        settled: Callable[[str], corev1.Pod | None] = lambda _: None,
     ) -> None:
         self._options = options
         self._names = options.names
+        self._settled = settled
         self._pods, self._uids = pods, uids
         self._groups = groups or ControlGroups()
         self._allocatable = GroupSettings()
@@ -128,13 +132,29 @@ class PodGroups:
                 self._classes[class_] = settings
 
     async def run(self, clock: Clock) -> None:
-        """Remove the groups of Pods that nobody knows, and where nothing runs: at once, and again each minute."""
+        """At once, and again each minute: see to the groups of the Pods that run, and remove those of nobody."""
         while self._names.per_qos:
             self._enforce()
             async with self._lock:
                 known = {self._names.as_written(uid) for uid in self._uids()}
                 await asyncio.to_thread(self._remove_orphans, known)
+            # One at a time: a Pod's resize waits for the lock, and comes after what was settled before it.
+            for uid in list(self._uids()):
+                async with self._lock:
+                    await self._mend(uid)
             await clock.sleep(SWEEP_S)
+
+    async def _mend(self, uid: str) -> None:
+        """Set a Pod's group again where it has other limits. One that is being resized is left alone."""
+        if (pod := self._settled(uid)) is None:
+            return
+        group, settings = self._names.of_pod(pod), pod_settings(pod, self._options.pod_max_pids)
+        try:
+            if await asyncio.to_thread(self._groups.differs, group, settings):
+                self._log.info("group.mended", group=group)
+                await asyncio.to_thread(self._groups.write, group, settings)
+        except GroupFailure as failure:
+            self._log.warning("group.not_mended", group=group, error=failure)
 
     def _remove_orphans(self, known: set[str]) -> None:
         for class_ in (GUARANTEED, *CLASSES):

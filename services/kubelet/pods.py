@@ -80,6 +80,19 @@ class PodTable:
             return not self.complete
         return not worker.machine.runs_nothing and worker.machine.stage != Stage.RELEASING
 
+    def uids(self) -> set[str]:
+        """Of all Pods that something of may be here."""
+        return set(self._workers)
+
+    def using(self) -> list[corev1.Pod]:
+        """The Pods that use the node, as it granted them."""
+        return [worker.view.pod for worker in self._workers.values() if not worker.machine.runs_nothing]
+
+    def settled(self, uid: str) -> corev1.Pod | None:
+        """A Pod that runs with the resources that it was granted."""
+        worker = self._workers.get(uid)
+        return worker.view.pod if worker is not None and worker.machine.is_settled else None
+
     def in_transition(self) -> bool:
         """Whether some Pod is on its way to another state."""
         return any(worker.is_busy or worker.machine.stage in IN_TRANSITION for worker in self._workers.values())

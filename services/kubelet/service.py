@@ -108,7 +108,8 @@ class Kubelet:
             seccomp_root=str(layout.root / "seccomp"),
             groups=config.groups.names,
         )
-        self._groups = PodGroups(config.groups, self._pods_here, self._uids)
+        self._table = PodTable(self._make_worker, self._drop_worker, self._node)
+        self._groups = PodGroups(config.groups, self._table.using, self._table.uids, settled=self._table.settled)
         self._groups.start(host, config.reserved, read_load(root).processes_max)
         self._client = Client.connect(config.api_server, config.credentials, f"kubelet/{config.node_name}")
         self._measures = Measures(Metrics(), clock)
@@ -131,7 +132,6 @@ class Kubelet:
             config.node.provider_id,
             config.node.register,
         )
-        self._table = PodTable(self._make_worker, self._drop_worker, self._node)
         self._care = NodeCare(
             config.node_name,
             config.node,
@@ -204,7 +204,9 @@ class Kubelet:
         can_mount = config.can_mount and os.geteuid() == 0
         self._claims = Claims(self._client, clock, self._on_references)
         self._tokens = PodTokens(self._client, clock)
-        self._csi = CsiDrivers(self._client, config.node_name, self._node, lambda: self._on_references(self._uids()))
+        self._csi = CsiDrivers(
+            self._client, config.node_name, self._node, lambda: self._on_references(self._table.uids())
+        )
         self._csi_volumes = CsiVolumes(
             self._client,
             self._csi,
@@ -309,11 +311,8 @@ class Kubelet:
 
     async def _remove_orphans(self) -> None:
         """What is left of Pods that are no more; some of it may wait for a plugin that has not come yet."""
-        while not await self._volumes.remove_orphans(self._uids):
+        while not await self._volumes.remove_orphans(self._table.uids):
             await self._clock.sleep(ORPHAN_RETRY_S)
-
-    def _uids(self) -> set[str]:
-        return {worker.uid for worker in self._table.all()}
 
     async def _learn_runtime(self) -> None:
         """Wait for the runtime and learn its name; from now on it is told the node's Pod network."""
@@ -420,9 +419,6 @@ class Kubelet:
     async def _equip(self, pod: corev1.Pod, container: corev1.Container, config: criv1.ContainerConfig) -> None:
         await self._devices.equip(pod, container, config)
         await self._cpus.equip(pod, container, config)
-
-    def _pods_here(self) -> list[corev1.Pod]:
-        return [worker.view.pod for worker in self._table.all() if not worker.machine.runs_nothing]
 
     def _drop_worker(self, worker: PodWorker) -> None:
         self._statuses.forget(worker.uid)

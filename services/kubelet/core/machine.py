@@ -75,6 +75,11 @@ class PodMachine:
         return self.runs_nothing or is_released
 
     @property
+    def is_settled(self) -> bool:
+        """Whether what runs of it has the resources that it was granted, so that its cgroup has them, too."""
+        return self.stage in (Stage.INITIALIZING, Stage.RUNNING) and not outstanding(self.view)
+
+    @property
     def awaits_admission(self) -> bool:
         """Whether the node has yet to say whether it takes the Pod."""
         return self.stage == Stage.NEW

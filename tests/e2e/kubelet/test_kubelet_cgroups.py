@@ -76,8 +76,13 @@ async def test_a_resize_reaches_the_group_of_the_pod(lab: Lab) -> None:
         await lab.eventually(resized, f"the Pod's group has {cpu} and {memory}")
 
 
-async def test_what_a_killed_kubelet_left_is_removed_by_the_next(lab: Lab) -> None:
+async def test_what_a_killed_kubelet_left_is_put_right_by_the_next(lab: Lab) -> None:
+    limits = {"requests": {"cpu": "100m"}, "limits": {"cpu": "300m", "memory": "96Mi"}}
+    kept = await lab.create("kept", containers=[{"name": "main", "command": ["sleep", "3600"], "resources": limits}])
+    await lab.running("kept")
     lab.kill_kubelet()
+    kept_group = f"/burstable/pod{kept.metadata.uid}"
+    ControlGroups().write(f"{above(lab)}{kept_group}", GroupSettings(2, 70_000, 112 * MIB))
     group = f"{above(lab)}/burstable/podleft-behind"
     await asyncio.to_thread(ControlGroups().make, group, GroupSettings(2))
     await lab.start_kubelet(f"--pod-max-pids={MAX_PIDS}")
@@ -89,5 +94,11 @@ async def test_what_a_killed_kubelet_left_is_removed_by_the_next(lab: Lab) -> No
 
     await lab.eventually(swept, "the group of no Pod is gone")
     assert has(lab, f"/besteffort/pod{made.metadata.uid}", pids=MAX_PIDS)
+
+    async def mended() -> bool:
+        wanted = {"cpu_shares": 102, "cpu_quota_us": 30_000, "memory_bytes": 96 * MIB, "pids": MAX_PIDS}
+        return has(lab, kept_group, **wanted)
+
+    await lab.eventually(mended, "the Pod that runs on has its limits again, and the new one")
     lab.kill_kubelet()
     await lab.start_kubelet()

@@ -132,3 +132,22 @@ async def test_a_kubelet_that_was_killed_knows_what_was_granted(lab: Lab) -> Non
     await lab.start_kubelet()
     await lab.when("kept", lambda pod: has(pod, "200m", "64Mi"))
     assert await limits(lab, "kept") == (20_000, 64 * MIB)
+
+
+async def test_a_resize_that_is_asked_for_while_the_node_reboots(lab: Lab) -> None:
+    await lab.create(
+        "rebooted", containers=[{"name": "main", "command": ["sleep", "3600"], "resources": sized("100m", "32Mi")}]
+    )
+    before = await lab.running("rebooted")
+    lab.kill_kubelet()
+    # What a reboot leaves: nothing runs, and the runtime knows what did.
+    for box in await lab.cri.list_sandboxes():
+        if box.metadata.uid == before.metadata.uid:
+            await lab.cri.stop_sandbox(box.id)
+    await resize(lab, "rebooted", "200m", "64Mi")
+    await lab.start_kubelet()
+    pod = await lab.when(
+        "rebooted", lambda pod: has(pod, "200m", "64Mi") and pod.status.container_statuses[0].restart_count == 1
+    )
+    assert pod.status.container_statuses[0].container_id != before.status.container_statuses[0].container_id
+    assert await limits(lab, "rebooted") == (20_000, 64 * MIB)

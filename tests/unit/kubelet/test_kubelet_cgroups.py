@@ -8,9 +8,16 @@ import pytest
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api import codec
-from navarch.services.kubelet.cgroups import ControlGroups, GroupFailure
+from navarch.services.kubelet.cgroups import PAGE_BYTES, ControlGroups, GroupFailure
 from navarch.services.kubelet.core.cgroup_names import CgroupDriver, CgroupNames
-from navarch.services.kubelet.core.cgroup_settings import GroupSettings, class_settings, files, pod_settings, weight
+from navarch.services.kubelet.core.cgroup_settings import (
+    UNLIMITED,
+    GroupSettings,
+    class_settings,
+    files,
+    pod_settings,
+    weight,
+)
 from navarch.services.kubelet.node.group_options import (
     NO_GROUPS,
     GroupOptions,
@@ -244,6 +251,56 @@ async def test_what_a_killed_kubelet_left_is_removed_and_nothing_else(v1: Path) 
         "mine",
     }
     assert not (v1 / "memory/kubepods/besteffort/podgone").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "found", "differs"),
+    [
+        ("memory/kubepods/poda-1/memory.limit_in_bytes", str(64 * MIB), False),
+        ("memory/kubepods/poda-1/memory.limit_in_bytes", str(32 * MIB), True),
+        ("memory/kubepods/poda-1/memory.limit_in_bytes", "9223372036854771712", True),
+        ("cpu/kubepods/poda-1/cpu.cfs_quota_us", "-1", True),
+        ("cpu/kubepods/poda-1/cpu.shares", "2", True),
+        ("pids/kubepods/poda-1/pids.max", "max", True),
+    ],
+)
+async def test_a_pods_group_that_somebody_else_has_set_is_put_right(
+    v1: Path, file: str, found: str, differs: bool
+) -> None:
+    made, control, clock = pod(BOTH), ControlGroups(v1), OneTurn()
+    settings = pod_settings(made, 7)
+    control.make("/kubepods/poda-1", settings)
+    before = (v1 / file).read_text()
+    (v1 / file).write_text(f"{found}\n")
+    assert control.differs("/kubepods/poda-1", settings) is differs
+    groups = PodGroups(GroupOptions(pod_max_pids=7), list, lambda: ["a-1"], control, settled={"a-1": made}.get)
+    with pytest.raises(Stopped):
+        await groups.run(clock)  # type: ignore[arg-type]
+    assert (v1 / file).read_text().strip() == before
+
+
+async def test_the_group_of_a_pod_that_is_being_resized_is_left_alone(v1: Path) -> None:
+    control, clock = ControlGroups(v1), OneTurn()
+    control.make("/kubepods/poda-1", GroupSettings(memory_bytes=128 * MIB))
+    groups = PodGroups(GroupOptions(), list, lambda: ["a-1"], control, settled=lambda _: None)
+    with pytest.raises(Stopped):
+        await groups.run(clock)  # type: ignore[arg-type]
+    assert (v1 / "memory/kubepods/poda-1/memory.limit_in_bytes").read_text() == str(128 * MIB)
+
+
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [
+        (GroupSettings(memory_bytes=1_000_001), str(1_000_001 // PAGE_BYTES * PAGE_BYTES)),
+        (GroupSettings(memory_bytes=UNLIMITED), "9223372036854771712"),
+    ],
+    ids=["whole pages", "no limit"],
+)
+def test_what_the_kernel_makes_of_memory_is_no_difference(v1: Path, settings: GroupSettings, found: str) -> None:
+    control = ControlGroups(v1)
+    control.make("/kubepods/poda-1", settings)
+    (v1 / "memory/kubepods/poda-1/memory.limit_in_bytes").write_text(found)
+    assert not control.differs("/kubepods/poda-1", settings)
 
 
 async def test_version_2(tmp_path: Path) -> None:

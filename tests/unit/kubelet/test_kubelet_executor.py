@@ -77,6 +77,20 @@ async def test_what_was_made_during_a_relist_is_not_taken_for_lost() -> None:
     assert seen.ready_sandbox() is None
 
 
+async def test_what_a_resolver_lacks_is_told_once_however_often_the_sandbox_is_made() -> None:
+    watch = SimpleNamespace(sequence=6)
+    executor = an_executor(Runtime(watch), watch, [])
+    executor._layout = SimpleNamespace(log_directory=lambda pod: "/logs")  # type: ignore[assignment]
+    told: list[tuple[str, str]] = []
+    executor._happenings.tell = lambda pod, type_, reason, *_: told.append((pod.metadata.uid, reason))  # type: ignore[assignment]
+    first, second = a_pod(), a_pod()
+    second.metadata.uid = "another"
+    for pod in (first, first, second, first):
+        worker: Any = SimpleNamespace(view=SimpleNamespace(pod=pod, name="web"))
+        await executor.carry_out(worker, RunSandbox(0))
+    assert told == [(first.metadata.uid, "MissingClusterDNS"), ("another", "MissingClusterDNS")]
+
+
 @pytest.mark.parametrize(("served", "expected_s"), [(True, DRAIN_S), (False, 0.0)], ids=["in a Service", "in none"])
 async def test_a_served_pod_is_told_to_stop_when_the_proxies_know(served: bool, expected_s: float) -> None:
     clock = VirtualClock(1000.0)
