@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import grpc
+
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api.codec.times import format_seconds
 from navarch.services.base.clock import Clock
@@ -15,10 +17,16 @@ from navarch.services.network.facts import NodeFacts, node_facts
 
 
 class Nodes:
-    """changed: called when something has changed that the plan depends on, or our condition was changed by others."""
+    """dial: connects to the API server.
 
-    def __init__(self, client: Client, own: str, clock: Clock, changed: Callable[[], None]) -> None:
-        self._client = client
+    changed: called when something has changed that the plan depends on, or when the Nodes are first known.
+    """
+
+    def __init__(
+        self, dial: Callable[[], grpc.aio.Channel], own: str, clock: Clock, changed: Callable[[], None]
+    ) -> None:
+        self._dial = dial
+        self._client = client = Client(dial())
         self._own = own
         self._clock = clock
         self._changed = changed
@@ -37,6 +45,12 @@ class Nodes:
         """Cease; what has been reported is sent."""
         await self._informer.stop()
         await self._events.stop()
+        await self._client.close()
+
+    async def reconnect(self) -> None:
+        """Follow over a new connection: the host lost the address of the old one, which would hang till its timeout."""
+        for _ in range(2):  # The watches of a connection end when the next but one begins.
+            await self._client.move(self._dial())
 
     @property
     def own(self) -> NodeFacts | None:

@@ -58,6 +58,11 @@ class Settings:
         return f"{self.bridge}-x{version}"
 
     @property
+    def devices(self) -> tuple[str, ...]:
+        """The Pod network's: bridge and tunnels."""
+        return (self.bridge, self.device(4), self.device(6))
+
+    @property
     def ownership(self) -> Ownership:
         """What in the kernel is this agent's."""
         return Ownership((self.device(4), self.device(6)), self.cluster_cidrs)

@@ -8,21 +8,23 @@ all of it, so that Pods keep their network while the service is away; `host.tear
 import asyncio
 import socket
 
+import grpc
+
 from navarch.protos.navarch import network_pb2_grpc
 from navarch.services.api import errors
 from navarch.services.api.rpc_status import translate
 from navarch.services.base.clock import Clock, SystemClock
+from navarch.services.base.dialing import channel
 from navarch.services.base.log import get_logger
 from navarch.services.base.metrics import Metrics
 from navarch.services.base.serving import GrpcServer
 from navarch.services.base.tasks import TaskOwner
-from navarch.services.client.client import Client
 from navarch.services.network import cni_config, condition
 from navarch.services.network.condition import Condition
 from navarch.services.network.config import Config
 from navarch.services.network.facts import NodeFacts
 from navarch.services.network.host import Done, Host
-from navarch.services.network.kernel import Kernel
+from navarch.services.network.kernel import DeviceAddress, Kernel
 from navarch.services.network.masquerade import NftError
 from navarch.services.network.netlink import KernelRefused
 from navarch.services.network.netlink_events import NetlinkEvents
@@ -50,7 +52,6 @@ class Network:
         self._host = Host(config)
         self._dirty = asyncio.Event()
         self._kernel_events = NetlinkEvents(self._dirty.set)
-        self._client: Client | None = None
         self._nodes: Nodes | None = None
         self._server: GrpcServer | None = None
         self._metrics = Metrics()
@@ -61,6 +62,7 @@ class Network:
         self._failures = 0
         self.state = State(config.node_name, encryption=config.encryption)
         self.port = 0
+        self._addresses: frozenset[DeviceAddress] = frozenset()
 
     async def start(self) -> None:
         """Begin to keep it so. Raises KernelRefused, NftError and OSError.
@@ -70,8 +72,7 @@ class Network:
         config = self._config
         self._kernel_events.start()
         if config.api_server:
-            self._client = Client.connect(config.api_server, config.credentials, user_agent="navarch-network")
-            self._nodes = Nodes(self._client, config.node_name, self._clock, self._dirty.set)
+            self._nodes = Nodes(self._dial, config.node_name, self._clock, self._dirty.set)
             self._nodes.start()
         else:
             await self._sync(check_rules=True)
@@ -95,8 +96,9 @@ class Network:
             await self._server.stop(1.0)
         if self._nodes is not None:
             await self._nodes.stop()
-        if self._client is not None:
-            await self._client.close()
+
+    def _dial(self) -> grpc.aio.Channel:
+        return channel(self._config.api_server, self._config.credentials, user_agent="navarch-network")
 
     async def _keep(self) -> None:
         """Look whenever something has changed, and now and then. A failure is retried soon."""
@@ -140,7 +142,7 @@ class Network:
         with self._syncs.time():
             kernel = await self._host.observe()
             planned = plan(own, others, kernel, self._config.settings)
-            self._follow_links(kernel)
+            await self._follow(kernel)
             done = await self._host.carry_out(planned, kernel, check_rules=check_rules)
         self._note(planned, done)
         await self._tell(planned)
@@ -150,8 +152,11 @@ class Network:
             return NodeFacts(self._config.node_name, cidrs=self._config.pod_cidrs), []
         return self._nodes.own, self._nodes.others
 
-    def _follow_links(self, kernel: Kernel) -> None:
-        """Those whose changes matter: all but the ones of Pods."""
+    async def _follow(self, kernel: Kernel) -> None:
+        """The links whose changes matter: all but those of Pods. And where the host's addresses go."""
+        lost, self._addresses = self._addresses - kernel.addresses, kernel.addresses
+        if self._nodes is not None and any(one.device not in self._config.settings.devices for one in lost):
+            await self._nodes.reconnect()
         followed = {*kernel.links, *self._config.settings.ownership.devices}
         self._kernel_events.links = frozenset(index for index, name in socket.if_nameindex() if name in followed)
 
