@@ -31,6 +31,7 @@ STATUS, STATUS_TIMEOUT_S = "STATUS", 5.0
 # In their order. Results of those before look otherwise.
 VERSIONS = ("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 DEFAULT_VERSION = "0.3.1"
+BANDWIDTH_RATES = {"ingressRate", "egressRate"}
 DEL_WITH_RESULT_SINCE, GC_AND_STATUS_SINCE = "0.4.0", "1.1.0"
 
 
@@ -249,9 +250,18 @@ def _version(document: Mapping[str, Any]) -> str:
 
 
 def _with_work(config: NetworkConfig, capabilities: Mapping[str, object]) -> list[dict[str, Any]]:
-    """The plugins to run: all but portmap for a Pod without host ports, which would only cost a process."""
-    ports = capabilities.get("portMappings")
-    return [plugin for plugin in config.plugins if ports or plugin["type"] != "portmap"]
+    """The plugins to run: all but those that have nothing to do for this Pod, which would only cost a process."""
+
+    def is_idle(plugin: Mapping[str, Any]) -> bool:
+        match plugin["type"]:
+            case "portmap":
+                return not capabilities.get("portMappings")
+            case "bandwidth":
+                # Limits may also be written into its configuration, for all Pods.
+                return not capabilities.get("bandwidth") and not plugin.keys() & BANDWIDTH_RATES
+        return False
+
+    return [plugin for plugin in config.plugins if not is_idle(plugin)]
 
 
 def _reason(outcome: programs.Outcome) -> str:

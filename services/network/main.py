@@ -3,30 +3,133 @@
 import argparse
 import asyncio
 import sys
+from ipaddress import ip_network
 from pathlib import Path
 
 from navarch.services.base.process import run
+from navarch.services.base.tls import Credentials
+from navarch.services.network import encryption, planner
+from navarch.services.network.config import ALWAYS, AUTO, Config
+from navarch.services.network.encryption import MODES, NONE
+from navarch.services.network.host import tear_down
+from navarch.services.network.kernel import CIDR
 from navarch.services.network.masquerade import NftError
-from navarch.services.network.service import Config, Network, tear_down
+from navarch.services.network.netlink import KernelRefused
+from navarch.services.network.planner import LONGEST_DEVICE_NAME, Settings
+from navarch.services.network.service import Network
+
+# Less the suffix of the VXLAN devices, "-x4".
+LONGEST_BRIDGE_NAME = LONGEST_DEVICE_NAME - 3
+
+
+def cidr(text: str) -> CIDR:
+    """A range of addresses. Raises ArgumentTypeError."""
+    try:
+        return ip_network(text)
+    except ValueError as failure:
+        raise argparse.ArgumentTypeError(f"{text!r} is no CIDR: {failure}") from None
+
+
+def cidrs(text: str) -> tuple[CIDR, ...]:
+    """One range, or one of each IP version with a comma between."""
+    return tuple(map(cidr, filter(None, text.split(","))))
+
+
+def bridge_name(text: str) -> str:
+    """A name for a link, short enough for those that are made from it."""
+    if not text or len(text) > LONGEST_BRIDGE_NAME or "/" in text or any(character.isspace() for character in text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name for a bridge: 1 to {LONGEST_BRIDGE_NAME} characters")
+    return text
+
+
+def vni(text: str) -> int:
+    """A VXLAN network identifier, 24 bits."""
+    if not text.isdigit() or not 0 < int(text) < 1 << 24:
+        raise argparse.ArgumentTypeError(f"{text!r} is no VXLAN network identifier: 1 to {(1 << 24) - 1}")
+    return int(text)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    options = argparse.ArgumentParser(prog="navarch-network", description=__doc__, allow_abbrev=False)
+    add = options.add_argument
+    add("--api-server", default="", metavar="HOST:PORT", help="without, --pod-cidr is all there is")
+    add("--node-name", default="", help="of this node, in the cluster")
+    for name in ("ca", "cert", "key"):
+        add(f"--{name}", type=Path)
+    add("--listen", default="", metavar="HOST:PORT", help="serve gRPC here (default: not at all)")
+    add("--pod-cidr", type=cidrs, default=(), metavar="CIDR[,CIDR]", help="of this node, without an API server")
+    add("--cluster-cidr", type=cidrs, action="append", default=[], metavar="CIDR[,CIDR]", help="of all Pods")
+    add("--service-cidr", type=cidrs, action="append", default=[], metavar="CIDR[,CIDR]", help="may not be Pods'")
+    add("--bridge", type=bridge_name, default="navarch0", help=f"its name, at most {LONGEST_BRIDGE_NAME} characters")
+    add("--cni-conf-dir", type=Path, required=True)
+    add("--table", default="navarch", help="name of the nftables table")
+    add("--vxlan-vni", type=vni, default=planner.DEFAULT_VNI, help="the same on all nodes")
+    add("--vxlan-port", type=int, default=planner.DEFAULT_VXLAN_PORT, help="of UDP, the same on all nodes; IANA: 4789")
+    add("--mtu", type=int, default=0, help="of Pods (default: what fits into VXLAN on the link to other nodes)")
+    add(
+        "--manage",
+        choices=(AUTO, ALWAYS),
+        default=AUTO,
+        help="auto: leave all to another network whose CNI configuration comes first",
+    )
+    add("--encryption", choices=MODES, default=NONE, help="between nodes")
+    add("--runtime-endpoint", default="", metavar="unix:///PATH", help="to give back addresses of Pods that it lost")
+    add("--address-grace", type=float, default=120.0, metavar="SECONDS", help="for which it must have lost them")
+    add("--remove", action="store_true", help="remove routes, devices, bridge, table and files, then exit")
+    return options
+
+
+def read(argv: list[str]) -> tuple[Config, bool]:
+    """What is asked for, and whether it is only to remove. Ends the process when it makes no sense."""
+    known = parser()
+    options = known.parse_args(argv)
+    if options.api_server and not (options.node_name and options.ca and options.cert and options.key):
+        known.error("--api-server needs --node-name, --ca, --cert and --key")
+    if not options.api_server and not options.pod_cidr and not options.remove:
+        known.error("one of --api-server and --pod-cidr is required")
+    if options.listen and not options.key:
+        known.error("--listen needs --ca, --cert and --key")
+    settings = Settings(
+        options.bridge,
+        options.vxlan_vni,
+        options.vxlan_port,
+        tuple(one for given in options.cluster_cidr for one in given),
+        tuple(one for given in options.service_cidr for one in given),
+        options.mtu,
+    )
+    has_identity = options.key is not None and not options.remove
+    credentials = Credentials.load(options.ca, options.cert, options.key) if has_identity else None
+    config = Config(
+        settings,
+        options.cni_conf_dir,
+        options.table,
+        pod_cidrs=options.pod_cidr,
+        api_server=options.api_server,
+        credentials=credentials,
+        node_name=options.node_name,
+        manage=options.manage,
+        encryption=options.encryption,
+        runtime_endpoint=options.runtime_endpoint,
+        listen=options.listen,
+        address_grace_s=options.address_grace,
+    )
+    return config, options.remove
 
 
 def main(argv: list[str]) -> None:
     """Keep the node's network until told to stop; with --remove, take it away."""
-    parser = argparse.ArgumentParser(prog="navarch-network", description=__doc__)
-    parser.add_argument("--pod-cidr", required=True)
-    parser.add_argument("--bridge", default="navarch0", help="name of the bridge, at most 15 characters")
-    parser.add_argument("--cni-conf-dir", type=Path, required=True)
-    parser.add_argument("--table", default="navarch", help="name of the nftables table")
-    parser.add_argument("--cluster-cidr", action="append", default=[], help="where Pods keep their own address")
-    parser.add_argument("--remove", action="store_true", help="remove table, bridge and files, then exit")
-    options = parser.parse_args(argv)
-    config = Config(options.pod_cidr, options.bridge, options.cni_conf_dir, options.table, tuple(options.cluster_cidr))
-    if options.remove:
+    config, is_removal = read(argv)
+    if is_removal:
         try:
             asyncio.run(tear_down(config))
-        except (NftError, OSError) as failure:
+        except (NftError, KernelRefused, OSError) as failure:
             sys.exit(f"cannot remove the network: {failure}")
         return
+    try:
+        encryption.check(config.encryption)
+    except encryption.EncryptionUnavailable as refusal:
+        sys.exit(f"navarch-network: {refusal}")
 
     async def create() -> Network:
         return Network(config)

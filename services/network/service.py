@@ -1,31 +1,44 @@
-"""The network of one node as a service: has the CNI files and the nftables table, and sees that they stay.
+"""The network of one node as a service: sees that the host is as the plan wants it, whatever changes or is changed.
 
-Stopping leaves both, so that Pods keep their network while the service is away; `tear_down` removes them.
+Nodes and the kernel's network are followed; every change leads to a new look at both, a new plan, and what differs is
+brought about (see `planner`, `difference`, `host`). Besides, everything is looked at every `CHECK_S`. Stopping leaves
+all of it, so that Pods keep their network while the service is away; `host.tear_down` removes it.
 """
 
 import asyncio
-from dataclasses import dataclass
-from pathlib import Path
+import socket
 
+import grpc
+
+from navarch.protos.navarch import network_pb2_grpc
+from navarch.services.api import errors
+from navarch.services.api.rpc_status import translate
 from navarch.services.base.clock import Clock, SystemClock
+from navarch.services.base.dialing import channel
 from navarch.services.base.log import get_logger
+from navarch.services.base.metrics import Metrics
+from navarch.services.base.serving import GrpcServer
 from navarch.services.base.tasks import TaskOwner
-from navarch.services.network import cni_config, masquerade
+from navarch.services.network import cni_config, condition
+from navarch.services.network.condition import Condition
+from navarch.services.network.config import Config
+from navarch.services.network.facts import NodeFacts
+from navarch.services.network.host import Done, Host
+from navarch.services.network.kernel import DeviceAddress, Kernel
 from navarch.services.network.masquerade import NftError
+from navarch.services.network.netlink import KernelRefused
+from navarch.services.network.netlink_events import NetlinkEvents
+from navarch.services.network.nodes import Nodes
+from navarch.services.network.planner import REFUSED, Plan, plan
+from navarch.services.network.servicer import NetworkServicer, State
+from navarch.services.network.sweeper import Sweeper
 
 CHECK_S = 30.0
-FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    """pod_cidr: of this node. cluster_cidrs: where Pods keep their own address."""
-
-    pod_cidr: str
-    bridge: str
-    cni_conf_dir: Path
-    table: str
-    cluster_cidrs: tuple[str, ...] = ()
+RETRY_S = 1.0
+# Changes come in bursts: a link that goes takes its addresses and routes along.
+SETTLE_S = 0.05
+# What fails once may be a device that has just gone; what goes on failing is told on the Node.
+FAILURES_TOLD = 3
 
 
 class Network:
@@ -36,63 +49,155 @@ class Network:
         self._clock = clock or SystemClock()
         self._tasks = TaskOwner()
         self._log = get_logger("network")
+        self._host = Host(config)
+        self._dirty = asyncio.Event()
+        self._kernel_events = NetlinkEvents(self._dirty.set)
+        self._nodes: Nodes | None = None
+        self._server: GrpcServer | None = None
+        self._metrics = Metrics()
+        self._peers = self._metrics.gauge("navarch_network_ways", "Pod CIDRs of other nodes, by how.", ("how",))
+        self._operations = self._metrics.counter("navarch_network_operations", "Changes to the kernel's network.")
+        self._syncs = self._metrics.histogram("navarch_network_sync_seconds", "Time to look, plan and change.")
+        self._failed = self._metrics.counter("navarch_network_sync_failures", "Looks that ended with a failure.")
+        self._failures = 0
+        self.state = State(config.node_name, encryption=config.encryption)
+        self.port = 0
+        self._addresses: frozenset[DeviceAddress] = frozenset()
 
     async def start(self) -> None:
-        """Have everything in place, then keep it so. Raises NftError and OSError."""
+        """Begin to keep it so. Raises KernelRefused, NftError and OSError.
+
+        Without an API server all is in place on return; else as soon as the Node has its Pod CIDRs.
+        """
         config = self._config
-        await asyncio.to_thread(_allow_forwarding)
-        await masquerade.install(config.table, config.pod_cidr, config.cluster_cidrs)
-        await asyncio.to_thread(cni_config.write, config.cni_conf_dir, config.pod_cidr, config.bridge)
-        self._log.info("network.ready", pod_cidr=config.pod_cidr, bridge=config.bridge, table=config.table)
-        self._tasks.spawn(self._keep(), "network-check")
+        self._kernel_events.start()
+        if config.api_server:
+            self._nodes = Nodes(self._dial, config.node_name, self._clock, self._dirty.set)
+            self._nodes.start()
+        else:
+            await self._sync(check_rules=True)
+        if config.listen:
+            self._server = GrpcServer(
+                config.credentials, translate=translate, component="network", metrics=self._metrics
+            )
+            self._server.add(network_pb2_grpc.add_NetworkServicer_to_server, NetworkServicer(lambda: self.state))
+            self.port = await self._server.start(config.listen)
+        if config.runtime_endpoint:
+            folder = cni_config.addresses_dir(config.cni_conf_dir) / cni_config.NAME
+            sweeper = Sweeper(folder, config.runtime_endpoint, self._clock, grace_s=config.address_grace_s)
+            self._tasks.spawn(sweeper.run(), "network-addresses")
+        self._tasks.spawn(self._keep(), "network-keep")
 
     async def stop(self) -> None:
         """Stop looking after it; everything stays."""
         await self._tasks.close()
+        self._kernel_events.stop()
+        if self._server is not None:
+            await self._server.stop(1.0)
+        if self._nodes is not None:
+            await self._nodes.stop()
+
+    def _dial(self) -> grpc.aio.Channel:
+        return channel(self._config.api_server, self._config.credentials, user_agent="navarch-network")
 
     async def _keep(self) -> None:
-        config = self._config
+        """Look whenever something has changed, and now and then. A failure is retried soon."""
         while True:
-            await self._clock.sleep(CHECK_S)
+            wait_s = CHECK_S
+            checking = not self._dirty.is_set()
+            self._dirty.clear()
             try:
-                if await asyncio.to_thread(cni_config.write, config.cni_conf_dir, config.pod_cidr, config.bridge):
-                    self._log.warning("network.restored", what="CNI files")
-                if not await masquerade.exists(config.table):
-                    await masquerade.install(config.table, config.pod_cidr, config.cluster_cidrs)
-                    self._log.warning("network.restored", what="nftables table")
-            except (NftError, OSError) as failure:
-                self._log.warning("network.check_failed", error=failure)
+                await self._sync(check_rules=checking)
+                self._failures = 0
+            except (KernelRefused, NftError, OSError, errors.ApiError) as failure:
+                self._failures += 1
+                self._failed.inc()
+                self._log.warning("network.sync_failed", error=failure, failures=self._failures)
+                await self._tell_failure(failure)
+                wait_s = RETRY_S
+            await self._changed_or(wait_s)
+            await self._clock.sleep(SETTLE_S)
 
-
-def _allow_forwarding() -> None:
-    if FORWARDING.read_text().strip() != "1":
-        FORWARDING.write_text("1\n")
-
-
-async def tear_down(config: Config) -> None:
-    """Remove the table, the bridge and the files. Idempotent; goes on after a failure and raises the first."""
-    failures: list[Exception] = []
-    try:
-        await masquerade.remove(config.table)
-    except (NftError, OSError) as failure:
-        failures.append(failure)
-    try:
-        await asyncio.to_thread(_delete_link, config.bridge)
-    except OSError as failure:
-        failures.append(failure)
-    await asyncio.to_thread(cni_config.remove, config.cni_conf_dir)
-    if failures:
-        raise failures[0]
-
-
-def _delete_link(name: str) -> None:
-    # Imported where it is needed: it is large, and a service that runs needs none of it.
-    from pyroute2 import IPRoute
-    from pyroute2.netlink.exceptions import NetlinkError
-
-    with IPRoute() as route:
+    async def _changed_or(self, seconds: float) -> None:
+        timer = asyncio.ensure_future(self._clock.sleep(seconds))
+        change = asyncio.ensure_future(self._dirty.wait())
         try:
-            for index in route.link_lookup(ifname=name):
-                route.link("del", index=index)
-        except NetlinkError as failure:
-            raise OSError(failure.code, f"cannot delete link {name}: {failure}") from failure
+            await asyncio.wait((timer, change), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+            change.cancel()
+
+    async def _sync(self, *, check_rules: bool) -> None:
+        own, others = self._facts()
+        if own is None or not own.cidrs:
+            lacks = "has no Pod CIDR" if own is not None else "is not known"
+            self.state.waits(f"Node {self._config.node_name} {lacks} yet")
+            return
+        if foreign := self._host.foreign_config():
+            if self.state.gives_way(own, foreign):
+                self._log.warning("network.other", config=foreign, effect="routes and rules are left as they are")
+            if self._nodes is not None:
+                await self._nodes.give_way(foreign)
+            return
+        with self._syncs.time():
+            kernel = await self._host.observe()
+            planned = plan(own, others, kernel, self._config.settings)
+            await self._follow(kernel)
+            done = await self._host.carry_out(planned, kernel, check_rules=check_rules)
+        self._note(planned, done)
+        await self._tell(planned)
+
+    def _facts(self) -> tuple[NodeFacts | None, list[NodeFacts]]:
+        if self._nodes is None:
+            return NodeFacts(self._config.node_name, cidrs=self._config.pod_cidrs), []
+        return self._nodes.own, self._nodes.others
+
+    async def _follow(self, kernel: Kernel) -> None:
+        """The links whose changes matter: all but those of Pods. And where the host's addresses go."""
+        lost, self._addresses = self._addresses - kernel.addresses, kernel.addresses
+        if self._nodes is not None and any(one.device not in self._config.settings.devices for one in lost):
+            await self._nodes.reconnect()
+        followed = {*kernel.links, *self._config.settings.ownership.devices}
+        self._kernel_events.links = frozenset(index for index, name in socket.if_nameindex() if name in followed)
+
+    def _note(self, planned: Plan, done: Done) -> None:
+        """Logs, metrics and what the gRPC service answers."""
+        self._operations.inc(len(done.operations))
+        was_ready = self.state.name == "ready"
+        for way in self.state.planned(planned):
+            self._log.info("peer.way", node=way.node, pod_cidr=way.cidr, how=way.how, via=way.via, reason=way.reason)
+        counts = self.state.counts()
+        for how, count in counts.items():
+            self._peers.labels(how).set(count)
+        if planned.conflict:
+            if was_ready or done.files:
+                self._log.error("network.conflict", error=planned.conflict)
+        elif not was_ready:
+            cidrs = ",".join(map(str, planned.cidrs))
+            self._log.info("network.ready", pod_cidrs=cidrs, bridge=self._config.settings.bridge, mtu=planned.mtu)
+        elif done.rules or done.files:
+            self._log.info("network.changed", rules=done.rules, files=done.files, mtu=planned.mtu)
+
+    async def _tell(self, planned: Plan) -> None:
+        """On our Node. Raises ApiError."""
+        if self._nodes is None:
+            return
+        warnings = {
+            f"PeerRefused/{peer.node}": f"Pods of node {peer.node} are not reached: Pod CIDR {way.cidr}: {way.reason}"
+            for peer in planned.peers
+            for way in peer.ways
+            if way.how == REFUSED
+        }
+        if planned.conflict:
+            warnings["PodCIDROverlaps"] = planned.conflict
+        self._nodes.warn(warnings)
+        await self._nodes.tell(condition.of_plan(planned))
+
+    async def _tell_failure(self, failure: Exception) -> None:
+        """That this node's network cannot be made, if that lasts."""
+        if self._nodes is None or self._failures < FAILURES_TOLD or isinstance(failure, errors.ApiError):
+            return
+        try:
+            await self._nodes.tell(Condition("True", condition.NOT_CREATED, str(failure)))
+        except errors.ApiError as refusal:
+            self._log.warning("network.condition_untold", error=refusal)

@@ -63,6 +63,12 @@ PROXY = role(f"""
     get,list,watch services endpoints nodes endpointslices@discovery.k8s.io servicecidrs@networking.k8s.io
     {_EVENTS}
 """)
+# Of each node's network agent. It reads all Nodes, which a kubelet may not; `rules` lets it say on its own alone.
+NETWORK = role(f"""
+    get,list,watch nodes
+    patch nodes/status
+    {_EVENTS}
+""")
 # What a kubelet may do at all; `rules` narrows it down to what concerns its own node.
 NODE = role(f"""
     get,list,watch,create,update,patch nodes

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from navarch.services.apiserver.auth.authorizer import Attributes
-from navarch.services.apiserver.auth.policy import BY_GROUP, BY_USER, EVERYTHING, NODE
+from navarch.services.apiserver.auth.policy import BY_GROUP, BY_USER, EVERYTHING, NETWORK, NODE
 from navarch.services.apiserver.auth.roles import Role, Rule
 from navarch.services.apiserver.auth.user import MASTERS, User
 
@@ -35,6 +35,9 @@ class ComponentRules:
             return True
         node = user.node_name
         if node and NODE.allows(attributes) and self._is_own(node, attributes):
+            return True
+        agent_of = user.network_node
+        if agent_of and NETWORK.allows(attributes) and _is_for_agent(agent_of, attributes):
             return True
         return any(role.allows(attributes) for role in _roles(user))
 
@@ -71,6 +74,11 @@ class ComponentRules:
             ):
                 return self._references.has(node, wanted.resource, wanted.namespace, wanted.name)
         return True
+
+
+def _is_for_agent(node: str, wanted: Attributes) -> bool:
+    """A network agent reads all Nodes, and writes the status of its own."""
+    return wanted.path != "nodes/status" or wanted.name == node
 
 
 def _roles(user: User) -> Iterator[Role]:

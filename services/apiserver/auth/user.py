@@ -5,6 +5,8 @@ from dataclasses import dataclass
 MASTERS = "system:masters"
 NODES = "system:nodes"
 NODE_PREFIX = "system:node:"
+NETWORK_AGENTS = "system:navarch-network"
+NETWORK_PREFIX = "system:navarch-network:"
 AUTHENTICATED = "system:authenticated"
 UNAUTHENTICATED = "system:unauthenticated"
 ANONYMOUS_NAME = "system:anonymous"
@@ -28,6 +30,12 @@ class User:
         """The node whose kubelet this is, or ""."""
         is_node = NODES in self.groups and self.name.startswith(NODE_PREFIX)
         return self.name.removeprefix(NODE_PREFIX) if is_node else ""
+
+    @property
+    def network_node(self) -> str:
+        """The node whose network agent this is, or ""."""
+        is_agent = NETWORK_AGENTS in self.groups and self.name.startswith(NETWORK_PREFIX)
+        return self.name.removeprefix(NETWORK_PREFIX) if is_agent else ""
 
 
 ANONYMOUS = User(ANONYMOUS_NAME, frozenset({UNAUTHENTICATED}))

@@ -65,6 +65,7 @@ def user(name: str, *groups: str) -> User:
 
 
 NODE = user("system:node:n1", "system:nodes")
+AGENT = user("system:navarch-network:n1", "system:navarch-network")
 ROBOT = user("system:serviceaccount:default:robot", "system:serviceaccounts")
 LEASES = "coordination.k8s.io"
 STORAGE = "storage.k8s.io"
@@ -114,6 +115,15 @@ STORAGE = "storage.k8s.io"
             Attributes("update", "batch", "jobs", "status", "a", "b"),
             False,
             id="of the same name elsewhere",
+        ),
+        pytest.param(AGENT, Attributes("watch", "", "nodes"), True, id="network agent, all Nodes"),
+        pytest.param(AGENT, Attributes("patch", "", "nodes", "status", "", "n1"), True, id="network agent, its Node"),
+        pytest.param(AGENT, Attributes("patch", "", "nodes", "status", "", "n2"), False, id="network agent, another"),
+        pytest.param(AGENT, Attributes("patch", "", "nodes", name="n1"), False, id="network agent, more than status"),
+        pytest.param(AGENT, Attributes("create", "", "events", "", "default"), True, id="network agent, Event"),
+        pytest.param(AGENT, Attributes("get", "", "pods", "", "default", "a"), False, id="network agent, Pod"),
+        pytest.param(
+            user("system:navarch-network:n1"), Attributes("list", "", "nodes"), False, id="network agent's name alone"
         ),
         pytest.param(
             user("system:node:n1"), Attributes("get", "", "nodes", name="n1"), False, id="a node's name alone"

@@ -1,0 +1,143 @@
+"""What of the kernel's network the agent reads and writes, as plain values.
+
+`Kernel` is what is there, `Desired` what the plan wants there; `difference` turns the two into operations.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+Address = IPv4Address | IPv6Address
+CIDR = IPv4Network | IPv6Network
+
+# rtm_protocol of our routes. Linux and the routing daemons leave the number free; it tells ours from others'.
+ROUTE_PROTOCOL = 118
+# With a metric of our own a route replaces nobody's but ours, and any other route to the same range wins.
+ROUTE_METRIC = 118
+PROTOCOL_KERNEL = 2
+
+
+@dataclass(frozen=True, slots=True)
+class VxlanDevice:
+    """A VXLAN tunnel device. local: our end. port: UDP. mac: of the device, by which peers address it."""
+
+    name: str
+    vni: int
+    port: int
+    local: Address
+    mac: str
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A network device. shared: any host on it is reached by its address, as on Ethernet; not so through a tunnel.
+
+    vxlan: its parameters if it is a VXLAN device.
+    """
+
+    name: str
+    mtu: int
+    up: bool = True
+    shared: bool = True
+    vxlan: VxlanDevice | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route of the main table. gateway: None where the destination is on the link.
+
+    onlink: the gateway is on the link although no route says so. unicast: False for blackhole and the like.
+    """
+
+    destination: CIDR
+    device: str
+    gateway: Address | None = None
+    source: Address | None = None
+    onlink: bool = False
+    metric: int = ROUTE_METRIC
+    protocol: int = ROUTE_PROTOCOL
+    unicast: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceAddress:
+    """An address on a device, with its prefix length."""
+
+    device: str
+    address: Address
+    prefix_length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A permanent entry: the address is at the MAC."""
+
+    device: str
+    address: Address
+    mac: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarding:
+    """An entry of a VXLAN device's forwarding database: frames to the MAC go to the remote host."""
+
+    device: str
+    mac: str
+    remote: Address
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """What is there: links by name, addresses but link-local ones, the main table, our devices' entries.
+
+    sysctls: the values of those that were asked for, by path below /proc/sys/net; missing where there is none.
+    """
+
+    links: Mapping[str, Link] = field(default_factory=dict)
+    addresses: frozenset[DeviceAddress] = frozenset()
+    routes: frozenset[Route] = frozenset()
+    neighbours: frozenset[Neighbour] = frozenset()
+    forwardings: frozenset[Forwarding] = frozenset()
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Desired:
+    """What is to be there, of what is ours."""
+
+    devices: tuple[VxlanDevice, ...] = ()
+    addresses: frozenset[DeviceAddress] = frozenset()
+    routes: frozenset[Route] = frozenset()
+    neighbours: frozenset[Neighbour] = frozenset()
+    forwardings: frozenset[Forwarding] = frozenset()
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """What is ours: these devices by name; routes with our protocol, if given only to somewhere in these CIDRs.
+
+    Clusters side by side on one host tell their routes apart by their cluster CIDRs.
+    """
+
+    devices: tuple[str, ...]
+    cluster_cidrs: tuple[CIDR, ...] = ()
+
+    def owns(self, route: Route) -> bool:
+        """Whether the route is ours."""
+        if route.protocol != ROUTE_PROTOCOL:
+            return False
+        return not self.cluster_cidrs or any(within(route.destination, cidr) for cidr in self.cluster_cidrs)
+
+
+def within(inner: CIDR, outer: CIDR) -> bool:
+    """Whether a range lies in another of the same family."""
+    if isinstance(inner, IPv4Network):
+        return isinstance(outer, IPv4Network) and inner.subnet_of(outer)
+    return isinstance(outer, IPv6Network) and inner.subnet_of(outer)
+
+
+def overlap(one: CIDR, other: CIDR) -> bool:
+    """Whether two ranges share an address."""
+    return within(one, other) or within(other, one)

@@ -1,0 +1,241 @@
+"""How this node reaches the Pods of each other node, and what the kernel needs for it. Pure.
+
+Where a peer's address is on one of this host's links, its Pod CIDR is a plain route through that address. Elsewhere
+packets travel in VXLAN between the hosts' addresses, IPv4 where both have one: a device of its own for each version of
+the underlay, no learning, and for each peer a forwarding entry (MAC to host), a neighbour entry (tunnel address to
+MAC) and a route through the tunnel address. A node's tunnel address is the first of its Pod CIDR, which is never a
+Pod's; its MAC follows from its name. So everybody knows all of it from the Nodes alone.
+
+Each direction is chosen by its sender. Both choose alike as long as both hosts' routes are those of one link.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_network
+
+from navarch.services.network.conflicts import conflict, foreign_routes, usable_addresses
+from navarch.services.network.facts import NodeFacts
+from navarch.services.network.kernel import (
+    CIDR,
+    Address,
+    Desired,
+    DeviceAddress,
+    Forwarding,
+    Kernel,
+    Neighbour,
+    Ownership,
+    Route,
+    VxlanDevice,
+)
+
+ROUTE, VXLAN, REFUSED, UNREACHABLE = "route", "vxlan", "refused", "unreachable"
+DEFAULT_VNI = 118
+# Linux's and flannel's; IANA's is 4789.
+DEFAULT_VXLAN_PORT = 8472
+# Outer headers: IP, UDP, VXLAN, and the inner Ethernet header.
+OVERHEAD_BYTES = {4: 20 + 8 + 8 + 14, 6: 40 + 8 + 8 + 14}
+DEFAULT_MTU = 1500
+# What IPv6 needs at least (RFC 8200, section 5).
+SMALLEST_MTU = 1280
+LONGEST_DEVICE_NAME = 15
+# By IP version, below /proc/sys/net/ipvN.
+FORWARDING = {4: "ip_forward", 6: "conf/all/forwarding"}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """bridge: of this node's Pods. mtu: of Pods; 0 for what the links allow."""
+
+    bridge: str
+    vni: int = DEFAULT_VNI
+    vxlan_port: int = DEFAULT_VXLAN_PORT
+    cluster_cidrs: tuple[CIDR, ...] = ()
+    service_cidrs: tuple[CIDR, ...] = ()
+    mtu: int = 0
+
+    def device(self, version: int) -> str:
+        """The name of the VXLAN device over IPv4 or IPv6."""
+        return f"{self.bridge}-x{version}"
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The Pod network's: bridge and tunnels."""
+        return (self.bridge, self.device(4), self.device(6))
+
+    @property
+    def ownership(self) -> Ownership:
+        """What in the kernel is this agent's."""
+        return Ownership((self.device(4), self.device(6)), self.cluster_cidrs)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a Pod CIDR of a peer is reached, and why so. via: the peer's address; "" where there is no way."""
+
+    cidr: str
+    how: str
+    via: str = ""
+    device: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Another node."""
+
+    node: str
+    ways: tuple[Way, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """desired: of the kernel. cidrs: of this node's Pods. conflict: why they cannot be; then nothing else is planned.
+
+    keep: where traffic of Pods leaves with their own address. mtu: of Pods.
+    """
+
+    cidrs: tuple[CIDR, ...]
+    conflict: str = ""
+    peers: tuple[Peer, ...] = ()
+    desired: Desired = field(default_factory=Desired)
+    keep: frozenset[CIDR] = frozenset()
+    mtu: int = DEFAULT_MTU
+
+
+def plan(own: NodeFacts, others: Sequence[NodeFacts], kernel: Kernel, settings: Settings) -> Plan:
+    """The network of this node. others: all other Nodes, in any order."""
+    foreign = foreign_routes(kernel, settings.ownership, settings.bridge)
+    everyone = (own, *others)
+    for cidr in own.cidrs:
+        if why := conflict(cidr, own, everyone, foreign, settings.service_cidrs):
+            return Plan(own.cidrs, f"Pod CIDR {cidr}: {why}", mtu=settings.mtu or DEFAULT_MTU)
+    planning = _Planning(own, kernel, settings, foreign)
+    peers = tuple(
+        _peer(planning, peer, everyone) for peer in sorted(others, key=lambda one: one.name) if peer.name != own.name
+    )
+    return Plan(
+        own.cidrs,
+        peers=peers,
+        desired=planning.desired(),
+        keep=frozenset({*planning.keep, *own.cidrs, *settings.cluster_cidrs}),
+        mtu=planning.pod_mtu,
+    )
+
+
+def _peer(planning: "_Planning", peer: NodeFacts, everyone: Iterable[NodeFacts]) -> Peer:
+    ways = [Way(text, REFUSED, reason="it is no CIDR") for text in peer.malformed]
+    reachable = replace(peer, addresses=usable_addresses(peer, planning.own, everyone))
+    for cidr in peer.cidrs:
+        why = conflict(cidr, peer, everyone, planning.foreign, planning.settings.service_cidrs)
+        if not why and peer.addresses and not reachable.addresses:
+            why = f"its node's address {peer.addresses[0]} is this node's, of loopback, or in a Pod CIDR"
+        ways.append(Way(str(cidr), REFUSED, reason=why) if why else planning.reach(reachable, cidr))
+    return Peer(peer.name, tuple(ways))
+
+
+class _Planning:
+    """A plan while it is made."""
+
+    def __init__(self, own: NodeFacts, kernel: Kernel, settings: Settings, foreign: frozenset[Route]) -> None:
+        self.settings = settings
+        self.foreign = foreign
+        self.keep: set[CIDR] = set()
+        self.own = own
+        self._kernel = kernel
+        self._devices: dict[int, VxlanDevice] = {}
+        self._routes: set[Route] = set()
+        self._neighbours: set[Neighbour] = set()
+        self._forwardings: set[Forwarding] = set()
+
+    def reach(self, peer: NodeFacts, cidr: CIDR) -> Way:
+        """Decide how, and note what it needs."""
+        direct = self._on_link(peer, cidr.version)
+        if direct is not None:
+            address, device = direct
+            self._routes.add(Route(cidr, device, address))
+            self.keep |= {cidr, *(ip_network(one) for one in peer.addresses if self._is_on_link(one))}
+            return Way(str(cidr), ROUTE, str(address), device, f"{address} is on the link {device}")
+        for version in (4, 6):
+            local, remote = self.own.address(version), peer.address(version)
+            if local is not None and not local.is_loopback and remote is not None:
+                return self._tunnel(peer, cidr, local, remote)
+        return Way(str(cidr), UNREACHABLE, reason="the two nodes have no InternalIP of the same IP version")
+
+    def _tunnel(self, peer: NodeFacts, cidr: CIDR, local: Address, remote: Address) -> Way:
+        if self._route_to(remote) is None:
+            return Way(str(cidr), UNREACHABLE, reason=f"this host has no route to {remote}")
+        device = self._device(local)
+        source = self.own.cidr(cidr.version)
+        gateway = cidr.network_address
+        self._forwardings.add(Forwarding(device, peer.mac, remote))
+        self._neighbours.add(Neighbour(device, gateway, peer.mac))
+        self._routes.add(Route(cidr, device, gateway, source.network_address if source else None, onlink=True))
+        self.keep.add(cidr)
+        return Way(str(cidr), VXLAN, str(remote), device, f"{remote} is on no link of this host")
+
+    def _device(self, local: Address) -> str:
+        name = self.settings.device(local.version)
+        vni, port = self.settings.vni, self.settings.vxlan_port
+        mtu = self._underlay_mtu(local) - OVERHEAD_BYTES[local.version]
+        self._devices[local.version] = VxlanDevice(name, vni, port, local, self.own.mac, max(mtu, SMALLEST_MTU))
+        return name
+
+    def _on_link(self, peer: NodeFacts, version: int) -> tuple[Address, str] | None:
+        for address in peer.addresses:
+            if address.version == version and self._is_on_link(address):
+                route = self._route_to(address)
+                assert route is not None
+                return address, route.device
+        return None
+
+    def _is_on_link(self, address: Address) -> bool:
+        route = self._route_to(address)
+        if route is None or route.gateway is not None:
+            return False
+        link = self._kernel.links.get(route.device)
+        return link is not None and link.shared
+
+    def _route_to(self, address: Address) -> Route | None:
+        """What the kernel would choose: the longest prefix, of those the smallest metric."""
+        matching = [route for route in self.foreign if address in route.destination]
+        best = min(matching, key=lambda one: (-one.destination.prefixlen, one.metric, one.device), default=None)
+        return best if best is not None and best.unicast else None
+
+    def _underlay_mtu(self, local: Address) -> int:
+        """Of the link that has this address; where none has it, of the link to the world."""
+        device = next((one.device for one in self._kernel.addresses if one.address == local), "")
+        if not device or local.is_loopback:
+            world = (one for one in self.foreign if one.unicast and one.destination.prefixlen == 0)
+            route = min(world, key=lambda one: (one.metric, one.device), default=None)
+            device = route.device if route is not None else ""
+        link = self._kernel.links.get(device)
+        return link.mtu if link is not None else DEFAULT_MTU
+
+    @property
+    def pod_mtu(self) -> int:
+        """What fits into VXLAN, also while no peer needs it: Pods keep what they began with."""
+        if self.settings.mtu:
+            return self.settings.mtu
+        locals_ = [found for version in (4, 6) if (found := self.own.address(version)) is not None]
+        fitting = [self._underlay_mtu(local) - OVERHEAD_BYTES[local.version] for local in locals_[:1]]
+        return max(min(fitting, default=DEFAULT_MTU - OVERHEAD_BYTES[4]), SMALLEST_MTU)
+
+    def desired(self) -> Desired:
+        """What all peers together need."""
+        devices = tuple(self._devices[version] for version in sorted(self._devices))
+        addresses = {
+            DeviceAddress(device.name, cidr.network_address, cidr.max_prefixlen)
+            for device in devices
+            for cidr in self.own.cidrs
+        }
+        sysctls = {f"ipv{version}/{name}": "1" for version, name in FORWARDING.items() if self.own.cidr(version)}
+        # Where a host has several ways to another, answers may come by another one than questions went.
+        sysctls |= {f"ipv4/conf/{device.name}/rp_filter": "2" for device in devices if self.own.cidr(4)}
+        return Desired(
+            devices,
+            frozenset(addresses),
+            frozenset(self._routes),
+            frozenset(self._neighbours),
+            frozenset(self._forwardings),
+            sysctls,
+        )

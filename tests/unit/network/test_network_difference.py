@@ -1,0 +1,240 @@
+"""Plans carried out on a kernel that is simulated: whatever is there, nothing is left to do afterwards."""
+
+from dataclasses import replace
+from ipaddress import IPv4Network, ip_address, ip_network
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from navarch.services.network.difference import (
+    Add,
+    ChangeDevice,
+    Delete,
+    DeleteDevice,
+    Operation,
+    SetSysctl,
+    difference,
+)
+from navarch.services.network.facts import NodeFacts
+from navarch.services.network.kernel import (
+    PROTOCOL_KERNEL,
+    Desired,
+    DeviceAddress,
+    Forwarding,
+    Kernel,
+    Link,
+    Neighbour,
+    Ownership,
+    Route,
+    VxlanDevice,
+    within,
+)
+from navarch.services.network.planner import Settings, plan
+
+CLUSTER = ip_network("10.244.0.0/16")
+SETTINGS = Settings("nv0", cluster_cidrs=(CLUSTER,))
+OURS = SETTINGS.ownership
+
+
+class SimulatedKernel:
+    """Does what Linux does with operations, and refuses what it refuses."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.links = dict(kernel.links)
+        self.addresses = set(kernel.addresses)
+        self.routes = set(kernel.routes)
+        self.neighbours = set(kernel.neighbours)
+        self.forwardings = set(kernel.forwardings)
+        self.sysctls = dict(kernel.sysctls)
+
+    @property
+    def state(self) -> Kernel:
+        return Kernel(
+            dict(self.links),
+            frozenset(self.addresses),
+            frozenset(self.routes),
+            frozenset(self.neighbours),
+            frozenset(self.forwardings),
+            dict(self.sysctls),
+        )
+
+    def apply(self, operation: Operation) -> None:
+        match operation:
+            case DeleteDevice(name):
+                self._drop(name)
+            case ChangeDevice(name, mtu):
+                link = self.links[name]
+                vxlan = replace(link.vxlan, mtu=mtu) if link.vxlan else None
+                self.links[name] = replace(link, mtu=mtu, up=True, vxlan=vxlan)
+            case SetSysctl(path, value):
+                if "/conf/nv0" in path:
+                    assert path.split("/")[2] in self.links, f"no such device: {path}"
+                self.sysctls[path] = value
+            case Add(what):
+                self._add(what)
+            case Delete(what):
+                for kind in (self.addresses, self.routes, self.neighbours, self.forwardings):
+                    kind.discard(what)  # type: ignore[arg-type]
+
+    def down(self, name: str) -> None:
+        """Take a link down: its routes go."""
+        self.links[name] = replace(self.links[name], up=False)
+        self.routes = {route for route in self.routes if route.device != name}
+
+    def _drop(self, name: str) -> None:
+        self.links.pop(name, None)
+        self.sysctls = {path: value for path, value in self.sysctls.items() if f"/{name}/" not in path}
+        self.addresses = {one for one in self.addresses if one.device != name}
+        self.routes = {one for one in self.routes if one.device != name}
+        self.neighbours = {one for one in self.neighbours if one.device != name}
+        self.forwardings = {one for one in self.forwardings if one.device != name}
+
+    def _add(self, what: VxlanDevice | DeviceAddress | Route | Neighbour | Forwarding) -> None:
+        if isinstance(what, VxlanDevice):
+            assert what.name not in self.links, f"{what.name} exists"
+            self.links[what.name] = Link(what.name, what.mtu, vxlan=what)
+            return
+        assert self.links[what.device].up, f"{what.device} is down"
+        match what:
+            case Route():
+                if what.source is not None:
+                    assert what.source in {one.address for one in self.addresses}, f"not ours: {what.source}"
+                key = (what.destination, what.metric)
+                self.routes = {one for one in self.routes if (one.destination, one.metric) != key} | {what}
+            case Neighbour():
+                kept = {one for one in self.neighbours if (one.device, one.address) != (what.device, what.address)}
+                self.neighbours = kept | {what}
+            case Forwarding():
+                kept_ = {one for one in self.forwardings if (one.device, one.mac) != (what.device, what.mac)}
+                self.forwardings = kept_ | {what}
+            case DeviceAddress():
+                self.addresses.add(what)
+
+
+def a_host(address: str) -> Kernel:
+    def connected(cidr: str, device: str) -> Route:
+        return Route(ip_network(cidr), device, metric=0, protocol=PROTOCOL_KERNEL)
+
+    default = Route(ip_network("0.0.0.0/0"), "eth0", ip_address("192.168.0.254"), metric=0, protocol=3)
+    return Kernel(
+        {"eth0": Link("eth0", 1500), "nv0": Link("nv0", 1450), "lo": Link("lo", 65536)},
+        frozenset({DeviceAddress("eth0", ip_address(address), 24)}),
+        frozenset({connected("192.168.0.0/24", "eth0"), connected("10.244.0.0/24", "nv0"), default}),
+    )
+
+
+OWN = NodeFacts("own", (ip_address("192.168.0.1"),), (ip_network("10.244.0.0/24"),))
+octets = st.integers(0, 9)
+peers = st.builds(
+    lambda number, link, host, cidr: NodeFacts(
+        f"n{number}", (ip_address(f"192.168.{link}.{host + 2}"),), (ip_network(f"10.244.{cidr}.0/24"),), (), number
+    ),
+    st.integers(1, 6),
+    st.integers(0, 2),
+    octets,
+    octets,
+)
+clusters = st.lists(peers, max_size=6, unique_by=lambda node: node.name)
+owns = st.sampled_from(["192.168.0.1", "192.168.0.77"])
+
+
+def bring_about(simulated: SimulatedKernel, cluster: list[NodeFacts], address: str) -> Desired:
+    own = replace(OWN, addresses=(ip_address(address),))
+    desired = plan(own, cluster, simulated.state, SETTINGS).desired
+    for operation in difference(desired, simulated.state, OURS):
+        simulated.apply(operation)
+    return desired
+
+
+damages = st.lists(
+    st.sampled_from(["delete routes", "delete devices", "down", "neighbours", "forwardings", "mtu", "addresses"]),
+    max_size=3,
+)
+
+
+def damage(simulated: SimulatedKernel, kinds: list[str]) -> None:
+    """What other programs do."""
+    for kind in kinds:
+        match kind:
+            case "delete routes":
+                simulated.routes = {route for route in simulated.routes if not OURS.owns(route)}
+            case "delete devices":
+                for name in OURS.devices:
+                    simulated.apply(DeleteDevice(name))
+            case "down":
+                for name in OURS.devices:
+                    if name in simulated.links:
+                        simulated.down(name)
+            case "neighbours":
+                simulated.neighbours.clear()
+            case "forwardings":
+                simulated.forwardings = {replace(one, remote=ip_address("192.0.2.1")) for one in simulated.forwardings}
+            case "mtu":
+                simulated.links = {name: replace(link, mtu=1300) for name, link in simulated.links.items()}
+            case "addresses":
+                mine = {one for one in simulated.addresses if one.device in OURS.devices}
+                simulated.addresses -= mine
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(clusters, owns, damages), min_size=1, max_size=4))
+def test_every_plan_converges_in_one_step(history: list[tuple[list[NodeFacts], str, list[str]]]) -> None:
+    simulated = SimulatedKernel(a_host("192.168.0.1"))
+    foreign = {route for route in simulated.routes if not OURS.owns(route)}
+    for cluster, address, kinds in history:
+        desired = bring_about(simulated, cluster, address)
+        own = replace(OWN, addresses=(ip_address(address),))
+        again = plan(own, cluster, simulated.state, SETTINGS).desired
+        assert again == desired, "what we have done changes what we want"
+        assert difference(again, simulated.state, OURS) == []
+        assert desired.routes == {route for route in simulated.routes if OURS.owns(route)}
+        assert foreign <= simulated.routes, "a route of others is gone"
+        damage(simulated, kinds)
+    bring_about(simulated, [], "192.168.0.1")
+    assert not [name for name in OURS.devices if name in simulated.links]
+    assert {route for route in simulated.routes if route.device in simulated.links} == foreign
+
+
+def test_two_clusters_on_one_host_leave_each_other_alone() -> None:
+    theirs = Route(ip_network("10.200.1.0/24"), "eth0", ip_address("192.168.0.9"))
+    stale = Route(ip_network("10.244.9.0/24"), "eth0", ip_address("192.168.0.9"))
+    kernel = replace(a_host("192.168.0.1"), routes=frozenset({theirs, stale}))
+    assert difference(Desired(), kernel, OURS) == [Delete(stale)]
+
+
+def test_what_goes_goes_after_what_comes() -> None:
+    """From VXLAN to a route and back no moment is without a route."""
+    simulated = SimulatedKernel(a_host("192.168.0.1"))
+    far = NodeFacts("b", (ip_address("192.168.1.2"),), (ip_network("10.244.2.0/24"),))
+    near = replace(far, addresses=(ip_address("192.168.0.2"),))
+    for node in (far, near, far):
+        desired = plan(OWN, [node], simulated.state, SETTINGS).desired
+        had = any(OURS.owns(route) for route in simulated.routes)
+        for operation in difference(desired, simulated.state, OURS):
+            simulated.apply(operation)
+            assert not had or any(OURS.owns(route) for route in simulated.routes), operation
+
+
+def test_a_device_of_other_parameters_is_made_anew_with_all_on_it() -> None:
+    simulated = SimulatedKernel(a_host("192.168.0.1"))
+    far = NodeFacts("b", (ip_address("192.168.1.2"),), (ip_network("10.244.2.0/24"),))
+    bring_about(simulated, [far], "192.168.0.1")
+    own = replace(OWN, addresses=(ip_address("192.168.0.77"),))
+    operations = difference(plan(own, [far], simulated.state, SETTINGS).desired, simulated.state, OURS)
+    assert operations[0] == DeleteDevice("nv0-x4")
+    assert [type(one.what) for one in operations if isinstance(one, Add)] == [
+        VxlanDevice,
+        DeviceAddress,
+        Forwarding,
+        Neighbour,
+        Route,
+    ]
+
+
+def test_ownership() -> None:
+    route = Route(IPv4Network("10.244.1.0/24"), "eth0")
+    assert OURS.owns(route)
+    assert not OURS.owns(replace(route, protocol=PROTOCOL_KERNEL))
+    assert not OURS.owns(replace(route, destination=IPv4Network("10.0.0.0/8")))
+    assert Ownership(()).owns(replace(route, destination=IPv4Network("10.0.0.0/8")))
+    assert not within(ip_network("fd00::/64"), CLUSTER)
