@@ -69,6 +69,13 @@ NETWORK = role(f"""
     patch nodes/status
     {_EVENTS}
 """)
+# Names for all that has some; and its own place behind the Service kube-dns, for as long as it lives.
+DNS = role("""
+    get,list,watch services namespaces endpointslices@discovery.k8s.io
+    create services in=kube-system
+    create,update,delete endpointslices@discovery.k8s.io in=kube-system
+    get,create,update,delete leases@coordination.k8s.io in=kube-system
+""")
 # What a kubelet may do at all; `rules` narrows it down to what concerns its own node.
 NODE = role(f"""
     get,list,watch,create,update,patch nodes
@@ -98,7 +105,7 @@ CLOUD = role(f"""
     patch,update nodes/status
     get,list,watch,update,patch services
     patch,update services/status
-    get,list,watch,create,update leases@coordination.k8s.io
+    get,create,update leases@coordination.k8s.io in=kube-system
     {_EVENTS}
 """)
 ANNOUNCER = role("get,list,watch services nodes endpointslices@discovery.k8s.io")
@@ -108,6 +115,7 @@ BY_USER: Mapping[str, Role] = {
     "system:kube-scheduler": SCHEDULER,
     "system:kube-controller-manager": EVERYTHING,
     "system:kube-proxy": PROXY,
+    "system:navarch-dns": DNS,
     **{service_account_name("kube-system", name): found for name, found in CONTROLLERS.items()},
 }
 BY_GROUP: Mapping[str, tuple[Role, ...]] = {

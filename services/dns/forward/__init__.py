@@ -1,0 +1,1 @@
+"""Names outside of the cluster: asked of upstream servers, checked, remembered."""
