@@ -1,4 +1,7 @@
-"""One kubelet to a root directory: two would end each other's Pods, for neither knows those of the other."""
+"""One kubelet's process to a root directory: two would end each other's Pods, for neither knows those of the other.
+
+The lock is the process's (POSIX): a kubelet that follows another within one process, as in tests, is not kept out.
+"""
 
 import errno
 import fcntl
@@ -23,8 +26,8 @@ class RootLock:
         """Have the directory to ourselves. Raises RootInUse and OSError."""
         file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as failure:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as failure:
             holder = os.pread(file, 32, 0).decode(errors="replace").strip()
             os.close(file)
             raise RootInUse(
