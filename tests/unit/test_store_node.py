@@ -4,6 +4,7 @@ Rules are named by where they stand: the Raft paper (figure 2, section 8), Ongar
 """
 
 import random
+import socket
 from collections import defaultdict
 from pathlib import Path
 
@@ -521,3 +522,8 @@ def test_load_over_changing_leaders_ends_in_equal_machines(cluster: Cluster) -> 
     assert commands[0] == commands[1] == commands[2]
     assert len(commands[0]) == len(set(commands[0])), "nothing is applied twice"
     assert {command for command, (_, refusal) in answered.items() if refusal is None} <= set(commands[0])
+
+
+def test_the_process_keeps_its_own_address_functions() -> None:
+    assert socket.inet_ntop(socket.AF_INET, b"\x7f\0\0\x01") == "127.0.0.1"
+    assert socket.inet_ntop(socket.AF_INET6, bytes(15) + b"\x01") == "::1"

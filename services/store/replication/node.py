@@ -8,8 +8,10 @@ things happen, then `step`, carries out what it returns, and calls `written` onc
 Membership takes effect when applied, as in etcd; at most one change is on its way.
 """
 
+import _socket
 import logging
 import random
+import socket
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,6 +37,9 @@ from navarch.services.store.replication import messages
 from navarch.services.store.replication.journal import Batch, Journal, LogEntry
 from navarch.services.store.replication.log import Entry, Outcome, StateMachine
 from navarch.services.store.replication.read_index import ReadAnswer, ReadIndex
+
+# pysyncobj puts a function for Windows in its place, for the whole process and on every system.
+socket.inet_ntop = _socket.inet_ntop
 
 # Entries of one message, and of all that leave for a peer before it has answered the first of them.
 APPEND_BYTES = 2 << 20
