@@ -1,5 +1,6 @@
 """What a node says of itself, what it collects, and what it lets people read."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from navarch.protos.navarch import node_pb2
 from navarch.services.api.pod_resources import amounts
 from navarch.services.base import mounting
 from navarch.services.base.tls_context import client_context
+from navarch.testing.kubelet_host import KUBELET
 from navarch.testing.kubelet_lab import PATIENCE_S, Lab
 from navarch.testing.private_containerd import IMAGE, busybox_builder
 
@@ -235,3 +237,28 @@ async def test_who_may_read_the_endpoints(lab: Lab) -> None:
                     assert answer.status == expected, (path, headers)
             async with session.get("/healthz", ssl=context or False) as answer:
                 assert (answer.status, await answer.text()) == (200, "ok")
+
+
+async def test_a_second_kubelet_in_the_same_directory_is_refused_and_disturbs_nothing(lab: Lab) -> None:
+    await lab.create("kept")
+    before = await lab.running("kept")
+    first = lab.host.kubelets[lab.runtime]
+    command = [*KUBELET, *lab.host.options(lab.runtime)]
+    second = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, cwd="/"
+    )
+    try:
+        async with asyncio.timeout(60):
+            said, _ = await second.communicate()
+    finally:
+        if second.returncode is None:
+            second.kill()
+            await second.wait()
+    assert second.returncode == 1
+    words = f"the kubelet with pid {first.pid} lives in {lab.host.root_dir(lab.runtime)}; choose another --root-dir"
+    assert words in said.decode()
+    await lab.create("next")
+    await lab.running("next")
+    assert first.poll() is None
+    (status,), (known,) = (await lab.running("kept")).status.container_statuses, before.status.container_statuses
+    assert (status.container_id, status.restart_count) == (known.container_id, 0)

@@ -111,6 +111,15 @@ def test_a_resize_waits_for_the_nodes_word_and_is_done_from_the_outside_in() -> 
     )
 
 
+def test_a_pod_is_settled_when_all_that_runs_has_what_was_granted() -> None:
+    node = begun(sized())
+    assert node.machine.is_settled
+    node.machine.handle(PodChanged(sized("50m", generation=2)), node.now)
+    assert node.machine.is_settled
+    node.machine.handle(ResizeJudged(None), node.now)
+    assert not node.machine.is_settled
+
+
 def test_shrinking_goes_from_the_inside_out() -> None:
     node = begun(sized("400m", "256Mi"))
     node.tell(PodChanged(sized("100m", "64Mi", generation=2)))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from navarch.protos.cri import v1_pb2 as criv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.kubelet.core.observed import CREATED, EXITED, RUNNING, Container, Sandbox
 from navarch.services.kubelet.core.orders import ProbeKind
@@ -295,6 +296,30 @@ def test_resources_and_mounts_of_a_running_container(pod: MakePod) -> None:
     entry = status_of(pod(containers=[container]), BOX, a_run("main")).container_statuses[0]
     assert entry.allocated_resources["cpu"].string == "100m"
     assert (entry.volume_mounts[0].mount_path, entry.volume_mounts[0].recursive_read_only) == ("/v", "Disabled")
+
+
+def test_a_container_that_has_ended_keeps_what_it_had(pod: MakePod) -> None:
+    container = {
+        "name": "main",
+        "image": "app:1",
+        "resources": {"requests": {"cpu": "100m"}, "limits": {"memory": "64Mi"}},
+        "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+    }
+    user = criv1.LinuxContainerUser(uid=1000, gid=1001, supplemental_groups=[1001, 5])
+    told = []
+    for ended in (False, True):
+        run = a_run("main", EXITED if ended else RUNNING)
+        made = pod(containers=[container], restartPolicy="Never")
+        entry = status_of(made, BOX, replace(run, user=user, stop_signal="SIGUSR1")).container_statuses[0]
+        assert entry.state.HasField("terminated") is ended
+        told.append(
+            (entry.resources, dict(entry.allocated_resources), entry.user, entry.stop_signal, list(entry.volume_mounts))
+        )
+    assert told[0] == told[1]
+    resources, allocated, shown, signal, mounts = told[1]
+    assert (resources.limits["memory"].string, allocated["cpu"].string) == ("64Mi", "100m")
+    assert (shown.linux.uid, list(shown.linux.supplemental_groups)) == (1000, [1001, 5])
+    assert (signal, mounts[0].mount_path) == ("SIGUSR1", "/v")
 
 
 def test_the_same_view_gives_the_same_bytes(pod: MakePod) -> None:
