@@ -23,7 +23,6 @@ from navarch.services.kubelet.claims import Claims
 from navarch.services.kubelet.config import Config
 from navarch.services.kubelet.core import apparmor
 from navarch.services.kubelet.core.paths import Layout
-from navarch.services.kubelet.core.references import NodeContext
 from navarch.services.kubelet.core.static_pods import is_mirror
 from navarch.services.kubelet.core.status import NodeFacts, pod_status
 from navarch.services.kubelet.cpus import CpuManager
@@ -33,11 +32,11 @@ from navarch.services.kubelet.images import Images
 from navarch.services.kubelet.log_rotation import Log, LogRotation
 from navarch.services.kubelet.measures import MeasuredExecutor, Measures
 from navarch.services.kubelet.mirrors import Mirrors
-from navarch.services.kubelet.node.agent import NodeAgent, NodeIdentity
+from navarch.services.kubelet.node.agent import NodeAgent
 from navarch.services.kubelet.node.care import NodeCare
-from navarch.services.kubelet.node.host import default_address, read_dns, read_host, read_load, read_topology
+from navarch.services.kubelet.node.described import node_context, node_identity
+from navarch.services.kubelet.node.host import default_address, read_host, read_load, read_topology
 from navarch.services.kubelet.node.pod_network import PodNetwork
-from navarch.services.kubelet.node.status import most_pods
 from navarch.services.kubelet.objects import NodeObjects
 from navarch.services.kubelet.plugins.device_sockets import DeviceSockets
 from navarch.services.kubelet.plugins.devices import DeviceManager
@@ -54,6 +53,7 @@ from navarch.services.kubelet.servers import Servers
 from navarch.services.kubelet.sources.static_pods import StaticPods
 from navarch.services.kubelet.statuses import StatusReporter
 from navarch.services.kubelet.tokens import PodTokens
+from navarch.services.kubelet.volume_upkeep import VolumeUpkeep
 from navarch.services.kubelet.volumes.container_mounts import ContainerMounts
 from navarch.services.kubelet.volumes.csi import CsiVolumes
 from navarch.services.kubelet.volumes.csi_drivers import CsiDrivers
@@ -62,9 +62,6 @@ from navarch.services.kubelet.volumes.csi_usage import CsiUsage
 from navarch.services.kubelet.volumes.manager import VolumeManager
 
 RUNTIME_RETRY_S = 0.2
-ORPHAN_RETRY_S = 5.0
-# Tokens are renewed long before they end.
-TOKEN_LOOK_S = 10.0
 
 
 class Kubelet:
@@ -92,23 +89,11 @@ class Kubelet:
         config = await certificates.opened()
         host = read_host()
         layout = Layout(PurePosixPath(os.path.abspath(root)))
-        api_host, _, api_port = config.api_server.rpartition(":")
-        context = NodeContext(
-            name=config.node_name,
-            host_ips=self._host_ips,
-            cpu_millicores=host.cpus * 1000,
-            memory_bytes=host.memory_bytes,
-            ephemeral_storage_bytes=read_load(root).disk_bytes,
-            cluster_dns=tuple(config.cluster_dns),
-            cluster_domain=config.cluster_domain,
-            host_dns=read_dns(config.resolv_conf),
-            api_host=api_host,
-            api_port=api_port,
-            page_sizes=tuple(name.removeprefix("hugepages-") for name in sorted(host.hugepages)),
-            seccomp_root=str(layout.root / "seccomp"),
-            groups=config.groups.names,
-        )
+        context = node_context(config, host, self._host_ips, layout)
         self._table = PodTable(self._make_worker, self._drop_worker, self._node)
+        self._upkeep = VolumeUpkeep(
+            self._table, lambda worker: self._executor.refresh_volumes(worker), self._tasks, clock
+        )
         self._groups = PodGroups(config.groups, self._table.using, self._table.uids, settled=self._table.settled)
         self._groups.start(host, config.reserved, read_load(root).processes_max)
         self._client = Client.connect(config.api_server, config.credentials, f"kubelet/{config.node_name}")
@@ -120,18 +105,7 @@ class Kubelet:
         self._recorder = EventRecorder(self._client, "kubelet", config.node_name, clock)
         self._happenings = Happenings(self._recorder)
         self._images = Images(self._runtime, clock, self._happenings)
-        identity = NodeIdentity(
-            config.node_name,
-            self._host_ips,
-            most_pods(config.max_pods, config.pods_per_core, host.cpus),
-            config.labels,
-            config.taints,
-            config.reserved,
-            config.heartbeat_s,
-            config.node.thresholds,
-            config.node.provider_id,
-            config.node.register,
-        )
+        identity = node_identity(config, host, self._host_ips)
         self._care = NodeCare(
             config.node_name,
             config.node,
@@ -194,7 +168,7 @@ class Kubelet:
         )
         self._watch.observe = self._measures.relisted
         self._care.evictions.on_evicted = self._measures.evicted
-        self._objects = NodeObjects(self._client, clock, self._on_references)
+        self._objects = NodeObjects(self._client, clock, self._upkeep.references_changed)
         self._runtime_classes = RuntimeClasses(self._client, clock)
         sources = config.sources.sources(config.node_name)
         self._static = StaticPods(sources, self._table, clock, lambda: self._mirrors.look())
@@ -202,10 +176,10 @@ class Kubelet:
         self._statuses = StatusReporter(self._client, clock, self._facts(), self._mirrors.of)
 
         can_mount = config.can_mount and os.geteuid() == 0
-        self._claims = Claims(self._client, clock, self._on_references)
+        self._claims = Claims(self._client, clock, self._upkeep.references_changed)
         self._tokens = PodTokens(self._client, clock)
         self._csi = CsiDrivers(
-            self._client, config.node_name, self._node, lambda: self._on_references(self._table.uids())
+            self._client, config.node_name, self._node, lambda: self._upkeep.references_changed(self._table.uids())
         )
         self._csi_volumes = CsiVolumes(
             self._client,
@@ -298,21 +272,16 @@ class Kubelet:
             self._agent.saw(None)
         self._care.tell("Normal", "Starting", "Starting kubelet.")
         self._tasks.spawn(self._care.run(), "node-care")
-        self._tasks.spawn(self._renew_tokens(), "tokens")
+        self._tasks.spawn(self._upkeep.renew(lambda: self._tokens.due() | self._csi_volumes.due()), "tokens")
         # Only now it is known what belongs to nobody.
         await self._static.heard.wait()
         self._tasks.spawn(self._mirrors.run(), "mirrors")
         self._table.complete = True
         self._table.adopt_orphans()
         self._tasks.spawn(self._plugins.run(), "plugins")
-        self._tasks.spawn(self._remove_orphans(), "orphaned-volumes")
+        self._tasks.spawn(self._upkeep.remove_orphans(self._volumes.remove_orphans), "orphaned-volumes")
         self._tasks.spawn(self._groups.run(self._clock), "pod-groups")
         self._tasks.spawn(self._cpus.run(), "cpus")
-
-    async def _remove_orphans(self) -> None:
-        """What is left of Pods that are no more; some of it may wait for a plugin that has not come yet."""
-        while not await self._volumes.remove_orphans(self._table.uids):
-            await self._clock.sleep(ORPHAN_RETRY_S)
 
     async def _learn_runtime(self) -> None:
         """Wait for the runtime and learn its name; from now on it is told the node's Pod network."""
@@ -368,23 +337,11 @@ class Kubelet:
             return
         self._table.changed(old, new)
         if old is not None and new is not None and _told_downward(old) != _told_downward(new):
-            self._on_references({new.metadata.uid})
-
-    def _on_references(self, uids: set[str]) -> None:
-        for worker in self._table.references_changed(uids):
-            self._tasks.spawn(self._executor.refresh_volumes(worker), "refresh-volumes")
+            self._upkeep.references_changed({new.metadata.uid})
 
     def shut_down(self) -> None:
         """The host goes down: end all Pods in order, where that was asked for. Returns at once."""
         self._tasks.spawn(self._care.shutdown.begin(), "shutdown")
-
-    async def _renew_tokens(self) -> None:
-        """Write new tokens into the volumes of Pods before the old ones end, and see to the volumes of drivers."""
-        while True:
-            await self._clock.sleep(TOKEN_LOOK_S)
-            for uid in self._tokens.due() | self._csi_volumes.due():
-                if (worker := self._table.get(uid)) is not None and worker.machine.volumes_ready:
-                    await self._executor.refresh_volumes(worker)
 
     def _on_change(self, worker: PodWorker, urgent: bool) -> None:
         self._measures.changed(worker)
