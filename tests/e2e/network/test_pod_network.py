@@ -10,6 +10,8 @@ import pytest
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api import codec
 from navarch.services.api.meta import condition_is
+from navarch.services.network.stale_addresses import held_addresses
+from navarch.testing.kubelet_lab import is_ready
 from navarch.testing.namespaced_host import module
 from navarch.testing.network_lab import LabHost, NetworkLab, Topology, network_lab
 
@@ -160,6 +162,31 @@ async def test_a_link_that_flaps(network: Probing) -> None:
         *(f"route add default via {router}" for router in routers),
     )
     await network.everybody_reaches(network.of(host), network.pods)
+
+
+@pytest.mark.parametrize("lab", ["one link"], indirect=True)
+async def test_a_host_that_lost_its_power(network: Probing) -> None:
+    """Its Pods are started again, reach everybody, and hold one address each: those of before are given back."""
+    host = network.lab.hosts["host-2"]
+    taken = held_addresses(host.directory / "cni-addresses" / "navarch")
+    names = [pod.name for pod in network.of(host)]
+    assert len(taken) == 2 * len(names)
+    network.lab.reboot(host)
+
+    async def is_started_again() -> bool:
+        pods = [await network.client.get(corev1.Pod, name, "default") for name in names]
+        return all(is_ready(pod) and pod.status.container_statuses[0].restart_count for pod in pods)
+
+    await network.eventually(is_started_again, "its Pods run again")
+    network.pods = [pod for pod in network.pods if pod.host is not host]
+    started = [await network.ready(name, host) for name in names]
+    await network.everybody_reaches(network.pods, started)
+
+    async def holds_one_each() -> bool:
+        held = held_addresses(host.directory / "cni-addresses" / "navarch")
+        return set(held) == {address for pod in started for address in pod.addresses}
+
+    await network.eventually(holds_one_each, "no address is lost")
 
 
 async def test_a_node_whose_pods_have_our_addresses(network: Probing) -> None:
