@@ -2,6 +2,7 @@
 
 The namespaces belong to a process that does nothing and dies with this one; with it dies all that was started in them,
 containers too, and their mounts and links go. So nothing is left after a crash but files and empty control groups.
+What is started in a thread dies with the thread: that is how Linux counts parents.
 """
 
 import contextlib
@@ -60,9 +61,11 @@ class NamespacedHost:
         self._holder.kill()
 
     def remove(self) -> None:
-        """End it, and wait until nothing runs any more."""
+        """End it, and wait until nothing runs any more. Idempotent."""
         self.end()
-        self._holder.communicate()
+        self._holder.wait()
+        if self._holder.stdout is not None:
+            self._holder.stdout.close()
         for process in self._started:
             process.kill()
         deadline = time.monotonic() + END_TIMEOUT_S

@@ -104,6 +104,11 @@ class LabHost:
         return [address.partition("/")[0] for address in found]
 
     @property
+    def port(self) -> str:
+        """The name of its port at the switch."""
+        return self.name.replace("-", "")
+
+    @property
     def cri_socket(self) -> Path:
         """Of the runtime shim; reached from outside of the namespaces, too."""
         return self.directory / "cri.sock"
@@ -298,7 +303,7 @@ class NetworkLab:
             directory.mkdir()
             host = LabHost(f"host-{number}", link, FIRST_HOST - 1 + number, directory, self, namespaces)
             self.hosts[host.name] = host
-            self.attach(namespaces, f"host{number}", link, host.number)
+            self.attach(namespaces, host.port, link, host.number)
         self.attach(self.control, "control", 1, CONTROL_PLANE)
         outside = f"nvl{self.token}"
         subprocess.run(
@@ -321,14 +326,27 @@ class NetworkLab:
         )
         namespaces.ip(
             "link set lo up",
+            # As a host keeps its card, so that neighbours find it again.
+            f"link set eth0 address 02:00:00:00:{link:02x}:{number:02x}",
             "link set eth0 up",
             *(f"addr add {address} dev eth0{_nodad(address)}" for address in addresses),
             *(f"route add default via {address.partition('/')[0]}" for address in router),
         )
 
+    def reboot(self, host: LabHost) -> None:
+        """Take a host's power, and give it back: nothing that ran or was mounted is there any more, its disk is."""
+        host.namespaces.remove()
+        host.processes.clear()
+        host.namespaces = self._new(whole=True)
+        # Its old link goes with its namespace, by and by.
+        self._fabric.run("sh", "-c", f"ip link delete {host.port} 2>/dev/null || true")
+        self.attach(host.namespaces, host.port, host.link, host.number)
+        for service in ("containerd", "shim", "kubelet", "network", *self.extra):
+            host.start(service)
+
     def cut(self, host: LabHost, *, off: bool) -> None:
         """Take a host's cable out, or put it in again, at the switch."""
-        self._fabric.ip(f"link set {host.name.replace('-', '')} {'down' if off else 'up'}")
+        self._fabric.ip(f"link set {host.port} {'down' if off else 'up'}")
 
     # The control plane
 

@@ -106,14 +106,17 @@ async def remove(table: str) -> None:
 
 
 async def _nft(*command: str) -> bytes:
-    process = await asyncio.create_subprocess_exec(
-        "nft", "-j", *command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    # In a thread, where Python starts programs by vfork: gRPC's handlers at a fork can end the child before it is nft.
+    return await asyncio.to_thread(_run_nft, *command)
+
+
+def _run_nft(*command: str) -> bytes:
     try:
-        out, err = await asyncio.wait_for(process.communicate(), NFT_TIMEOUT_S)
-    except TimeoutError as failure:
-        process.kill()
+        done = subprocess.run(
+            ["nft", "-j", *command], stdin=subprocess.DEVNULL, capture_output=True, timeout=NFT_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired as failure:
         raise NftError(f"nft did not answer within {NFT_TIMEOUT_S:.0f} s") from failure
-    if process.returncode != 0:
-        raise NftError(err.decode(errors="replace").strip() or f"nft ended with {process.returncode}")
-    return out
+    if done.returncode != 0:
+        raise NftError(done.stderr.decode(errors="replace").strip() or f"nft ended with {done.returncode}")
+    return done.stdout

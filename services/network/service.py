@@ -15,6 +15,7 @@ from navarch.services.api import errors
 from navarch.services.api.rpc_status import translate
 from navarch.services.base.clock import Clock, SystemClock
 from navarch.services.base.dialing import channel
+from navarch.services.base.inotify import changes
 from navarch.services.base.log import get_logger
 from navarch.services.base.metrics import Metrics
 from navarch.services.base.serving import GrpcServer
@@ -86,6 +87,7 @@ class Network:
             folder = cni_config.addresses_dir(config.cni_conf_dir) / cni_config.NAME
             sweeper = Sweeper(folder, config.runtime_endpoint, self._clock, grace_s=config.address_grace_s)
             self._tasks.spawn(sweeper.run(), "network-addresses")
+        self._tasks.spawn(self._watch_files(), "network-files")
         self._tasks.spawn(self._keep(), "network-keep")
 
     async def stop(self) -> None:
@@ -117,6 +119,15 @@ class Network:
                 wait_s = RETRY_S
             await self._changed_or(wait_s)
             await self._clock.sleep(SETTLE_S)
+
+    async def _watch_files(self) -> None:
+        """Look when a CNI configuration comes or goes, ours or another's."""
+        self._config.cni_conf_dir.mkdir(parents=True, exist_ok=True)
+        with changes(self._config.cni_conf_dir) as changed:
+            while True:
+                await changed.wait()
+                changed.clear()
+                self._dirty.set()
 
     async def _changed_or(self, seconds: float) -> None:
         timer = asyncio.ensure_future(self._clock.sleep(seconds))

@@ -64,7 +64,9 @@ class Probing:
         for name, host in names:
             await self.ready(name, host)
 
-    async def make(self, name: str, host: LabHost, host_port: int = 0) -> None:
+    async def make(
+        self, name: str, host: LabHost, host_port: int = 0, annotations: dict[str, str] | None = None
+    ) -> None:
         """A Pod that answers."""
         mounted = {"usr": "/usr", "lib": "/usr/lib", "lib64": "/usr/lib64"}
         ports = [{"containerPort": PORT, **({"hostPort": host_port} if host_port else {})}]
@@ -82,7 +84,8 @@ class Probing:
             "containers": [container],
             "volumes": [{"name": at, "hostPath": {"path": path}} for at, path in mounted.items()],
         }
-        pod: Any = codec.from_json({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec})
+        metadata = {"name": name, "annotations": annotations or {}}
+        pod: Any = codec.from_json({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
         await self.client.create(pod, namespace="default")
 
     async def ready(self, name: str, host: LabHost) -> Pod:

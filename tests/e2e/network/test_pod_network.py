@@ -10,6 +10,8 @@ import pytest
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api import codec
 from navarch.services.api.meta import condition_is
+from navarch.services.network.stale_addresses import held_addresses
+from navarch.testing.kubelet_lab import is_ready
 from navarch.testing.namespaced_host import module
 from navarch.testing.network_lab import LabHost, NetworkLab, Topology, network_lab
 
@@ -143,6 +145,59 @@ async def test_a_dead_agent_is_not_missed(network: Probing) -> None:
     await network.everybody_reaches(network.of(host), network.pods)
 
 
+@pytest.mark.parametrize("lab", ["one link"], indirect=True)
+async def test_another_network_is_respected(network: Probing) -> None:
+    """Whose configuration comes first is in charge; ours comes back when it goes, and when somebody deletes it."""
+    host = network.lab.hosts["host-1"]
+    before = kernel_network(host)
+    other = host.cni_conf_dir / "05-other.conflist"
+    other.write_text('{"cniVersion": "1.0.0", "name": "other", "plugins": [{"type": "ptp"}]}')
+
+    async def has_state(wanted: str) -> bool:
+        return (await network.network(host)).state == wanted
+
+    await network.eventually(lambda: has_state("other"), "the agent gives way")
+    assert kernel_network(host) == before
+    ours = host.cni_conf_dir / "10-navarch.conflist"
+    ours.unlink()
+    other.unlink()
+
+    async def is_written() -> bool:
+        return await has_state("ready") and ours.exists()
+
+    await network.eventually(is_written, "ours is there again")
+    assert kernel_network(host) == before
+
+
+@pytest.mark.parametrize("lab", ["one link"], indirect=True)
+async def test_a_pod_with_a_limited_bandwidth(network: Probing) -> None:
+    """Its annotation is heard by the plugin; the others have no limit."""
+    host = network.lab.hosts["host-1"]
+    assert "tbf" not in host.namespaces.run("tc", "qdisc")
+    await network.make("limited", host, annotations={"kubernetes.io/ingress-bandwidth": "10M"})
+    limited = await network.ready("limited", host)
+    assert "tbf" in host.namespaces.run("tc", "qdisc")
+    await network.everybody_reaches([limited], network.pods)
+    await network.client.delete(corev1.Pod, limited.name, "default")
+
+
+@pytest.mark.parametrize("lab", ["two links"], indirect=True)
+async def test_the_mtu_follows_the_link(network: Probing) -> None:
+    """New Pods get what fits now, and so does the tunnel."""
+    host = network.lab.hosts["host-3"]
+    for mtu in (1400, 1500):
+        host.namespaces.ip(f"link set eth0 mtu {mtu}")
+
+        async def follows(wanted: int = mtu - 50) -> bool:
+            links = {name: found for _, name, found, _ in kernel_network(host)["links"]}
+            config = (host.cni_conf_dir / "10-navarch.conflist").read_text()
+            return links["navarch0-x4"] == wanted and f'"mtu": {wanted}' in config
+
+        await network.eventually(follows, f"the MTU follows {mtu}")
+    await network.everybody_reaches(network.of(host), network.pods[:2], size=1000)
+
+
+@pytest.mark.parametrize("lab", ["one link"], indirect=True)
 async def test_a_link_that_flaps(network: Probing) -> None:
     """When it is up again, with what its administrator gives it, all is as before."""
     host = network.lab.hosts["host-2"]
@@ -162,6 +217,32 @@ async def test_a_link_that_flaps(network: Probing) -> None:
     await network.everybody_reaches(network.of(host), network.pods)
 
 
+@pytest.mark.parametrize("lab", ["one link"], indirect=True)
+async def test_a_host_that_lost_its_power(network: Probing) -> None:
+    """Its Pods are started again, reach everybody, and hold one address each: those of before are given back."""
+    host = network.lab.hosts["host-2"]
+    taken = held_addresses(host.directory / "cni-addresses" / "navarch")
+    names = [pod.name for pod in network.of(host)]
+    assert len(taken) == 2 * len(names)
+    network.lab.reboot(host)
+
+    async def is_started_again() -> bool:
+        pods = [await network.client.get(corev1.Pod, name, "default") for name in names]
+        return all(is_ready(pod) and pod.status.container_statuses[0].restart_count for pod in pods)
+
+    await network.eventually(is_started_again, "its Pods run again")
+    network.pods = [pod for pod in network.pods if pod.host is not host]
+    started = [await network.ready(name, host) for name in names]
+    await network.everybody_reaches(network.pods, started)
+
+    async def holds_one_each() -> bool:
+        held = held_addresses(host.directory / "cni-addresses" / "navarch")
+        return set(held) == {address for pod in started for address in pod.addresses}
+
+    await network.eventually(holds_one_each, "no address is lost")
+
+
+@pytest.mark.parametrize("lab", ["one link"], indirect=True)
 async def test_a_node_whose_pods_have_our_addresses(network: Probing) -> None:
     """It is refused, it is said so, and nobody loses anything."""
     host = network.lab.hosts["host-1"]
