@@ -25,7 +25,9 @@ def conflict(
         if node.seniority > holder.seniority:
             break
         for address in node.addresses:
-            if address in cidr:
+            # On a cluster of one host the bridge's own address may be all that there is.
+            is_own_gateway = node.name == holder.name and address == cidr[1]
+            if address in cidr and not is_own_gateway:
                 return f"it contains the address {address} of node {node.name}"
         for other in node.cidrs:
             if node.name != holder.name and overlap(cidr, other):

@@ -7,6 +7,7 @@ all of it, so that Pods keep their network while the service is away; `host.tear
 
 import asyncio
 import socket
+from ipaddress import ip_address
 
 import grpc
 
@@ -25,7 +26,7 @@ from navarch.services.network.condition import Condition
 from navarch.services.network.config import Config
 from navarch.services.network.facts import NodeFacts
 from navarch.services.network.host import Done, Host
-from navarch.services.network.kernel import DeviceAddress, Kernel
+from navarch.services.network.kernel import Address, DeviceAddress, Kernel
 from navarch.services.network.masquerade import NftError
 from navarch.services.network.netlink import KernelRefused
 from navarch.services.network.netlink_events import NetlinkEvents
@@ -64,6 +65,8 @@ class Network:
         self.state = State(config.node_name, encryption=config.encryption)
         self.port = 0
         self._addresses: frozenset[DeviceAddress] = frozenset()
+        # With which the API server is spoken to.
+        self._source: Address | None = None
 
     async def start(self) -> None:
         """Begin to keep it so. Raises KernelRefused, NftError and OSError.
@@ -100,6 +103,7 @@ class Network:
             await self._nodes.stop()
 
     def _dial(self) -> grpc.aio.Channel:
+        self._source = source_towards(self._config.api_server)
         return channel(self._config.api_server, self._config.credentials, user_agent="navarch-network")
 
     async def _keep(self) -> None:
@@ -166,7 +170,7 @@ class Network:
     async def _follow(self, kernel: Kernel) -> None:
         """The links whose changes matter: all but those of Pods. And where the host's addresses go."""
         lost, self._addresses = self._addresses - kernel.addresses, kernel.addresses
-        if self._nodes is not None and any(one.device not in self._config.settings.devices for one in lost):
+        if self._nodes is not None and any(one.address == self._source for one in lost):
             await self._nodes.reconnect()
         followed = {*kernel.links, *self._config.settings.ownership.devices}
         self._kernel_events.links = frozenset(index for index, name in socket.if_nameindex() if name in followed)
@@ -174,14 +178,14 @@ class Network:
     def _note(self, planned: Plan, done: Done) -> None:
         """Logs, metrics and what the gRPC service answers."""
         self._operations.inc(len(done.operations))
-        was_ready = self.state.name == "ready"
+        was_ready, told = self.state.name == "ready", self.state.message
         for way in self.state.planned(planned):
             self._log.info("peer.way", node=way.node, pod_cidr=way.cidr, how=way.how, via=way.via, reason=way.reason)
         counts = self.state.counts()
         for how, count in counts.items():
             self._peers.labels(how).set(count)
         if planned.conflict:
-            if was_ready or done.files:
+            if planned.conflict != told:
                 self._log.error("network.conflict", error=planned.conflict)
         elif not was_ready:
             cidrs = ",".join(map(str, planned.cidrs))
@@ -212,3 +216,16 @@ class Network:
             await self._nodes.tell(Condition("True", condition.NOT_CREATED, str(failure)))
         except errors.ApiError as refusal:
             self._log.warning("network.condition_untold", error=refusal)
+
+
+def source_towards(server: str) -> Address | None:
+    """This host's address for packets to "host:port"; None while there is no way. Sends nothing."""
+    host, _, port = server.rpartition(":")
+    try:
+        for family, kind, _, _, target in socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM):
+            with socket.socket(family, kind) as probe:
+                probe.connect(target)
+                return ip_address(probe.getsockname()[0])
+    except OSError:
+        return None
+    return None

@@ -249,6 +249,13 @@ def test_mtu_of_pods(own: NodeFacts, kernel: Kernel, given: int, expected: int) 
     assert plan(own, [], kernel, replace(SETTINGS, mtu=given)).mtu == expected
 
 
+def test_the_only_address_of_a_node_may_be_its_bridge_s_and_no_other_of_its_range() -> None:
+    for address, conflict in (("10.244.1.1", ""), ("10.244.1.7", "it contains the address 10.244.1.7 of node")):
+        planned = plan(a_node("n1", address, "10.244.1.0/24"), [], a_kernel(), SETTINGS)
+        assert conflict in planned.conflict
+        assert bool(planned.conflict) == bool(conflict)
+
+
 def test_pods_keep_their_address_towards_pods_and_hosts_on_the_link() -> None:
     near, far = a_node("b", "192.168.1.2", "10.245.2.0/24"), a_node("c", "192.168.9.3", "10.245.3.0/24")
     keep = set(map(str, plan(OWN, [near, far], a_kernel(), SETTINGS).keep))
