@@ -28,7 +28,7 @@ from navarch.services.proxy.statements import (
     Slot,
     Statement,
 )
-from navarch.services.proxy.structure import ADDRESS_PORT, PORT, REJECT_CHAIN
+from navarch.services.proxy.structure import ADDRESS_PORT, REJECT_CHAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,7 @@ class Balancing:
     """A list of targets to choose from. by_port: of node ports. local: of this node."""
 
     family: Family
+    protocol: str
     by_port: bool
     local: bool
     count: int
@@ -50,37 +51,41 @@ class Balancing:
     def _suffix(self) -> str:
         port, local = "-port" if self.by_port else "", "-local" if self.local else ""
         sticky = f"-sticky{self.affinity_s}" if self.affinity_s else ""
-        return f"{self.family:d}{port}{local}{sticky}"
+        return f"{self.family:d}-{self.protocol}{port}{local}{sticky}"
 
     @property
     def key(self) -> Key:
         """What the frontend is known by."""
-        return PORT if self.by_port else ADDRESS_PORT
+        return (Field.DPORT,) if self.by_port else (Field.DADDR, Field.DPORT)
+
+    def _send(self, slot: Slot | AnySlot) -> Send:
+        return Send(self.protocol, (*self.key, slot), self.endpoints)
 
     @property
     def endpoints(self) -> str:
         """The map of the targets."""
-        return f"{'local-' if self.local else ''}{'port-' if self.by_port else ''}endpoints{self.family:d}"
+        return endpoints_map(self.family, self.protocol, by_port=self.by_port, local=self.local)
 
     @property
     def affinity(self) -> str:
         """The set of clients at slots."""
-        return f"{'port-' if self.by_port else ''}affinity{self.family:d}"
+        return self.endpoints.replace("endpoints", "affinity")
 
     def chains(self) -> Iterator[Chain]:
         """What is needed, each after those it leads to."""
         if not self.affinity_s:
-            yield self._chain(self.name, (Send((*self.key, AnySlot(self.count)), self.endpoints),))
+            yield self._chain(self.name, (self._send(AnySlot(self.count)),))
             return
         slots = [f"slot{self._suffix}-{number}" for number in range(self.count)]
         for number, name in enumerate(slots):
             yield self._chain(
                 name,
-                (Remember((Field.SADDR, *self.key, Slot(number)), self.affinity, self.affinity_s),),
-                (Send((*self.key, Slot(number)), self.endpoints),),
+                (Remember(self.protocol, (Field.SADDR, *self.key, Slot(number)), self.affinity, self.affinity_s),),
+                (self._send(Slot(number)),),
             )
         known = [
-            (In((Field.SADDR, *self.key, Slot(number)), self.affinity), Goto(name)) for number, name in enumerate(slots)
+            (In((Field.SADDR, *self.key, Slot(number)), self.affinity, protocol=self.protocol), Goto(name))
+            for number, name in enumerate(slots)
         ]
         yield self._chain(self.name, *known, (Draw(tuple(slots)),))
 
@@ -93,6 +98,7 @@ class Handling:
     """What frontends that are alike have in common. outsiders: whether it is known who is not a Pod."""
 
     family: Family
+    protocol: str
     by_port: bool
     kind: Kind
     local_only: bool
@@ -107,6 +113,7 @@ class Handling:
         """Of a frontend that has targets."""
         return cls(
             family=frontend.id.family,
+            protocol=frontend.id.protocol,
             by_port=not frontend.id.address,
             kind=frontend.kind,
             local_only=frontend.local_only,
@@ -120,7 +127,7 @@ class Handling:
     @property
     def name(self) -> str:
         """The chain's."""
-        parts = [f"{self.kind.value}{self.family:d}"]
+        parts = [f"{self.kind.value}{self.family:d}", self.protocol]
         parts += ["port"] if self.by_port else []
         parts += ["ranges"] if self.ranges else []
         parts += [f"sticky{self.affinity_s}"] if self.affinity_s else []
@@ -130,8 +137,8 @@ class Handling:
 
     def chains(self) -> Iterator[Chain]:
         """All that is needed, each after those it leads to."""
-        everywhere = Balancing(self.family, self.by_port, False, self.count, self.affinity_s)
-        here = Balancing(self.family, self.by_port, True, self.local_count, self.affinity_s)
+        everywhere = Balancing(self.family, self.protocol, self.by_port, False, self.count, self.affinity_s)
+        here = Balancing(self.family, self.protocol, self.by_port, True, self.local_count, self.affinity_s)
         yield from everywhere.chains()
         if self.local_only and self.local_count:
             yield from here.chains()
@@ -156,6 +163,11 @@ class Handling:
         if not self.outsiders:
             return []
         return [(In((Field.SADDR,), f"pod-cidrs{self.family:d}", negated=negated), *then)]
+
+
+def endpoints_map(family: Family, protocol: str, *, by_port: bool, local: bool) -> str:
+    """The map of targets, of node ports or of addresses, everywhere or on this node."""
+    return f"{'local-' if local else ''}{'port-' if by_port else ''}endpoints{family:d}-{protocol}"
 
 
 def verdict(frontend: Frontend, handling: Handling | None) -> str:

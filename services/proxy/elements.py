@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from navarch.services.proxy.chains import Handling, verdict
+from navarch.services.proxy.chains import Handling, endpoints_map, verdict
 from navarch.services.proxy.endpoints import Target
 from navarch.services.proxy.families import Family
 from navarch.services.proxy.frontends import Frontend, FrontendId
@@ -26,6 +26,11 @@ def port_key(id: FrontendId) -> str:
     return f"{id.address} . {port}" if id.address else port
 
 
+def target_key(id: FrontendId) -> str:
+    """What the slots of a frontend have in common in the maps of its protocol."""
+    return f"{id.address} . {id.port}" if id.address else str(id.port)
+
+
 def target_value(target: Target) -> str:
     """As a map of targets holds it."""
     return f"{target.address} . {target.port}"
@@ -37,10 +42,11 @@ def frontend_elements(frontend: Frontend, handling: Handling | None) -> Iterator
     key = port_key(frontend.id)
     by_port = not frontend.id.address
     yield Place(f"{'node-ports' if by_port else 'frontends'}{family}", key), verdict(frontend, handling)
-    maps = f"{'port-' if by_port else ''}endpoints{family}"
-    for prefix, targets in (("", frontend.targets), ("local-", frontend.local_targets)):
+    number = target_key(frontend.id)
+    for local, targets in ((False, frontend.targets), (True, frontend.local_targets)):
+        name = endpoints_map(frontend.id.family, frontend.id.protocol, by_port=by_port, local=local)
         for slot, target in enumerate(targets):
-            yield Place(f"{prefix}{maps}", f"{key} . {slot}"), target_value(target)
+            yield Place(name, f"{number} . {slot}"), target_value(target)
     for cidr in frontend.ranges:
         yield Place(f"source-ranges{family}", f"{key} . {cidr}"), ""
 

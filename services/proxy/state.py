@@ -29,6 +29,8 @@ from navarch.services.proxy.statements import Chain
 from navarch.services.proxy.structure import Settings
 from navarch.services.proxy.transaction import Transaction, render_table
 
+# To make a chain has the kernel look at the whole table.
+IDLE_CHAINS = 64
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 
 
@@ -51,6 +53,7 @@ class ProxyState:
         self._services: dict[str, corev1.Service] = {}
         self._slices: dict[str, dict[str, discoveryv1.EndpointSlice]] = {}
         self._rules: dict[str, ServiceRules] = {}
+        self._health_checks: dict[str, HealthCheck] = {}
         self._owners: dict[FrontendId, str] = {}
         self._waiting: dict[FrontendId, set[str]] = {}
         self._shared: Counter[Place] = Counter()
@@ -127,9 +130,24 @@ class ProxyState:
         """What each Service means, by its key. To be read only."""
         return self._rules
 
+    @property
+    def node_ips(self) -> frozenset[str]:
+        """This node's addresses."""
+        return self._node_ips
+
+    @property
     def health_checks(self) -> list[HealthCheck]:
         """All that load balancers may ask about."""
-        return [rules.health_check for rules in self._rules.values() if rules.health_check is not None]
+        return list(self._health_checks.values())
+
+    @property
+    def has_affinity(self) -> bool:
+        """Whether clients are remembered for any frontend."""
+        return any(handling.affinity_s for handling in self._handlings)
+
+    def is_shared(self, place: Place) -> bool:
+        """Whether an element that several Services may have is there."""
+        return place in self._shared
 
     def owner(self, id: FrontendId) -> str | None:
         """The Service that a frontend belongs to."""
@@ -144,6 +162,7 @@ class ProxyState:
             key = next(iter(self._dirty))
             del self._dirty[key]
             changed += self._refresh(key, transaction)
+        self._forget_idle()
         known = set(chains_before)
         transaction.new_chains = {name: chain for name, chain in self._chains.items() if name not in known}
         transaction.old_chains = [name for name in chains_before if name not in self._chains]
@@ -152,6 +171,7 @@ class ProxyState:
     def whole(self) -> tuple[str, list[FrontendChange]]:
         """Input for nft that makes the whole table as it should be; and what changed since the last call."""
         _, changed = self.changes()
+        self._forget_idle(keep=0)
         self._whole = False
         return render_table(self.settings, self._chains.values(), dict(self.elements())), changed
 
@@ -159,7 +179,7 @@ class ProxyState:
         """All elements that the table should have."""
         for rules in self._rules.values():
             for frontend in rules.frontends:
-                yield from frontend_elements(frontend, self._handling(frontend))
+                yield from frontend_elements(frontend, self.handling(frontend))
         yield from ((place, "") for place in self._shared)
 
     @property
@@ -177,6 +197,10 @@ class ProxyState:
             self._rules.pop(key, None)
         else:
             self._rules[key] = new
+        if new.health_check is not None:
+            self._health_checks[key] = new.health_check
+        else:
+            self._health_checks.pop(key, None)
         self._note_shared(old, new, transaction)
         before = {frontend.id: frontend for frontend in old.frontends}
         after = {frontend.id: frontend for frontend in new.frontends}
@@ -242,18 +266,19 @@ class ProxyState:
         self._count(change.old, -1)
 
     def _elements_of(self, frontend: Frontend | None) -> Iterator[Element]:
-        return iter(()) if frontend is None else frontend_elements(frontend, self._handling(frontend))
+        return iter(()) if frontend is None else frontend_elements(frontend, self.handling(frontend))
 
     # Chains.
 
-    def _handling(self, frontend: Frontend) -> Handling | None:
+    def handling(self, frontend: Frontend) -> Handling | None:
+        """What the frontend has in common with others; None where it has no targets."""
         if not frontend.targets:
             return None
         return Handling.of(frontend, self._outsiders[frontend.id.family])
 
     def _count(self, frontend: Frontend | None, step: int) -> None:
         """A frontend more, or less, that has chains."""
-        handling = self._handling(frontend) if frontend is not None else None
+        handling = self.handling(frontend) if frontend is not None else None
         if handling is None:
             return
         self._handlings[handling] += step
@@ -267,7 +292,11 @@ class ProxyState:
                 self._chain_uses[chain.name] -= 1
                 if not self._chain_uses[chain.name]:
                     del self._chain_uses[chain.name]
-                    del self._chains[chain.name]
+
+    def _forget_idle(self, keep: int = IDLE_CHAINS) -> None:
+        """Let go of chains that nobody uses, once there are many: the next change may want them again."""
+        if len(self._chains) - len(self._chain_uses) > keep:
+            self._chains = {name: chain for name, chain in self._chains.items() if name in self._chain_uses}
 
 
 def service_of(slice: discoveryv1.EndpointSlice) -> str:

@@ -18,13 +18,13 @@ class Field(Enum):
     L4PROTO = "l4proto"
     DPORT = "dport"
 
-    def render(self, family: Family) -> str:
+    def render(self, family: Family, protocol: str = "") -> str:
         """As nft reads it."""
         match self:
             case Field.L4PROTO:
                 return "meta l4proto"
             case Field.DPORT:
-                return "th dport"
+                return f"{protocol or 'th'} dport"
         return f"{family.keyword} {self.value}"
 
 
@@ -34,7 +34,7 @@ class AnySlot:
 
     below: int
 
-    def render(self, family: Family) -> str:
+    def render(self, family: Family, protocol: str = "") -> str:
         """As nft reads it."""
         return f"numgen random mod {self.below}"
 
@@ -45,7 +45,7 @@ class Slot:
 
     number: int
 
-    def render(self, family: Family) -> str:
+    def render(self, family: Family, protocol: str = "") -> str:
         """As nft reads it."""
         return f"numgen inc mod 1 offset {self.number}"
 
@@ -54,18 +54,19 @@ Part = Field | AnySlot | Slot
 Key = tuple[Part, ...]
 
 
-def render_key(key: Key, family: Family) -> str:
-    """A concatenation, as nft reads it."""
-    return " . ".join(part.render(family) for part in key)
+def render_key(key: Key, family: Family, protocol: str = "") -> str:
+    """A concatenation, as nft reads it. protocol: whose port it is, "" for any that has ports."""
+    return " . ".join(part.render(family, protocol) for part in key)
 
 
 @dataclass(frozen=True, slots=True)
 class In:
-    """Go on if the key is in the set (or is not)."""
+    """Go on if the key is in the set (or is not). protocol: whose ports the set has, "" for those of any."""
 
     key: Key
     set: str
     negated: bool = False
+    protocol: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +101,9 @@ class Dispatch:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send the connection to the target that the map has for the key; go on if it has none."""
+    """Send a connection of a protocol to the target that the map has for the key; go on if it has none."""
 
+    protocol: str
     key: Key
     map: str
 
@@ -110,6 +112,7 @@ class Send:
 class Remember:
     """Put the key into the set, or renew it there."""
 
+    protocol: str
     key: Key
     set: str
     timeout_s: int
@@ -181,8 +184,8 @@ def render(rule: Rule, mark: int) -> str:
 
 def _render(statement: Statement, family: Family, mark: int) -> str:
     match statement:
-        case In(key, name, negated):
-            return f"{render_key(key, family)} {'!= ' if negated else ''}@{name}"
+        case In(key, name, negated, protocol):
+            return f"{render_key(key, family, protocol)} {'!= ' if negated else ''}@{name}"
         case IsLocal(field):
             return f"fib {field.value} type local"
         case IsTranslated():
@@ -193,10 +196,10 @@ def _render(statement: Statement, family: Family, mark: int) -> str:
             return f"meta mark set meta mark | {mark:#x}"
         case Dispatch(key, name):
             return f"{render_key(key, family)} vmap @{name}"
-        case Send(key, name):
-            return f"dnat {family.keyword} to {render_key(key, family)} map @{name}"
-        case Remember(key, name, timeout_s):
-            return f"update @{name} {{ {render_key(key, family)} timeout {timeout_s}s }}"
+        case Send(protocol, key, name):
+            return f"dnat {family.keyword} to {render_key(key, family, protocol)} map @{name}"
+        case Remember(protocol, key, name, timeout_s):
+            return f"update @{name} {{ {render_key(key, family, protocol)} timeout {timeout_s}s }}"
         case Draw(chains):
             choices = ", ".join(f"{place} : goto {chain}" for place, chain in enumerate(chains))
             return f"numgen random mod {len(chains)} vmap {{ {choices} }}"

@@ -1,11 +1,12 @@
 """The table's fixed part: sets, maps and the chains at the hooks. See docs/proxy.md for the whole picture.
 
-For each family F (4 or 6), where "port" means protocol and port, "slot" the place of a target:
+For each family F (4 or 6) and protocol P, where "port" means protocol and port, "slot" the place of a target:
 
     frontendsF             address . port -> goto CHAIN          node-portsF                port -> goto CHAIN
-    endpointsF             address . port . slot -> target       port-endpointsF            port . slot -> target
-    local-endpointsF       the same, targets of this node        local-port-endpointsF      the same, of this node
-    affinityF              client . address . port . slot        port-affinityF             client . port . slot
+    endpointsF-P           address . number . slot -> target     port-endpointsF-P          number . slot -> target
+    local-endpointsF-P     the same, targets of this node        local-port-endpointsF-P    the same, of this node
+    affinityF-P            client . address . number . slot      port-affinityF-P           client . number . slot
+    local-affinityF-P      the same, slots of this node's        local-port-affinityF-P     the same, of this node's
     source-rangesF         address . port . client range         hairpinF                   target . target
     cluster-ipsF, service-cidrsF, pod-cidrsF, node-addressesF, loopbackF                    addresses
 
@@ -46,6 +47,7 @@ AFFINITY_SIZE = 262144
 DNAT_PRIORITY = -100
 SNAT_PRIORITY = 100
 REJECT_CHAIN = "refuse"
+PROTOCOLS = ("tcp", "udp", "sctp")
 
 PORT: Key = (Field.L4PROTO, Field.DPORT)
 ADDRESS_PORT: Key = (Field.DADDR, *PORT)
@@ -97,23 +99,22 @@ def containers(settings: Settings) -> Iterator[Container]:
 
 
 def _containers(settings: Settings, family: Family) -> Iterator[Container]:
-    def key(*parts: Part) -> str:
-        return render_key(parts, family)
+    def key(*parts: Part, protocol: str = "") -> str:
+        return render_key(parts, family, protocol)
 
-    address, slot = family.keyword, AnySlot(2)
-    # "tcp dport" for its type: with "th dport" nft 1.0.6 refuses later rules that use the map.
-    target = f"{address} daddr . tcp dport"
+    slot = AnySlot(2)
     yield Container(f"frontends{family:d}", key(*ADDRESS_PORT), "verdict")
     yield Container(f"node-ports{family:d}", key(*PORT), "verdict")
     for prefix in ("", "local-"):
-        yield Container(f"{prefix}endpoints{family:d}", key(*ADDRESS_PORT, slot), target)
-        yield Container(f"{prefix}port-endpoints{family:d}", key(*PORT, slot), target)
-    yield Container(
-        f"affinity{family:d}", key(Field.SADDR, *ADDRESS_PORT, slot), flags="dynamic,timeout", size=AFFINITY_SIZE
-    )
-    yield Container(
-        f"port-affinity{family:d}", key(Field.SADDR, *PORT, slot), flags="dynamic,timeout", size=AFFINITY_SIZE
-    )
+        # One for each protocol: nft 1.0.6 does not take a target's port as one of any protocol, and forgets the
+        # types of a key of five parts.
+        for protocol in PROTOCOLS:
+            end = f"{family:d}-{protocol}"
+            target = f"{family.keyword} daddr . {protocol} dport"
+            for by, parts in (("", (Field.DADDR, Field.DPORT)), ("port-", (Field.DPORT,))):
+                yield Container(f"{prefix}{by}endpoints{end}", key(*parts, slot, protocol=protocol), target)
+                clients = key(Field.SADDR, *parts, slot, protocol=protocol)
+                yield Container(f"{prefix}{by}affinity{end}", clients, flags="dynamic,timeout", size=AFFINITY_SIZE)
     yield Container(f"source-ranges{family:d}", key(*ADDRESS_PORT, Field.SADDR), flags="interval")
     yield Container(f"hairpin{family:d}", key(Field.SADDR, Field.DADDR))
     yield Container(f"cluster-ips{family:d}", key(Field.DADDR))

@@ -149,7 +149,7 @@ def _concerns(rule: Rule, packet: Packet) -> bool:
 def _rule(rules: Ruleset, rule: Rule, way: _Walk) -> list[_Step]:
     for statement in rule.statements:
         match statement:
-            case In(key, name, negated):
+            case In(key, name, negated, _):
                 goes_on = _contains(rules, name, key, way) != negated
             case IsLocal(field):
                 goes_on = _address(field, way) in rules.host_addresses
@@ -165,8 +165,8 @@ def _rule(rules: Ruleset, rule: Rule, way: _Walk) -> list[_Step]:
             case Dispatch(key, name):
                 value = rules.lookup(Place(name, _text(key, way)))
                 return [("on", way)] if value is None else _follow(rules, value, way)
-            case Send(key, name):
-                return _send(rules, key, name, way)
+            case Send(protocol, key, name):
+                return _send(rules, key, name, way) if way.packet.protocol == protocol else [("on", way)]
             case Draw(chains):
                 return [step for chain in chains for step in _goto(rules, chain, way)]
             case ByFamily(chains):

@@ -325,9 +325,9 @@ def test_node_ports_are_open_at_the_given_addresses_only() -> None:
 @pytest.mark.parametrize("slot", [0, 1])
 def test_a_known_client_gets_its_endpoint_again(slot: int) -> None:
     state = a_state(web().port(80, node_port=30080).affinity(100), two())
-    known = (("affinity4", f"{POD} . {VIP} . tcp . 80 . {slot}"),)
+    known = (("affinity4-tcp", f"{POD} . {VIP} . 80 . {slot}"),)
     assert summary(fates(state, tcp(POD, VIP, 80), known))[0] == {[HERE, THERE][slot]}
-    known = (("port-affinity4", f"{OUTSIDE} . tcp . 30080 . {slot}"),)
+    known = (("port-affinity4-tcp", f"{OUTSIDE} . 30080 . {slot}"),)
     assert summary(fates(state, tcp(OUTSIDE, HOST, 30080), known))[0] == {[HERE, THERE][slot]}
 
 
