@@ -14,9 +14,8 @@ from navarch.services.proxy.chains import endpoints_map
 from navarch.services.proxy.elements import Place, target_key, target_value
 from navarch.services.proxy.endpoints import Target
 from navarch.services.proxy.families import Family
-from navarch.services.proxy.frontends import Frontend
+from navarch.services.proxy.frontends import PROTOCOLS, Frontend
 from navarch.services.proxy.state import FrontendChange, ProxyState
-from navarch.services.proxy.structure import PROTOCOLS
 
 SETS = tuple(
     endpoints_map(family, protocol, by_port=by_port, local=local).replace("endpoints", "affinity")

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from navarch.protos.k8s.discovery import v1_pb2 as discoveryv1
 from navarch.services.proxy.families import Family, canonical
 
+NOBODY: frozenset[str] = frozenset()
 ZONE_LABEL = "topology.kubernetes.io/zone"
 
 
@@ -42,6 +43,10 @@ class Endpoint:
     for_nodes: frozenset[str]
     for_zones: frozenset[str]
 
+    def at(self, target: Target) -> "Endpoint":
+        """The same, reached there."""
+        return Endpoint(target, self.node, self.ready, self.serving, self.terminating, self.for_nodes, self.for_zones)
+
     @property
     def lingering(self) -> bool:
         """Ends, but still answers."""
@@ -57,45 +62,53 @@ class Choice:
     anywhere: bool
 
 
-def endpoints_of(
-    slices: Iterable[discoveryv1.EndpointSlice], family: Family, port_name: str, protocol: str
-) -> list[Endpoint]:
-    """The endpoints of a named port, each target once, sorted. protocol: "TCP", "UDP" or "SCTP"."""
-    found: dict[Target, Endpoint] = {}
+def endpoints_of(slices: Iterable[discoveryv1.EndpointSlice], family: Family) -> dict[tuple[str, str], list[Endpoint]]:
+    """The endpoints of each port, by the port's name and protocol ("TCP"); each target once, sorted."""
     address_type = f"IPv{family:d}"
+    found: dict[tuple[str, str], dict[Target, Endpoint]] = {}
     for slice in slices:
         if slice.address_type != address_type:
             continue
+        read = [endpoint for each in slice.endpoints if (endpoint := _endpoint(each, family)) is not None]
         for port in slice.ports:
-            if port.name != port_name or (port.protocol or "TCP") != protocol or not port.HasField("port"):
-                continue
-            for endpoint in slice.endpoints:
-                read = _endpoint(endpoint, family, port.port)
-                # While an endpoint moves between slices it is in both: a usable one counts.
-                if read is not None and (read.target not in found or _rank(read) > _rank(found[read.target])):
-                    found[read.target] = read
-    return [found[target] for target in sorted(found)]
+            if port.HasField("port"):
+                _add(found.setdefault((port.name, port.protocol or "TCP"), {}), read, port.port)
+    return {port: [targets[target] for target in sorted(targets)] for port, targets in found.items()}
+
+
+def _add(targets: dict[Target, Endpoint], read: list[Endpoint], port: int) -> None:
+    for endpoint in read:
+        target = Target(endpoint.target.address, port)
+        known = targets.get(target)
+        # While an endpoint moves between slices it is in both: a usable one counts.
+        if known is None or _rank(endpoint) > _rank(known):
+            targets[target] = endpoint.at(target)
 
 
 def _rank(endpoint: Endpoint) -> int:
     return 2 if endpoint.ready else 1 if endpoint.lingering else 0
 
 
-def _endpoint(endpoint: discoveryv1.Endpoint, family: Family, port: int) -> Endpoint | None:
+def _endpoint(endpoint: discoveryv1.Endpoint, family: Family) -> Endpoint | None:
+    """An endpoint without its port."""
     address = canonical(endpoint.addresses[0]) if endpoint.addresses else None
     if address is None or address[0] is not family:
         return None
     conditions = endpoint.conditions
     ready = not conditions.HasField("ready") or conditions.ready
     return Endpoint(
-        target=Target(address[1], port),
+        target=Target(address[1], 0),
         node=endpoint.node_name,
         ready=ready,
         serving=conditions.serving if conditions.HasField("serving") else ready,
         terminating=conditions.terminating,
-        for_nodes=frozenset(hint.name for hint in endpoint.hints.for_nodes),
-        for_zones=frozenset(hint.name for hint in endpoint.hints.for_zones),
+        for_nodes=_names(endpoint.hints.for_nodes) if endpoint.HasField("hints") else NOBODY,
+        for_zones=_names(endpoint.hints.for_zones) if endpoint.HasField("hints") else NOBODY,
     )
+
+
+def _names(hints: Iterable[discoveryv1.ForNode] | Iterable[discoveryv1.ForZone]) -> frozenset[str]:
+    return frozenset(hint.name for hint in hints)
 
 
 def choose(endpoints: list[Endpoint], here: Here) -> Choice:

@@ -8,12 +8,11 @@ from navarch.services.api.meta import split_key
 from navarch.services.proxy.elements import Place, cluster_ip_element, frontend_elements, hairpin_element
 from navarch.services.proxy.endpoints import Target
 from navarch.services.proxy.families import canonical
-from navarch.services.proxy.frontends import Frontend, FrontendId
+from navarch.services.proxy.frontends import PROTOCOLS, Frontend, FrontendId
 from navarch.services.proxy.state import ProxyState
 from navarch.services.proxy.walk import Fate, Packet, ruleset, walk
 
 Context = grpc.aio.ServicerContext[object, object]
-PROTOCOLS = ("tcp", "udp", "sctp")
 
 
 class ProxyServicer(proxy_pb2_grpc.ProxyServicer):

@@ -45,6 +45,15 @@ def canonical(address: str) -> tuple[Family, str] | None:
     return Family(parsed.version), str(parsed)
 
 
+def is_network(text: str) -> bool:
+    """Whether this is a network's address and length."""
+    try:
+        ipaddress.ip_network(text.strip(), strict=False)
+    except ValueError:
+        return False
+    return True
+
+
 def networks(cidrs: tuple[str, ...] | list[str], family: Family) -> tuple[str, ...]:
     """The networks of one family, sorted, none within another. Raises ValueError for what is no network."""
     parsed = [ipaddress.ip_network(cidr.strip(), strict=False) for cidr in cidrs]

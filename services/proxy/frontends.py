@@ -12,9 +12,10 @@ from enum import Enum
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.k8s.discovery import v1_pb2 as discoveryv1
 from navarch.services.proxy.endpoints import Choice, Endpoint, Here, Target, choose, endpoints_of
-from navarch.services.proxy.families import Family, canonical, networks
+from navarch.services.proxy.families import Family, canonical, is_network, networks
 
 DEFAULT_AFFINITY_S = 10800
+PROTOCOLS = ("tcp", "udp", "sctp")
 EVERYWHERE = {"0.0.0.0/0", "::/0"}
 
 
@@ -97,8 +98,9 @@ def rules_of(
         addresses = [address for found, address in cluster_ips if found is family]
         if not addresses:
             continue
+        by_port = endpoints_of(slices, family)
         for port in spec.ports:
-            endpoints = endpoints_of(slices, family, port.name, port.protocol or "TCP")
+            endpoints = by_port.get((port.name, port.protocol or "TCP"), [])
             here_now = [endpoint for endpoint in endpoints if endpoint.node and endpoint.node == here.node]
             local |= {endpoint.target.address for endpoint in here_now if endpoint.ready or endpoint.lingering}
             ready_here |= {endpoint.target.address for endpoint in here_now if endpoint.ready}
@@ -124,6 +126,8 @@ def _frontends(
 ) -> Iterator[Frontend]:
     choice = choose(endpoints, here)
     protocol = (port.protocol or "TCP").lower()
+    if protocol not in PROTOCOLS:
+        return
     affinity_s = _affinity_s(spec)
     inside = _inside(spec, choice)
     for address in cluster_ips:
@@ -179,7 +183,7 @@ def _load_balancer_ips(spec: corev1.ServiceSpec, status: corev1.ServiceStatus, f
 def _ranges(spec: corev1.ServiceSpec, family: Family, address: str, node_ips: frozenset[str]) -> tuple[str, ...]:
     if not spec.load_balancer_source_ranges:
         return ()
-    allowed = list(networks(list(spec.load_balancer_source_ranges), family))
+    allowed = list(networks([cidr for cidr in spec.load_balancer_source_ranges if is_network(cidr)], family))
     if EVERYWHERE & set(allowed):
         return ()
     # A node that holds the address talks to itself from this very address.

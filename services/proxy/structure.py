@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from navarch.services.proxy.families import Family, networks
+from navarch.services.proxy.frontends import PROTOCOLS
 from navarch.services.proxy.statements import (
     AnySlot,
     ByFamily,
@@ -47,7 +48,6 @@ AFFINITY_SIZE = 262144
 DNAT_PRIORITY = -100
 SNAT_PRIORITY = 100
 REJECT_CHAIN = "refuse"
-PROTOCOLS = ("tcp", "udp", "sctp")
 
 PORT: Key = (Field.L4PROTO, Field.DPORT)
 ADDRESS_PORT: Key = (Field.DADDR, *PORT)

@@ -204,3 +204,19 @@ def test_what_did_not_change_changes_nothing() -> None:
     transaction, changes = state.changes()
     assert not transaction
     assert changes == []
+
+
+def test_a_service_of_a_thousand_ports() -> None:
+    state = ProxyState(SETTINGS, NODE)
+    service, slice = ServiceBuilder("wide", "10.96.0.1"), SliceBuilder("wide").endpoint("10.244.0.1")
+    for number in range(1, 1001):
+        service.port(number, name=f"p{number}")
+        slice.port(number + 1000, name=f"p{number}")
+    state.set_service(service.object)
+    state.set_slice(slice.object)
+    state.whole()
+    elements = dict(state.elements())
+    assert elements[Place("endpoints4-tcp", "10.96.0.1 . 777 . 0")] == "10.244.0.1 . 1777"
+    assert len(state.rules["default/wide"].frontends) == 1000
+    # All are alike.
+    assert set(state.chains) == {"cluster4-tcp-1", "balance4-tcp-1"}

@@ -205,6 +205,13 @@ CASES = {
         None,
         "drop",
     ),
+    "load balancer, a range that is none counts for nothing": Case(
+        lambda: [web().port(80).load_balancer("198.51.100.7", ranges=["here", "10.0.0.0/8"]), two()],
+        tcp(OUTSIDE, "198.51.100.7", 80),
+        set(),
+        None,
+        "drop",
+    ),
     "load balancer, ranges for everybody": Case(
         lambda: [web().port(80).load_balancer("198.51.100.7", ranges=["0.0.0.0/0"]), two()],
         tcp(OUTSIDE, "198.51.100.7", 80),
