@@ -112,7 +112,10 @@ class ProxyLab:
         batches["outside"] += _host(f"{OUTSIDE_IP}/24", f"{OUTSIDE_IP6}/64", NODE_IP, NODE_IP6)
         for name in ("node", *(name for name in batches if name != "node")):
             self.run(name, "ip", "-batch", "-", input="\n".join(batches[name]) + "\n")
-        switches = "for f in /proc/sys/net/ipv4/conf/*/send_redirects; do echo 0 > $f; done"
+        switches = (
+            "echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding; "
+            "for f in /proc/sys/net/ipv4/conf/*/send_redirects; do echo 0 > $f; done"
+        )
         self.run("node", "sh", "-c", switches)
 
     def inside(self, name: str, do: Callable[[], T]) -> T:

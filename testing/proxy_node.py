@@ -21,7 +21,7 @@ from navarch.services.base.metrics import Metrics
 from navarch.services.base.tasks import TaskOwner
 from navarch.services.proxy.health import ProxyHealth, ServiceHealthServers
 from navarch.services.proxy.measures import Measures
-from navarch.services.proxy.service import switch_on
+from navarch.services.proxy.service import filter_bridges
 from navarch.services.proxy.state import ProxyState
 from navarch.services.proxy.structure import Settings
 from navarch.services.proxy.synchronizer import Synchronizer
@@ -37,7 +37,7 @@ CLASSES: dict[str, type[Message]] = {
 
 async def serve() -> None:
     """Run until standard input ends."""
-    switch_on()
+    filter_bridges()
     clock = SystemClock()
     state = ProxyState(SETTINGS, NODE)
     health = ProxyHealth(clock)

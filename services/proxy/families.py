@@ -36,6 +36,9 @@ def canonical(address: str) -> tuple[Family, str] | None:
     # Nearly all addresses; parsing is twenty times as slow.
     if _PLAIN_V4.fullmatch(address):
         return Family.V4, address
+    # An interface's name is of no use in a rule.
+    if "%" in address:
+        return None
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

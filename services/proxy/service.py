@@ -39,11 +39,8 @@ NOT_HEADLESS = f"{NOT_OURS},!service.kubernetes.io/headless"
 TRIGGER_ANNOTATION = "endpoints.kubernetes.io/last-change-trigger-time"
 PRIMARY = "primary"
 AUTOSCALER_TAINT = "ToBeDeletedByClusterAutoscaler"
-# Without forwarding no packet reaches a Pod; without the others, what one Pod of a bridge answers another does not
-# come by our rules, and its source is not changed back.
-SWITCHES = (
-    Path("/proc/sys/net/ipv4/ip_forward"),
-    Path("/proc/sys/net/ipv6/conf/all/forwarding"),
+# What one Pod of a bridge answers another would not come by our rules, and its source would not be changed back.
+BRIDGE_SWITCHES = (
     Path("/proc/sys/net/bridge/bridge-nf-call-iptables"),
     Path("/proc/sys/net/bridge/bridge-nf-call-ip6tables"),
 )
@@ -100,9 +97,8 @@ class Proxy:
 
     async def start(self) -> None:
         """Serve, and follow the cluster; the table is set as soon as all lists are here. Raises OSError."""
-        missing = await asyncio.to_thread(switch_on)
-        if missing:
-            self._log.warning("proxy.kernel_lacks", switches=",".join(missing))
+        for failure in await asyncio.to_thread(filter_bridges):
+            self._log.warning("proxy.bridges_not_filtered", error=failure)
         if self._config.listen:
             self._server.add(proxy_pb2_grpc.add_ProxyServicer_to_server, ProxyServicer(self.state))
             await self._server.start(self._config.listen)
@@ -213,15 +209,16 @@ def _triggered(old: discoveryv1.EndpointSlice | None, new: discoveryv1.EndpointS
         return None
 
 
-def switch_on() -> list[str]:
-    """Have the host forward packets and filter those of its bridges. Returns what this kernel does not have."""
-    missing = []
-    for switch in SWITCHES:
-        if not switch.exists():
-            missing.append(str(switch))
-        elif switch.read_text().strip() == "0":
-            switch.write_text("1\n")
-    return missing
+def filter_bridges() -> list[str]:
+    """Have the kernel show us what bridges pass on. Returns what is wrong, where it cannot be had."""
+    failures = []
+    for switch in BRIDGE_SWITCHES:
+        try:
+            if switch.read_text().strip() == "0":
+                switch.write_text("1\n")
+        except OSError as failure:
+            failures.append(str(failure))
+    return failures
 
 
 async def tear_down(tables: Iterable[str]) -> None:

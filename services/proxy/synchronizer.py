@@ -25,6 +25,8 @@ MIN_PERIOD_S = 0.02
 RETRY_MIN_S, RETRY_MAX_S = 0.1, 10.0
 # How soon others' changes are seen: one small question to the kernel.
 CHECK_S = 1.0
+# Of counting a large table again and again, this share of a processor at most.
+COUNTING_SHARE = 0.05
 # Whatever was not noticed is mended by then.
 FULL_S = 3600.0
 
@@ -51,6 +53,7 @@ class Synchronizer:
         self._wake = asyncio.Event()
         self._triggers: list[float] = []
         self._generation: int | None = None
+        self._counts_not_before = 0.0
         self._applying = asyncio.Lock()
         self._log = get_logger("proxy")
         self.on_synced: OnSynced | None = None
@@ -94,9 +97,12 @@ class Synchronizer:
 
     async def _check(self) -> None:
         async with self._applying:
-            if self._generation is None or self._state.is_dirty:
+            began = self._clock.monotonic()
+            if self._generation is None or self._state.is_dirty or began < self._counts_not_before:
                 return
             intact, generation = await asyncio.to_thread(self._look, self._generation, self._expected())
+            if generation != self._generation:
+                self._counts_not_before = began + (self._clock.monotonic() - began) / COUNTING_SHARE
             self._generation = generation
         if not intact:
             self._log.warning("proxy.restores", table=self._state.settings.table)

@@ -20,6 +20,7 @@ from navarch.testing.proxy_objects import a_node
         ("FD00::A", (Family.V6, "fd00::a")),
         ("0.0.0.0", None),
         ("::", None),
+        ("fe80::1%eth0", None),
         ("10.0.0.256", None),
         ("10.0.0.01", None),
         ("10.0.0", None),

@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import Iterable
+from typing import Self
 
 import pytest
 
 from navarch.services.base.clock import VirtualClock, settle
 from navarch.services.base.metrics import Metrics
-from navarch.services.proxy import nft
+from navarch.services.proxy import nft, synchronizer
 from navarch.services.proxy.frontends import HealthCheck
 from navarch.services.proxy.health import SICK_AFTER_S, ProxyHealth
 from navarch.services.proxy.measures import Measures
+from navarch.services.proxy.netlink import Counts
 from navarch.services.proxy.state import ProxyState
 from navarch.services.proxy.structure import Settings
 from navarch.services.proxy.synchronizer import MIN_PERIOD_S, RETRY_MIN_S, Synchronizer
@@ -159,3 +161,73 @@ async def test_health_checks_are_told(world: World) -> None:
     world.loop.notice()
     await world.turn()
     assert world.checks == [HealthCheck(30999, "default", "s1", 0)]
+
+
+class Kernel:
+    """Answers as the kernel would; counting takes time."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.now = 1
+        self.counted = 0
+        self.found: Counts | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to let go of."""
+
+    def generation(self) -> int:
+        return self.now
+
+    def counts(self, table: str, sets: Iterable[str]) -> Counts | None:
+        self.counted += 1
+        self.world.clock.advance(0.5)
+        return self.found
+
+
+@pytest.fixture
+def kernel(world: World, monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    made = Kernel(world)
+    monkeypatch.setattr(synchronizer, "Nftables", lambda: made)
+    world.state.set_service(service(1).object)
+    world.state.whole()
+    made.found = Counts(*world.loop._expected()())
+    return made
+
+
+async def test_as_long_as_nobody_changes_anything_nothing_is_counted(world: World, kernel: Kernel) -> None:
+    await world.loop._check()
+    assert kernel.counted == 0
+    assert not world.state.is_dirty
+
+
+async def test_others_changes_elsewhere_are_counted_once_and_at_intervals(world: World, kernel: Kernel) -> None:
+    kernel.now = 2
+    await world.loop._check()
+    await world.loop._check()
+    assert kernel.counted == 1
+    # Ten seconds for half a second of work.
+    kernel.now = 3
+    await world.loop._check()
+    assert kernel.counted == 1
+    world.clock.advance(10)
+    await world.loop._check()
+    assert kernel.counted == 2
+    assert not world.state.is_dirty
+
+
+@pytest.mark.parametrize("damage", ["table", "rule", "element"])
+async def test_others_changes_of_the_table_make_it_be_set_anew(world: World, kernel: Kernel, damage: str) -> None:
+    kernel.now = 2
+    assert kernel.found is not None
+    rules, elements = kernel.found.rules, kernel.found.elements
+    kernel.found = {
+        "table": None,
+        "rule": Counts(rules - 1, elements),
+        "element": Counts(rules, {**elements, "frontends4": 0}),
+    }[damage]
+    await world.loop._check()
+    assert world.state.wants_whole
+    assert world.series("navarch_proxy_restored_total") == 1
