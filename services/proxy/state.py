@@ -35,6 +35,15 @@ SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 
 
 @dataclass(frozen=True, slots=True)
+class Conflict:
+    """A Service that asks for a frontend which another has."""
+
+    id: FrontendId
+    owner: str
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
 class FrontendChange:
     """A frontend before and after; None where it was, or is, not there."""
 
@@ -56,6 +65,7 @@ class ProxyState:
         self._health_checks: dict[str, HealthCheck] = {}
         self._owners: dict[FrontendId, str] = {}
         self._waiting: dict[FrontendId, set[str]] = {}
+        self._conflicts: list[Conflict] = []
         self._shared: Counter[Place] = Counter()
         self._handlings: Counter[Handling] = Counter()
         self._chain_uses: Counter[str] = Counter()
@@ -153,6 +163,11 @@ class ProxyState:
         """The Service that a frontend belongs to."""
         return self._owners.get(id)
 
+    def take_conflicts(self) -> list[Conflict]:
+        """Those that are new since the last call."""
+        conflicts, self._conflicts = self._conflicts, []
+        return conflicts
+
     def changes(self) -> tuple[Transaction, list[FrontendChange]]:
         """The difference since the last call. The caller applies it, or calls `distrust` when that fails."""
         transaction = Transaction()
@@ -231,8 +246,9 @@ class ProxyState:
             wanted.add(id)
             if self._owners.setdefault(id, key) == key:
                 mine.append(frontend)
-            else:
-                self._waiting.setdefault(id, set()).add(key)
+            elif key not in (waiting := self._waiting.setdefault(id, set())):
+                waiting.add(key)
+                self._conflicts.append(Conflict(id, self._owners[id], key))
         for frontend in self._rules.get(key, NOTHING).frontends:
             if frontend.id not in wanted and self._owners.get(frontend.id) == key:
                 del self._owners[frontend.id]

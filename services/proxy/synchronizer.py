@@ -183,6 +183,10 @@ class Synchronizer:
 
     async def _after(self, changes: list[FrontendChange]) -> None:
         """What follows from a change that has reached the kernel. A failure here is told, and does no harm."""
+        for conflict in self._state.take_conflicts():
+            self._log.warning(
+                "proxy.address_taken", service=conflict.service, frontend=conflict.id, owner=conflict.owner
+            )
         work = CleanUp.of(changes, self._state.node_ips)
         if work.changes:
             try:

@@ -20,7 +20,7 @@ from navarch.protos.k8s.discovery import v1_pb2 as discoveryv1
 from navarch.protos.navarch import proxy_pb2, proxy_pb2_grpc
 from navarch.services.base.clock import SystemClock
 from navarch.services.base.dialing import channel
-from navarch.services.proxy.service import Config, Proxy, tear_down
+from navarch.services.proxy.service import Config, Proxy
 from navarch.testing.cluster import InProcessCluster
 
 NODE_IP, GATEWAY, POD_IP, OUTSIDE = "192.0.2.1", "192.0.2.2", "10.244.1.2", "203.0.113.5"
@@ -79,8 +79,9 @@ async def check(directory: Path) -> None:
         await until(lambda: ask(vip, 80) == "hello", "ready again")
         await proxy.stop()
         assert ask(vip, 80) == "hello", "a proxy that is away leaves its rules"
-        await tear_down([config.table])
-        await tear_down([config.table])
+        for _ in range(2):
+            command = [sys.executable, "-m", "navarch.services.proxy.main", "--remove", f"--table={config.table}"]
+            await asyncio.to_thread(subprocess.run, command, check=True)
         tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
         assert config.table not in tables
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import pytest
 
 from navarch.services.proxy.endpoints import Target
-from navarch.services.proxy.state import ProxyState
+from navarch.services.proxy.families import Family
+from navarch.services.proxy.frontends import FrontendId
+from navarch.services.proxy.state import Conflict, ProxyState
 from navarch.services.proxy.structure import Settings
 from navarch.services.proxy.walk import Fate, Packet, ruleset, walk
 from navarch.testing.proxy_objects import NODE, ServiceBuilder, SliceBuilder, a_node
@@ -389,6 +391,11 @@ def test_of_two_claims_of_one_address_the_first_counts_until_it_goes() -> None:
     packet = tcp(OUTSIDE, "198.51.100.7", 80)
     assert summary(fates(state, packet))[0] == {"10.244.2.1:8080"}
     assert summary(fates(state, tcp(POD, "10.96.0.2", 80)))[0] == {"10.244.2.2:8080"}
+    id = FrontendId(Family.V4, "tcp", "198.51.100.7", 80)
+    assert state.take_conflicts() == [Conflict(id, "default/first", "default/second")]
+    state.set_service(second.object)
+    state.changes()
+    assert state.take_conflicts() == []
     state.remove_service("default/first")
     state.changes()
     assert summary(fates(state, packet))[0] == {"10.244.2.2:8080"}
