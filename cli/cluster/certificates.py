@@ -23,6 +23,10 @@ def subjects(layout: Layout) -> dict[str, tuple[str, tuple[str, ...], bool]]:
         "scheduler": ("system:kube-scheduler", (), True),
         "controller-manager": ("system:kube-controller-manager", (), True),
         "kubelet": (f"system:node:{layout.node_name}", ("system:nodes",), True),
+        "network": (f"system:navarch-network:{layout.node_name}", ("system:navarch-network",), True),
+        "proxy": ("system:kube-proxy", (), True),
+        "dns": ("system:navarch-dns", (), True),
+        "cloud-controller": ("system:cloud-controller-manager", (), True),
     }
 
 

@@ -40,6 +40,14 @@ PORTS = {
     "controller-manager": 10257,
     "kubelet": 10250,
     "kubelet-grpc": 10350,
+    "network": 10251,
+    "proxy": 10249,
+    "proxy-health": 10256,
+    "dns": 10053,
+    "dns-grpc": 10054,
+    "dns-2": 10063,
+    "dns-2-grpc": 10064,
+    "cloud-controller": 10258,
 }
 SETTINGS_FILE = "cluster.json"
 
@@ -262,6 +270,11 @@ class Layout:
     def nft_table(self) -> str:
         """The nftables table that hides Pod addresses from the outside."""
         return f"navarch_{self.suffix}"
+
+    @property
+    def proxy_table(self) -> str:
+        """The nftables table that leads Services to their Pods."""
+        return f"{self.nft_table}_services"
 
     @property
     def node_pod_cidr(self) -> str:

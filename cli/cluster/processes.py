@@ -18,6 +18,10 @@ MODULES = {
     "kubelet": "navarch.services.kubelet.main:main",
     "controller-manager": "navarch.services.controller_manager.main:main",
     "scheduler": "navarch.services.scheduler.main:main",
+    "proxy": "navarch.services.proxy.main:main",
+    "dns": "navarch.services.dns.main:main",
+    "dns-2": "navarch.services.dns.main:main",
+    "cloud-controller": "navarch.services.cloud_controller.main:main",
 }
 
 
@@ -38,6 +42,7 @@ def specs(layout: Layout) -> list[Spec]:
     # A runtime that is run elsewhere has its own network.
     services += [] if layout.runtime_endpoint else ["runtime-shim", *(["network"] if real else [])]
     services += ["kubelet", "controller-manager", "scheduler"]
+    services += ["proxy", "dns", "dns-2", "cloud-controller"] if layout.has_links else []
     commands: list[Spec] = [CommandSpec("containerd", containerd_command(layout))] if real else []
     return commands + [ServiceSpec(name, MODULES[name], arguments(layout, name)) for name in services]
 
@@ -61,6 +66,11 @@ def purge_command(layout: Layout) -> list[str]:
 def network_removal_command(layout: Layout) -> list[str]:
     """Removes the bridge, the nftables table and the CNI configuration."""
     return [sys.executable, "-m", "navarch.services.network.main", "--remove", *arguments(layout, "network")]
+
+
+def proxy_removal_command(layout: Layout) -> list[str]:
+    """Removes the nftables table of Services."""
+    return [sys.executable, "-m", "navarch.services.proxy.main", "--remove", f"--table={layout.proxy_table}"]
 
 
 def arguments(layout: Layout, service: str) -> list[str]:
@@ -89,11 +99,47 @@ def arguments(layout: Layout, service: str) -> list[str]:
             return _shim(layout)
         case "network":
             return [
-                f"--pod-cidr={layout.node_pod_cidr}",
+                api_server,
+                f"--node-name={layout.node_name}",
+                f"--listen={layout.listen('network')}",
                 f"--bridge={layout.bridge}",
                 f"--cni-conf-dir={layout.cni_conf_dir}",
                 f"--table={layout.nft_table}",
                 f"--cluster-cidr={layout.pod_cidr}",
+                f"--service-cidr={layout.service_cidr}",
+                f"--runtime-endpoint={layout.cri_endpoint}",
+                *flags(layout, "network"),
+            ]
+        case "proxy":
+            return [
+                api_server,
+                f"--node-name={layout.node_name}",
+                f"--listen={layout.listen('proxy')}",
+                f"--healthz-bind-address={layout.listen_on_node('proxy-health')}",
+                f"--table={layout.proxy_table}",
+                f"--cluster-cidr={layout.pod_cidr}",
+                f"--service-cidr={layout.service_cidr}",
+                *flags(layout, "proxy"),
+            ]
+        case "dns" | "dns-2":
+            return [
+                api_server,
+                f"--listen-dns={layout.listen_on_node(service)}",
+                f"--listen={layout.listen(f'{service}-grpc')}",
+                f"--identity={layout.node_name}-{service}",
+                f"--advertise-address={layout.node_address}",
+                f"--node-name={layout.node_name}",
+                f"--cluster-ip={layout.dns_address}",
+                f"--cluster-cidr={layout.pod_cidr}",
+                f"--cluster-cidr={layout.service_cidr}",
+                *flags(layout, "dns"),
+            ]
+        case "cloud-controller":
+            return [
+                api_server,
+                f"--listen={layout.listen('cloud-controller')}",
+                f"--identity={layout.node_name}",
+                *flags(layout, "cloud-controller"),
             ]
         case "kubelet":
             return [

@@ -158,6 +158,7 @@ def _stop(layout: Layout) -> None:
     if layout.runtime == "containerd":
         _run(processes.network_removal_command(layout))
     if layout.has_links:
+        _run(processes.proxy_removal_command(layout))
         _links().remove_bridge(layout)
 
 
