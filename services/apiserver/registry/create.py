@@ -7,7 +7,7 @@ from navarch.services.api import meta
 from navarch.services.api.errors import AlreadyExists, BadRequest, Conflict, Invalid, MethodNotSupported
 from navarch.services.api.strategy import Strategy, strategy_for
 from navarch.services.apiserver.admission import chain
-from navarch.services.apiserver.admission.certificates import state_requester
+from navarch.services.apiserver.admission.certificates import restrict_attestation, state_requester
 from navarch.services.apiserver.admission.dates import add_dates
 from navarch.services.apiserver.admission.nodes import restrict_creation
 from navarch.services.apiserver.allocation.services import is_service_kind
@@ -61,6 +61,7 @@ async def create_for(
     core.admit_user(user, "create", target)
     restrict_creation(user, target.kind, message)
     state_requester(user, target.kind, message)
+    restrict_attestation(core.authorizer, user, target.kind, message)
     return await create_object(core, target, message, options, owners)
 
 
