@@ -9,11 +9,14 @@ from typing import Any
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.k8s.discovery import v1_pb2 as discoveryv1
+from navarch.protos.k8s.networking import v1_pb2 as networkingv1
+from navarch.services.api import meta
 from navarch.services.api.errors import AlreadyExists
 from navarch.services.api.kinds import KINDS
+from navarch.services.apiserver.allocation.ranges import READY
 from navarch.services.apiserver.registry.core import Core, Target
 from navarch.services.apiserver.registry.create import create_object
-from navarch.services.apiserver.registry.modify import Order, modify
+from navarch.services.apiserver.registry.modify import Keep, Order, modify
 from navarch.services.apiserver.registry.update import replace
 from navarch.services.apiserver.stored import StoredObject
 from navarch.services.base.log import get_logger
@@ -32,6 +35,31 @@ async def make_defaults(core: Core) -> None:
             group.create_task(_ensure(core, corev1.Namespace(metadata={"name": name})))
         group.create_task(core.services.repair())
     await _ensure(core, _service(core.services.first_address))
+    await _ensure_service_cidr(core)
+
+
+async def _ensure_service_cidr(core: Core) -> None:
+    """Say where Services get their addresses from. One that says otherwise stays, as in Kubernetes."""
+    wanted = networkingv1.ServiceCIDR()
+    wanted.metadata.name = SERVICE_NAME
+    wanted.spec.cidrs[:] = core.services.default_cidrs
+    await _ensure(core, wanted)
+    kind = KINDS.of(wanted)
+    target = Target(kind, "", SERVICE_NAME)
+
+    async def decide(current: StoredObject) -> Order:
+        new = current.decode()
+        if list(new.spec.cidrs) != list(wanted.spec.cidrs):
+            LOG.warning("service_cidr.differs", stored=list(new.spec.cidrs), configured=list(wanted.spec.cidrs))
+            return Keep()
+        if meta.is_being_deleted(new) or any(condition.type == READY for condition in new.status.conditions):
+            return Keep()
+        said = new.status.conditions.add(type=READY, status="True")
+        said.message = "Kubernetes default Service CIDR is ready"
+        said.last_transition_time.CopyFrom(meta.time_from(core.clock.now()))
+        return await replace(core, Target(kind, "", SERVICE_NAME, "status"), current, new)
+
+    await modify(core, target, decide)
 
 
 async def advertise(core: Core, address: str, port: int) -> None:

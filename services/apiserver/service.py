@@ -65,7 +65,8 @@ class Config:
     # Let other processes listen there, too (`workers`).
     share_ports: bool = False
     advertise_address: str = "127.0.0.1"
-    service_cidr: str = "10.96.0.0/16"
+    # One, or one of each family; the primary one first.
+    service_cidrs: tuple[str, ...] = ("10.96.0.0/16",)
     node_ports: range = range(30000, 32768)
     # Overwritten revisions are kept at least this long; 0 keeps them for ever.
     history_s: float = 300.0
@@ -175,7 +176,9 @@ class ApiServer:
             revisions=RevisionReader(etcd.revision, self._tasks),
             authorizer=ComponentRules(PodReferences(cachers)),
             tokens=Tokens(config.tokens, BoundObjects(cachers, storage), storage, self._clock),
-            services=ServiceAllocator(storage, cachers, config.service_cidr, config.node_ports, self._clock, self._rng),
+            services=ServiceAllocator(
+                storage, cachers, config.service_cidrs, config.node_ports, self._clock, self._rng
+            ),
             clock=self._clock,
             rng=self._rng,
         )

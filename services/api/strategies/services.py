@@ -7,7 +7,7 @@ from navarch.services.api.defaults.services import default_service
 from navarch.services.api.strategies.hooks import Hooks
 from navarch.services.api.validation import names
 from navarch.services.api.validation.service_updates import validate_service_status, validate_service_update
-from navarch.services.api.validation.services import HEADLESS, family_of, validate_service
+from navarch.services.api.validation.services import HEADLESS, validate_service
 
 Spec = corev1.ServiceSpec
 
@@ -31,19 +31,6 @@ def _prepare_create(service: corev1.Service) -> None:
         spec.cluster_ips.append(spec.cluster_ip)
     elif spec.cluster_ips and not spec.cluster_ip:
         spec.cluster_ip = spec.cluster_ips[0]
-    _default_families(spec)
-
-
-def _default_families(spec: Spec) -> None:
-    """A cluster with one family of addresses gives every Service that family."""
-    if not needs_cluster_ip(spec):
-        return
-    if not spec.HasField("ip_family_policy"):
-        spec.ip_family_policy = "SingleStack"
-    if not spec.ip_families:
-        address = spec.cluster_ip
-        known = address and address != HEADLESS and not names.ip_address(address)
-        spec.ip_families.append(family_of(address) if known else "IPv4")
 
 
 def _prepare_update(service: corev1.Service, old_service: corev1.Service) -> None:
@@ -56,7 +43,6 @@ def _prepare_update(service: corev1.Service, old_service: corev1.Service) -> Non
     if spec.health_check_node_port == 0 and spec.external_traffic_policy == old.external_traffic_policy == "Local":
         spec.health_check_node_port = old.health_check_node_port
     _drop_outgrown(spec, old)
-    _default_families(spec)
 
 
 def _align_cluster_ips(spec: Spec, old: Spec) -> None:

@@ -32,7 +32,7 @@ def validate_service(service: corev1.Service) -> Errors:
     yield from validate_labels(spec.selector, "spec.selector")
     yield from _validate_ports(spec)
     yield from _validate_affinity(spec)
-    yield from _validate_cluster_ips(spec)
+    yield from validate_cluster_ips(spec)
     yield from _validate_external(spec)
     yield from _validate_balancer(spec)
 
@@ -95,7 +95,8 @@ def _validate_affinity(spec: corev1.ServiceSpec) -> Errors:
             yield FieldError.invalid(f"{path}.clientIP.timeoutSeconds", seconds, text)
 
 
-def _validate_cluster_ips(spec: corev1.ServiceSpec) -> Errors:
+def validate_cluster_ips(spec: corev1.ServiceSpec) -> Errors:
+    """Check addresses and families against each other."""
     path = "spec.clusterIPs"
     if spec.cluster_ips and not spec.cluster_ip:
         yield FieldError.invalid(path, list(spec.cluster_ips), "must be empty when `clusterIP` is not specified")

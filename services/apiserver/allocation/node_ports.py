@@ -15,8 +15,8 @@ from navarch.services.apiserver.stored import StoredObject
 
 SERVICE = KINDS.of(corev1.Service)
 KEY = "/registry/ranges/servicenodeports"
-# Ports of this much of the range are only given to those who ask for them by number, as Kubernetes does.
-RESERVED_SHARE = 32
+# Ports of this much of the range are only given to those who ask for them by number, while there are others (KEP-3668).
+RESERVED_SHARE, RESERVED_MIN, RESERVED_MAX = 32, 16, 128
 REPAIR_ATTEMPTS = 8
 
 
@@ -50,10 +50,13 @@ class NodePorts:
             return []
         bits, revision = await self._read()
         taken = self._explicit(new, held, bits)
-        # TCP and UDP of one number may share the node port, as Kubernetes lets them.
+        # A new Service has one node port for all protocols of one port, as in Kubernetes.
+        shared = {port.port: port.node_port for port in new.spec.ports if port.node_port} if old is None else {}
         for port in open_ports:
-            port.node_port = self._pick(bits, taken)
+            port.node_port = shared.get(port.port) or self._pick(bits, taken)
             taken.add(port.node_port)
+            if old is None:
+                shared.setdefault(port.port, port.node_port)
         if needs_health:
             new.spec.health_check_node_port = self._pick(bits, taken)
         now = node_ports_of(new)
@@ -104,7 +107,7 @@ class NodePorts:
 
     def _pick(self, bits: int, taken: set[int]) -> int:
         size = len(self._range)
-        low = min(max(16, size // RESERVED_SHARE), 128) if size > RESERVED_SHARE else 0
+        low = min(max(RESERVED_MIN, size // RESERVED_SHARE), RESERVED_MAX) if size > RESERVED_MIN else 0
         for candidates in (self._range[low:], self._range[:low]):
             free = [port for port in candidates if not bits & self._bit(port) and port not in taken]
             if free:

@@ -81,6 +81,8 @@ async def create_object(
     if owners is None:
         owners = own_created(core, kind, message, options)
     strategy.prepare_for_create(message)
+    if is_service_kind(kind):
+        core.services.settle(message, None)
     put(message, owners)
     metadata.uid = str(uuid.UUID(int=core.rng.getrandbits(128), version=4))
     metadata.creation_timestamp.CopyFrom(meta.time_from(core.clock.now()))
