@@ -5,8 +5,10 @@ import ipaddress
 from collections.abc import AsyncIterator
 from typing import Any
 
+import grpc
 import pytest
 
+from navarch.protos.etcd import rpc_pb2, rpc_pb2_grpc
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.k8s.discovery import v1_pb2 as discoveryv1
 from navarch.protos.k8s.networking import v1_pb2 as networkingv1
@@ -36,6 +38,38 @@ async def test_the_service_kubernetes(client: Client) -> None:
     assert endpoint_slice.endpoints[0].addresses == ["192.0.2.7"]
     endpoints = await client.get(corev1.Endpoints, "kubernetes", "default")
     assert endpoints.subsets[0].addresses[0].ip == "192.0.2.7"
+
+
+async def advertised(client: Client) -> tuple[list[str], list[str]]:
+    """The addresses of the API servers, as Endpoints and as EndpointSlice."""
+    endpoint_slice = await client.get(discoveryv1.EndpointSlice, "kubernetes", "default")
+    endpoints = await client.get(corev1.Endpoints, "kubernetes", "default")
+    return (
+        [address.ip for address in endpoints.subsets[0].addresses],
+        [address for endpoint in endpoint_slice.endpoints for address in endpoint.addresses],
+    )
+
+
+async def test_the_service_kubernetes_leads_to_all_servers_that_live(cluster: Any) -> None:
+    client: Client = cluster.client
+    other = await cluster.another_server(advertise_address="192.0.2.5", advertise_ttl_s=2)
+    assert await advertised(client) == (["192.0.2.5", "192.0.2.7"],) * 2
+
+    # One that nobody will take out but the others.
+    async with grpc.aio.insecure_channel(cluster.store.partition(",")[0]) as channel:
+        lease = await rpc_pb2_grpc.LeaseStub(channel).LeaseGrant(rpc_pb2.LeaseGrantRequest(TTL=6))
+        put = rpc_pb2.PutRequest(key=b"/registry/masterleases/192.0.2.6", value=b"", lease=lease.ID)
+        await rpc_pb2_grpc.KVStub(channel).Put(put)
+
+    async def until(*alive: str) -> None:
+        async with asyncio.timeout(60):
+            while await advertised(client) != (list(alive),) * 2:
+                await asyncio.sleep(0.05)
+
+    await until("192.0.2.5", "192.0.2.6", "192.0.2.7")
+    await until("192.0.2.5", "192.0.2.7")
+    await other.stop()
+    assert await advertised(client) == (["192.0.2.7"],) * 2
 
 
 async def test_addresses_are_given_and_returned(client: Client) -> None:
