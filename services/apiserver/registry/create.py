@@ -108,6 +108,8 @@ async def _store(core: Core, target: Target, message: Any, options: WriteOptions
     if options.dry_run:
         if await core.storage.get(kind, metadata.namespace, metadata.name) is not None:
             raise Outdated(None)
+        if is_service_kind(kind):
+            await core.services.allocate(message, None)
         return StoredObject.unstored(kind, message)
     if not is_service_kind(kind):
         return await core.storage.create(kind, message)

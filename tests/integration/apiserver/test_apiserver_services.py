@@ -237,6 +237,46 @@ async def test_one_node_port_for_all_protocols_of_a_port(client: Client) -> None
     assert tcp == udp != metrics
 
 
+async def test_the_port_of_health_checks(client: Client) -> None:
+    wanted = service("web", type="LoadBalancer", external_traffic_policy="Local", health_check_node_port=30500)
+    made = await client.create(wanted)
+    assert made.spec.health_check_node_port == 30500
+    wanted.metadata.name = "other"
+    with pytest.raises(errors.ApiError, match="HealthCheck NodePort 30500: provided port is already allocated"):
+        await client.create(wanted)
+    made.spec.external_traffic_policy = "Cluster"
+    assert (await client.update(made)).spec.health_check_node_port == 0
+    assert (await client.create(wanted)).spec.health_check_node_port == 30500
+
+
+async def test_a_balancer_without_node_ports(client: Client) -> None:
+    made = await client.create(service("web", type="LoadBalancer", allocate_load_balancer_node_ports=False))
+    assert made.spec.ports[0].node_port == 0
+    made.spec.type = "NodePort"
+    assert (await client.update(made)).spec.ports[0].node_port
+
+
+async def test_a_range_of_node_ports_of_its_own(cluster: Any) -> None:
+    server = await cluster.another_server(node_ports=range(20000, 20004))
+    client = Client.connect(f"127.0.0.1:{server.port}", cluster.credentials("kubernetes-admin", "system:masters"))
+    made = await client.create(service("a", type="NodePort"))
+    assert made.spec.ports[0].node_port in range(20000, 20004)
+    made.metadata.labels["a"] = "b"
+    assert (await client.update(made)).spec.ports[0].node_port == made.spec.ports[0].node_port
+    for name in "bcd":
+        await client.create(service(name, type="NodePort"))
+    with pytest.raises(errors.ApiError, match="range is full"):
+        await client.create(service("e", type="NodePort"))
+    await client.close()
+
+
+async def test_a_trial_is_given_what_it_would_get(client: Client) -> None:
+    tried = await client.create(service("web", type="NodePort"), dry_run=True)
+    assert tried.spec.cluster_ip
+    assert tried.spec.ports[0].node_port
+    assert await addresses(client) == {"10.96.0.1"}
+
+
 async def test_a_thousand_ports(client: Client) -> None:
     wanted = service("wide", type="NodePort")
     del wanted.spec.ports[:]
