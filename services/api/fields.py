@@ -101,6 +101,7 @@ _OF_KIND: Final[dict[tuple[str, str], dict[str, _Read]]] = {
     ("apps", "ReplicaSet"): {"status.replicas": _at("status.replicas")},
     ("batch", "Job"): {"status.successful": _at("status.succeeded")},
     ("certificates.k8s.io", "CertificateSigningRequest"): {"spec.signerName": _at("spec.signer_name")},
+    ("certificates.k8s.io", "ClusterTrustBundle"): {"spec.signerName": _at("spec.signer_name")},
     ("resource.k8s.io", "ResourceSlice"): {
         "spec.nodeName": _at("spec.node_name"),
         "spec.driver": _at("spec.driver"),

@@ -184,6 +184,7 @@ def _access() -> list[Kind]:
         _Group("certificates.k8s.io").kind(
             "CertificateSigningRequest", short="csr", cluster=True, status=True, subresources=(approval,)
         ),
+        _Group("certificates.k8s.io", "v1beta1").kind("ClusterTrustBundle", cluster=True),
     ]
 
 
@@ -226,6 +227,6 @@ def _extension() -> list[Kind]:
 
 
 def all_rows() -> Iterator[Kind]:
-    """Every kind of the GA groups; where groups share a name the preferred one comes first."""
+    """Every GA kind, and ClusterTrustBundle of beta; where groups share a name the preferred one comes first."""
     for group in (_core, _workloads, _network, _storage_and_devices, _access, _extension):
         yield from group()

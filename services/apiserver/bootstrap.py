@@ -4,24 +4,24 @@ Level-triggered: run at every start, makes what is missing, and leaves the rest 
 """
 
 import asyncio
-import ipaddress
 from typing import Any
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
-from navarch.protos.k8s.discovery import v1_pb2 as discoveryv1
+from navarch.protos.k8s.networking import v1_pb2 as networkingv1
+from navarch.services.api import meta
 from navarch.services.api.errors import AlreadyExists
 from navarch.services.api.kinds import KINDS
+from navarch.services.apiserver.advertising import PORT_NAME, SERVICE_NAME
+from navarch.services.apiserver.allocation.ranges import READY
 from navarch.services.apiserver.registry.core import Core, Target
 from navarch.services.apiserver.registry.create import create_object
-from navarch.services.apiserver.registry.modify import Order, modify
+from navarch.services.apiserver.registry.modify import Keep, Order, modify
 from navarch.services.apiserver.registry.update import replace
 from navarch.services.apiserver.stored import StoredObject
 from navarch.services.base.log import get_logger
 
 LOG = get_logger("apiserver.bootstrap")
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
-SERVICE_NAME = "kubernetes"
-PORT_NAME = "https"
 SERVICE_PORT = 443
 
 
@@ -32,20 +32,35 @@ async def make_defaults(core: Core) -> None:
             group.create_task(_ensure(core, corev1.Namespace(metadata={"name": name})))
         group.create_task(core.services.repair())
     await _ensure(core, _service(core.services.first_address))
+    await _ensure_service_cidr(core)
 
 
-async def advertise(core: Core, address: str, port: int) -> None:
-    """Make this server the endpoint of the service; not with an address that Pods cannot reach."""
-    if ipaddress.ip_address(address).is_loopback:
-        LOG.info("advertise.skipped", address=address, reason="Pods cannot reach it")
-        return
-    async with asyncio.TaskGroup() as group:
-        group.create_task(_ensure(core, _endpoints(address, port)))
-        group.create_task(_ensure(core, _endpoint_slice(address, port)))
+async def _ensure_service_cidr(core: Core) -> None:
+    """Say where Services get their addresses from. One that says otherwise stays, as in Kubernetes."""
+    wanted = networkingv1.ServiceCIDR()
+    wanted.metadata.name = SERVICE_NAME
+    wanted.spec.cidrs[:] = core.services.default_cidrs
+    await _ensure(core, wanted)
+    kind = KINDS.of(wanted)
+    target = Target(kind, "", SERVICE_NAME)
+
+    async def decide(current: StoredObject) -> Order:
+        new = current.decode()
+        if list(new.spec.cidrs) != list(wanted.spec.cidrs):
+            LOG.warning("service_cidr.differs", stored=list(new.spec.cidrs), configured=list(wanted.spec.cidrs))
+            return Keep()
+        if meta.is_being_deleted(new) or any(condition.type == READY for condition in new.status.conditions):
+            return Keep()
+        said = new.status.conditions.add(type=READY, status="True")
+        said.message = "Kubernetes default Service CIDR is ready"
+        said.last_transition_time.CopyFrom(meta.time_from(core.clock.now()))
+        return await replace(core, Target(kind, "", SERVICE_NAME, "status"), current, new)
+
+    await modify(core, target, decide)
 
 
 async def _ensure(core: Core, message: Any) -> None:
-    """Create the object; bring endpoints that are there already up to date."""
+    """Create the object if it is not there."""
     kind = KINDS.of(message)
     target = Target(kind, message.metadata.namespace, message.metadata.name)
     stored = await core.storage.get(kind, target.namespace, target.name)
@@ -57,17 +72,6 @@ async def _ensure(core: Core, message: Any) -> None:
         except AlreadyExists:
             # Another API server starts at the same moment.
             return
-    elif kind.kind in ("Endpoints", "EndpointSlice"):
-
-        async def decide(current: StoredObject) -> Order:
-            new = current.decode()
-            for field in ("subsets", "endpoints", "ports"):
-                if field in new.DESCRIPTOR.fields_by_name:
-                    new.ClearField(field)
-                    getattr(new, field).MergeFrom(getattr(message, field))
-            return await replace(core, target, current, new)
-
-        await modify(core, target, decide, guess=stored)
 
 
 def _service(address: str) -> corev1.Service:
@@ -80,24 +84,3 @@ def _service(address: str) -> corev1.Service:
     port.target_port.type = 0
     port.target_port.int_val = SERVICE_PORT
     return service
-
-
-def _endpoints(address: str, port: int) -> corev1.Endpoints:
-    endpoints = corev1.Endpoints()
-    endpoints.metadata.name, endpoints.metadata.namespace = SERVICE_NAME, "default"
-    # The endpoint slice below is ours; no controller shall mirror these endpoints into another.
-    endpoints.metadata.labels["endpointslice.kubernetes.io/skip-mirror"] = "true"
-    subset = endpoints.subsets.add()
-    subset.addresses.add(ip=address)
-    subset.ports.add(name=PORT_NAME, port=port, protocol="TCP")
-    return endpoints
-
-
-def _endpoint_slice(address: str, port: int) -> discoveryv1.EndpointSlice:
-    endpoint_slice = discoveryv1.EndpointSlice(address_type="IPv4")
-    endpoint_slice.metadata.name, endpoint_slice.metadata.namespace = SERVICE_NAME, "default"
-    endpoint_slice.metadata.labels["kubernetes.io/service-name"] = SERVICE_NAME
-    endpoint = endpoint_slice.endpoints.add(addresses=[address])
-    endpoint.conditions.ready = True
-    endpoint_slice.ports.add(name=PORT_NAME, port=port, protocol="TCP")
-    return endpoint_slice

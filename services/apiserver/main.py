@@ -1,6 +1,7 @@
 """The process of an API server."""
 
 import argparse
+import ipaddress
 from pathlib import Path
 
 from navarch.services.apiserver.auth.tokens import ISSUER, TokenConfig
@@ -52,7 +53,13 @@ def config_of(argv: list[str]) -> Config:
         help="open there at a time, a worker (default: %(default)s)",
     )
     parser.add_argument("--advertise-address", default="127.0.0.1")
-    parser.add_argument("--service-cidr", default="10.96.0.0/16")
+    parser.add_argument(
+        "--service-cidr",
+        type=service_cidrs,
+        default=("10.96.0.0/16",),
+        metavar="CIDR[,CIDR]",
+        help="addresses of Services: one block, or one of each family, the primary one first (default: 10.96.0.0/16)",
+    )
     parser.add_argument("--node-port-range", type=port_range, default=range(30000, 32768), metavar="LOW-HIGH")
     parser.add_argument("--workers", type=int, help="processes that serve on the same ports (default: 1)")
     parser.add_argument(SHARED, action="store_true", help=argparse.SUPPRESS)
@@ -84,7 +91,7 @@ def config_of(argv: list[str]) -> Config:
         rest_connections=args.rest_connections,
         share_ports=args.share_ports,
         advertise_address=args.advertise_address,
-        service_cidr=args.service_cidr,
+        service_cidrs=args.service_cidr,
         history_s=args.history,
         node_ports=args.node_port_range,
         proxy_credentials=Credentials.load(*proxy),
@@ -96,6 +103,18 @@ def config_of(argv: list[str]) -> Config:
             args.service_account_max_token_expiration,
         ),
     )
+
+
+def service_cidrs(text: str) -> tuple[str, ...]:
+    """Blocks of addresses, "10.96.0.0/16,fd00:96::/108"."""
+    blocks = tuple(text.split(","))
+    try:
+        versions = [ipaddress.ip_network(block).version for block in blocks]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
+    if len(blocks) > 2 or len(set(versions)) < len(blocks):
+        raise argparse.ArgumentTypeError(f"{text!r}: accepted are one block, or one of IPv4 and one of IPv6")
+    return blocks
 
 
 def positive(text: str) -> int:

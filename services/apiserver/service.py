@@ -1,11 +1,13 @@
 """The API server as an object: parts put together, started, stopped. No global state."""
 
+import asyncio
 import random
 from dataclasses import dataclass, field
 
 from navarch.services.api import rpc_status
 from navarch.services.api.errors import ApiError
 from navarch.services.api.kinds import KINDS, KindTable
+from navarch.services.apiserver.advertising import LEASE_TTL_S, Advertiser
 from navarch.services.apiserver.aggregation.aggregator import Aggregator
 from navarch.services.apiserver.allocation.services import ServiceAllocator
 from navarch.services.apiserver.auth.authentication import Authentication
@@ -13,7 +15,7 @@ from navarch.services.apiserver.auth.bound_objects import BoundObjects
 from navarch.services.apiserver.auth.references import PodReferences
 from navarch.services.apiserver.auth.rules import ComponentRules
 from navarch.services.apiserver.auth.tokens import TokenConfig, Tokens
-from navarch.services.apiserver.bootstrap import advertise, make_defaults
+from navarch.services.apiserver.bootstrap import make_defaults
 from navarch.services.apiserver.cacher.cachers import Cachers
 from navarch.services.apiserver.custom.addresses import ServiceAddresses
 from navarch.services.apiserver.custom.definitions import DefinitionController
@@ -65,7 +67,10 @@ class Config:
     # Let other processes listen there, too (`workers`).
     share_ports: bool = False
     advertise_address: str = "127.0.0.1"
-    service_cidr: str = "10.96.0.0/16"
+    # How long a server that died stays among the endpoints of the service `kubernetes`, at most about twice.
+    advertise_ttl_s: int = LEASE_TTL_S
+    # One, or one of each family; the primary one first.
+    service_cidrs: tuple[str, ...] = ("10.96.0.0/16",)
     node_ports: range = range(30000, 32768)
     # Overwritten revisions are kept at least this long; 0 keeps them for ever.
     history_s: float = 300.0
@@ -90,6 +95,8 @@ class ApiServer:
         self._aggregator: Aggregator | None = None
         self._rest: RestServer | None = None
         self._health: Health | None = None
+        self._advertiser: Advertiser | None = None
+        self._advertising: asyncio.Task[None] | None = None
         self.port = 0
         self.rest_port = 0
 
@@ -138,13 +145,38 @@ class ApiServer:
             self.rest_port = await self._rest.start(config.rest_listen, reuse_port=config.share_ports)
         if config.history_s:
             self._tasks.spawn(Compactor(self._etcd, self._clock, config.history_s).run(), "compactor")
-        await advertise(core, config.advertise_address, self.rest_port or self.port)
+        await self._advertise(core)
         LOG.info("apiserver.serving", address=self._server.address)
+
+    async def _advertise(self, core: Core) -> None:
+        config = self._config
+        advertiser = Advertiser(
+            core,
+            config.advertise_address,
+            self.rest_port or self.port,
+            lease_ttl_s=config.advertise_ttl_s,
+            shared=config.share_ports,
+        )
+        if not advertiser.is_reachable:
+            LOG.info("advertise.skipped", address=config.advertise_address, reason="Pods cannot reach it")
+            return
+        await advertiser.start()
+        self._advertiser = advertiser
+        self._advertising = self._tasks.spawn(advertiser.run(), "advertiser")
+
+    async def _withdraw(self) -> None:
+        if self._advertiser is None or self._advertising is None:
+            return
+        self._advertising.cancel()
+        await asyncio.wait([self._advertising])
+        await self._advertiser.withdraw()
+        self._advertiser = None
 
     async def stop(self) -> None:
         """End all calls and watches, then everything else. Safe after a failed start."""
         if self._health is not None:
             self._health.is_stopping = True
+        await self._withdraw()
         if self._core is not None:
             self._core.cachers.end_watches()
         if self._rest is not None:
@@ -175,7 +207,9 @@ class ApiServer:
             revisions=RevisionReader(etcd.revision, self._tasks),
             authorizer=ComponentRules(PodReferences(cachers)),
             tokens=Tokens(config.tokens, BoundObjects(cachers, storage), storage, self._clock),
-            services=ServiceAllocator(storage, cachers, config.service_cidr, config.node_ports, self._clock, self._rng),
+            services=ServiceAllocator(
+                storage, cachers, config.service_cidrs, config.node_ports, self._clock, self._rng
+            ),
             clock=self._clock,
             rng=self._rng,
         )

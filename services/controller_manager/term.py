@@ -32,6 +32,7 @@ from navarch.services.controller_manager.node_lifecycle.plan import Grace
 from navarch.services.controller_manager.pod_gc.controller import PodGarbageCollector
 from navarch.services.controller_manager.replicaset.controller import ReplicaSetController
 from navarch.services.controller_manager.service_account.controller import ServiceAccountController
+from navarch.services.controller_manager.service_cidrs.controller import ServiceCidrController
 from navarch.services.controller_manager.taint_eviction.controller import TaintEvictionController
 
 
@@ -103,6 +104,7 @@ class Term:
             CleaningController(context),
             TokenCleaner(context),
             BootstrapSigner(context),
+            ServiceCidrController(context),
         ]
 
     def _second_stage(self, context: Context) -> list[Loop]:

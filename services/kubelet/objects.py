@@ -1,11 +1,11 @@
-"""The ConfigMaps and Secrets that Pods of this node name, each followed by a watch of its own, and the Services.
+"""The ConfigMaps and Secrets that Pods of this node name, each followed by a watch of its own; Services, trust bundles.
 
 Only what is named is read: a node does not hold the secrets of others. What is immutable is read once and followed no
 more; it is read anew for the first Pod that names it when no other does.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from google.protobuf.message import Message
 
@@ -15,6 +15,8 @@ from navarch.services.base.tasks import TaskOwner
 from navarch.services.client.client import Client
 from navarch.services.client.informer import Informer
 from navarch.services.kubelet.core.references import CONFIG_MAP, SECRET, references
+from navarch.services.kubelet.core.trust_bundles import TrustBundle
+from navarch.services.kubelet.trust_bundles import TrustBundles
 
 CLASSES: dict[str, type[Message]] = {CONFIG_MAP: corev1.ConfigMap, SECRET: corev1.Secret}
 # (kind, namespace, name)
@@ -31,6 +33,7 @@ class NodeObjects:
         self._tasks = TaskOwner()
         self._informers: dict[Key, Informer[Message]] = {}
         self._users: dict[Key, set[str]] = {}
+        self._trust_bundles = TrustBundles(client, clock, on_change)
         self._services: Informer[corev1.Service] = Informer(client, corev1.Service, clock=clock)
 
     def start(self) -> None:
@@ -41,12 +44,13 @@ class NodeObjects:
         """End all watches."""
         informers, self._informers = self._informers, {}
         await self._tasks.close()
-        await asyncio.gather(self._services.stop(), *(informer.stop() for informer in informers.values()))
+        endings = [self._services.stop(), self._trust_bundles.stop()]
+        await asyncio.gather(*endings, *(informer.stop() for informer in informers.values()))
 
     async def acquire(self, pod: corev1.Pod) -> None:
         """Follow all that the Pod names; returns when it can be looked up."""
         uid, namespace = pod.metadata.uid, pod.metadata.namespace
-        waits = [self._services.synced()]
+        waits: list[Awaitable[None]] = [self._services.synced(), self._trust_bundles.acquire(pod)]
         for kind, name in references(pod):
             key = (kind, namespace, name)
             self._users.setdefault(key, set()).add(uid)
@@ -61,6 +65,7 @@ class NodeObjects:
                 del self._users[key]
                 if (informer := self._informers.pop(key, None)) is not None:
                     await informer.stop()
+        await self._trust_bundles.release(uid)
 
     def _informer(self, key: Key) -> Informer[Message]:
         if key not in self._informers:
@@ -95,6 +100,10 @@ class NodeObjects:
         """A Secret that an acquired Pod names."""
         found = self._find(SECRET, namespace, name)
         return found if isinstance(found, corev1.Secret) else None
+
+    def trust_bundles(self) -> Sequence[TrustBundle] | None:
+        """All ClusterTrustBundles, once a Pod that projects some was acquired; None where there are no such objects."""
+        return self._trust_bundles.list()
 
     def services(self) -> Sequence[corev1.Service]:
         """All Services."""

@@ -201,6 +201,7 @@ class Kubelet:
             self._tokens,
             can_mount=can_mount,
             more=[self._csi_volumes],
+            bundles=self._objects.trust_bundles,
             node_object=self._node,
         )
         self._volumes.observe = self._measures.volume

@@ -18,6 +18,7 @@ from navarch.services.api.printers.table import (
 
 if TYPE_CHECKING:
     from navarch.protos.k8s.certificates import v1_pb2 as certificatesv1
+    from navarch.protos.k8s.certificates import v1beta1_pb2 as certificatesv1beta1
     from navarch.protos.k8s.flowcontrol import v1_pb2 as flowcontrolv1
 
 
@@ -47,6 +48,10 @@ def _signing_request(request: certificatesv1.CertificateSigningRequest, now: flo
         human_duration(spec.expiration_seconds) if spec.HasField("expiration_seconds") else NONE,
         _signing_state(request),
     )
+
+
+def _trust_bundle(bundle: certificatesv1beta1.ClusterTrustBundle, now: float) -> tuple[Cell, ...]:
+    return (bundle.metadata.name, or_none(bundle.spec.signer_name))
 
 
 def _signing_state(request: certificatesv1.CertificateSigningRequest) -> str:
@@ -114,6 +119,7 @@ def _priority_level(level: flowcontrolv1.PriorityLevelConfiguration, now: float)
 _SUBJECTS = ("Users", "Groups", "ServiceAccounts")
 BINDING = Table(columns("Role", "Age", *_SUBJECTS, wide=_SUBJECTS), _binding)
 SIGNING_REQUEST = Table(columns("Age", "SignerName", "Requestor", "RequestedDuration", "Condition"), _signing_request)
+TRUST_BUNDLE = Table(columns("SignerName"), _trust_bundle)
 WEBHOOKS = Table(columns("Webhooks", "Age", integers=("Webhooks",)), _webhooks)
 VALIDATING_POLICY = Table(
     columns("Validations", "ParamKind", "Age", integers=("Validations",)),

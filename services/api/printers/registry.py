@@ -48,6 +48,7 @@ _TABLES: dict[tuple[str, str], Table] = {
     ("batch", "CronJob"): workloads.CRON_JOB,
     ("batch", "Job"): workloads.JOB,
     ("certificates.k8s.io", "CertificateSigningRequest"): access.SIGNING_REQUEST,
+    ("certificates.k8s.io", "ClusterTrustBundle"): access.TRUST_BUNDLE,
     ("coordination.k8s.io", "Lease"): cluster.LEASE,
     ("discovery.k8s.io", "EndpointSlice"): network.ENDPOINT_SLICE,
     ("events.k8s.io", "Event"): cluster.NEW_EVENT,

@@ -1,8 +1,8 @@
-"""Requests for certificates: made once, decided by one subresource, answered by another."""
+"""Requests for certificates, made once, decided by one subresource, answered by another; and whom to trust."""
 
 from navarch.protos.k8s.certificates import v1_pb2 as certificatesv1
 from navarch.services.api.strategies.hooks import Hooks, Part
-from navarch.services.api.validation import certificates
+from navarch.services.api.validation import certificates, trust_bundles
 from navarch.services.api.validation.names import path_segment
 
 Request = certificatesv1.CertificateSigningRequest
@@ -36,4 +36,10 @@ HOOKS = Hooks(
     validate_update=certificates.validate_request_update,
     validate_status=certificates.validate_request_status,
     parts={"approval": Part(_keep_all_but_conditions, certificates.validate_approval)},
+)
+TRUST_BUNDLE = Hooks(
+    # Its name follows from its signer, so the rule needs the whole object.
+    name_rule=lambda *_: [],
+    validate=trust_bundles.validate_bundle,
+    validate_update=trust_bundles.validate_bundle_update,
 )

@@ -54,6 +54,7 @@ _HOOKS: dict[tuple[str, str], Hooks] = {
     ("batch", "CronJob"): batch.CRON_JOB,
     ("batch", "Job"): batch.JOB,
     ("certificates.k8s.io", "CertificateSigningRequest"): certificates.HOOKS,
+    ("certificates.k8s.io", "ClusterTrustBundle"): certificates.TRUST_BUNDLE,
     ("coordination.k8s.io", "Lease"): cluster.LEASE,
     ("discovery.k8s.io", "EndpointSlice"): cluster.ENDPOINT_SLICE,
     ("events.k8s.io", "Event"): cluster.NEW_EVENT,

@@ -7,7 +7,7 @@ from navarch.services.api.defaults.services import default_service
 from navarch.services.api.strategies.hooks import Hooks
 from navarch.services.api.validation import names
 from navarch.services.api.validation.service_updates import validate_service_status, validate_service_update
-from navarch.services.api.validation.services import HEADLESS, family_of, validate_service
+from navarch.services.api.validation.services import HEADLESS, validate_service
 
 Spec = corev1.ServiceSpec
 
@@ -25,25 +25,17 @@ def needs_node_ports(spec: Spec) -> bool:
     return spec.type == "NodePort" or (spec.type == "LoadBalancer" and wanted)
 
 
+def needs_health_port(spec: Spec) -> bool:
+    """Whether load balancers ask every node for the Service's health, at a port of its own."""
+    return spec.type == "LoadBalancer" and spec.external_traffic_policy == "Local"
+
+
 def _prepare_create(service: corev1.Service) -> None:
     spec = service.spec
     if spec.cluster_ip and not spec.cluster_ips:
         spec.cluster_ips.append(spec.cluster_ip)
     elif spec.cluster_ips and not spec.cluster_ip:
         spec.cluster_ip = spec.cluster_ips[0]
-    _default_families(spec)
-
-
-def _default_families(spec: Spec) -> None:
-    """A cluster with one family of addresses gives every Service that family."""
-    if not needs_cluster_ip(spec):
-        return
-    if not spec.HasField("ip_family_policy"):
-        spec.ip_family_policy = "SingleStack"
-    if not spec.ip_families:
-        address = spec.cluster_ip
-        known = address and address != HEADLESS and not names.ip_address(address)
-        spec.ip_families.append(family_of(address) if known else "IPv4")
 
 
 def _prepare_update(service: corev1.Service, old_service: corev1.Service) -> None:
@@ -53,10 +45,9 @@ def _prepare_update(service: corev1.Service, old_service: corev1.Service) -> Non
         _keep_cluster_ips(spec, old)
     if needs_node_ports(old) and needs_node_ports(spec):
         _keep_node_ports(spec, old)
-    if spec.health_check_node_port == 0 and spec.external_traffic_policy == old.external_traffic_policy == "Local":
+    if spec.health_check_node_port == 0 and needs_health_port(spec) and needs_health_port(old):
         spec.health_check_node_port = old.health_check_node_port
     _drop_outgrown(spec, old)
-    _default_families(spec)
 
 
 def _align_cluster_ips(spec: Spec, old: Spec) -> None:
@@ -99,10 +90,16 @@ def _drop_outgrown(spec: Spec, old: Spec) -> None:
             port.ClearField("node_port")
     if _is_external(old) and not _is_external(spec) and spec.external_traffic_policy == old.external_traffic_policy:
         spec.ClearField("external_traffic_policy")
+    if needs_health_port(old) and not needs_health_port(spec) and _same(spec, old, "health_check_node_port"):
+        spec.ClearField("health_check_node_port")
     if old.type == "LoadBalancer" and spec.type != "LoadBalancer":
-        for field in ("allocate_load_balancer_node_ports", "load_balancer_class", "health_check_node_port"):
-            if getattr(spec, field) == getattr(old, field):
+        for field in ("allocate_load_balancer_node_ports", "load_balancer_class"):
+            if _same(spec, old, field):
                 spec.ClearField(field)
+
+
+def _same(spec: Spec, old: Spec, field: str) -> bool:
+    return spec.HasField(field) == old.HasField(field) and getattr(spec, field) == getattr(old, field)
 
 
 def _node_ports(spec: Spec) -> set[int]:

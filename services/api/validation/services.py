@@ -11,7 +11,6 @@ from navarch.services.api.validation.probes import validate_port
 from navarch.services.api.validation.values import Errors, check, required, supported
 
 HEADLESS = "None"
-NODE_PORTS = range(30000, 32768)
 _AFFINITY_MAX_S = 86400
 _MAX_FAMILIES = 2
 _KUBELET_PORT = 10250
@@ -32,7 +31,7 @@ def validate_service(service: corev1.Service) -> Errors:
     yield from validate_labels(spec.selector, "spec.selector")
     yield from _validate_ports(spec)
     yield from _validate_affinity(spec)
-    yield from _validate_cluster_ips(spec)
+    yield from validate_cluster_ips(spec)
     yield from _validate_external(spec)
     yield from _validate_balancer(spec)
 
@@ -76,9 +75,6 @@ def _validate_ports(spec: corev1.ServiceSpec) -> Errors:
 def _validate_node_port(port: corev1.ServicePort, type: str, taken: set[tuple[str, int]], path: str) -> Errors:
     if type in ("ClusterIP", "ExternalName"):
         yield FieldError.forbidden(path, f"may not be used when `type` is '{type}'")
-    elif port.node_port not in NODE_PORTS:
-        text = f"provided port is not in the valid range. The range of valid ports is {NODE_PORTS[0]}-{NODE_PORTS[-1]}"
-        yield FieldError.invalid(path, port.node_port, text)
     if (port.protocol, port.node_port) in taken:
         yield FieldError.duplicate(path, port.node_port)
     taken.add((port.protocol, port.node_port))
@@ -95,7 +91,8 @@ def _validate_affinity(spec: corev1.ServiceSpec) -> Errors:
             yield FieldError.invalid(f"{path}.clientIP.timeoutSeconds", seconds, text)
 
 
-def _validate_cluster_ips(spec: corev1.ServiceSpec) -> Errors:
+def validate_cluster_ips(spec: corev1.ServiceSpec) -> Errors:
+    """Check addresses and families against each other."""
     path = "spec.clusterIPs"
     if spec.cluster_ips and not spec.cluster_ip:
         yield FieldError.invalid(path, list(spec.cluster_ips), "must be empty when `clusterIP` is not specified")

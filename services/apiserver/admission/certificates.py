@@ -1,7 +1,7 @@
-"""Requests for certificates: who asks is written down by the server.
+"""Certificates: who asks for one is written down by the server, and who speaks for a signer needs the right to.
 
-Nobody may ask for a client certificate of the group that may do everything. Worded as by the admission plugin
-CertificateSubjectRestriction of Kubernetes.
+Nobody may ask for a client certificate of the group that may do everything. Worded as by the admission plugins
+CertificateSubjectRestriction, CertificateApproval, CertificateSigning and ClusterTrustBundleAttest of Kubernetes.
 """
 
 from typing import Any
@@ -10,6 +10,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from navarch.protos.k8s.certificates import v1_pb2 as certificatesv1
+from navarch.protos.k8s.certificates import v1beta1_pb2 as certificatesv1beta1
 from navarch.services.api.errors import Forbidden
 from navarch.services.api.kinds import Kind
 from navarch.services.apiserver.auth.authorizer import Attributes, Authorizer
@@ -43,11 +44,23 @@ def restrict_decision(authorizer: Authorizer, user: User, subresource: str, curr
     is_signed = subresource == "status" and new.status.certificate != old.status.certificate
     verb = "approve" if subresource == "approval" else "sign" if is_signed else ""
     signer = old.spec.signer_name
-    names = (signer, f"{signer.partition('/')[0]}/*")
-    rights = (Attributes(verb, "certificates.k8s.io", "signers", name=name) for name in names)
-    if verb and not any(authorizer.allows(user, right) for right in rights):
+    if verb and not _may_speak_for(authorizer, user, verb, signer):
         detail = f'user not permitted to {verb} requests with signerName "{signer}"'
         raise Forbidden(current.kind, current.name, detail)
+
+
+def restrict_attestation(authorizer: Authorizer, user: User, kind: Kind, new: Any) -> None:
+    """Raise Forbidden where a user publishes trust anchors for a signer for whom he may not speak."""
+    if not isinstance(new, certificatesv1beta1.ClusterTrustBundle) or not new.spec.signer_name:
+        return
+    if not _may_speak_for(authorizer, user, "attest", new.spec.signer_name):
+        detail = f'user not permitted to attest for signerName "{new.spec.signer_name}"'
+        raise Forbidden(kind, new.metadata.name, detail)
+
+
+def _may_speak_for(authorizer: Authorizer, user: User, verb: str, signer: str) -> bool:
+    names = (signer, f"{signer.partition('/')[0]}/*")
+    return any(authorizer.allows(user, Attributes(verb, "certificates.k8s.io", "signers", name=name)) for name in names)
 
 
 def _organizations(request: bytes) -> list[Any]:

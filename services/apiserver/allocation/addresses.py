@@ -10,7 +10,9 @@ from navarch.services.api import envelope, meta
 from navarch.services.api.kinds import KINDS
 from navarch.services.apiserver.storage.objects import Extra, ObjectStorage, Outdated
 from navarch.services.apiserver.stored import StoredObject
+from navarch.services.base.log import get_logger
 
+LOG = get_logger("apiserver.allocation")
 IP_ADDRESS = KINDS.of(networkingv1.IPAddress)
 MANAGED_BY = "ipaddress.kubernetes.io/managed-by"
 FAMILY = "ipaddress.kubernetes.io/ip-family"
@@ -46,7 +48,7 @@ async def repair(
     now: float,
     rng: random.Random,
 ) -> None:
-    """Claim the addresses of Services that nothing claims, and drop claims without a Service.
+    """Claim the addresses of Services that nothing (or another) claims, and drop claims without a Service.
 
     claimed has to be read before owners: then a claim without an owner really has none.
     """
@@ -56,6 +58,10 @@ async def repair(
         except Outdated:
             continue
     for stored in claimed:
+        if stored.name in owners and not _is_of(stored.message, owners[stored.name].metadata):
+            LOG.warning("address.of_another", address=stored.name, service=meta.key_of(owners[stored.name]))
+            await _hand_over(storage, stored, claim(stored.name, owners[stored.name].metadata, now, rng))
+            continue
         metadata = stored.message.metadata
         is_ours = metadata.labels.get(MANAGED_BY) == MANAGER
         if stored.name in owners or not is_ours or now - meta.unix(metadata.creation_timestamp) < ORPHAN_AFTER_S:
@@ -64,3 +70,15 @@ async def repair(
             await storage.delete(stored)
         except Outdated:
             continue
+
+
+def _is_of(address: networkingv1.IPAddress, service: Any) -> bool:
+    parent = address.spec.parent_ref
+    return (parent.resource, parent.namespace, parent.name) == ("services", service.namespace, service.name)
+
+
+async def _hand_over(storage: ObjectStorage, stored: StoredObject, right: networkingv1.IPAddress) -> None:
+    try:
+        await storage.update(IP_ADDRESS, right, stored.revision)
+    except Outdated:
+        LOG.info("address.changed_meanwhile", address=stored.name)

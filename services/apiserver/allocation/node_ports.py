@@ -9,14 +9,14 @@ from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api import envelope
 from navarch.services.api.errors import FieldError, InternalError, Invalid
 from navarch.services.api.kinds import KINDS
-from navarch.services.api.strategies.services import needs_node_ports
+from navarch.services.api.strategies.services import needs_health_port, needs_node_ports
 from navarch.services.apiserver.storage.objects import Extra, ExtraOutdated, ObjectStorage
 from navarch.services.apiserver.stored import StoredObject
 
 SERVICE = KINDS.of(corev1.Service)
 KEY = "/registry/ranges/servicenodeports"
-# Ports of this much of the range are only given to those who ask for them by number, as Kubernetes does.
-RESERVED_SHARE = 32
+# Ports of this much of the range are only given to those who ask for them by number, while there are others (KEP-3668).
+RESERVED_SHARE, RESERVED_MIN, RESERVED_MAX = 32, 16, 128
 REPAIR_ATTEMPTS = 8
 
 
@@ -37,23 +37,28 @@ class NodePorts:
         self._rng = rng
 
     async def allocate(self, new: Any, old: Any | None) -> list[Extra]:
-        """Fill in the node ports of a Service. Returns what is to be written along. Raises Invalid."""
+        """Fill in the node ports of a Service. Returns what is to be written along.
+
+        Raises Invalid, and InternalError where no port is left or that of health checks cannot be had (as Kubernetes).
+        """
         held = node_ports_of(old)
         if new.spec.type not in ("NodePort", "LoadBalancer"):
             for port in new.spec.ports:
                 port.ClearField("node_port")
             return await self._change(set(), held)
-        wants_health = new.spec.type == "LoadBalancer" and new.spec.external_traffic_policy == "Local"
         open_ports = [port for port in new.spec.ports if not port.node_port] if needs_node_ports(new.spec) else []
-        needs_health = wants_health and not new.spec.health_check_node_port
+        needs_health = needs_health_port(new.spec) and not new.spec.health_check_node_port
         if node_ports_of(new) == held and not open_ports and not needs_health:
             return []
         bits, revision = await self._read()
         taken = self._explicit(new, held, bits)
-        # TCP and UDP of one number may share the node port, as Kubernetes lets them.
+        # A new Service has one node port for all protocols of one port, as in Kubernetes.
+        shared = {port.port: port.node_port for port in new.spec.ports if port.node_port} if old is None else {}
         for port in open_ports:
-            port.node_port = self._pick(bits, taken)
+            port.node_port = shared.get(port.port) or self._pick(bits, taken)
             taken.add(port.node_port)
+            if old is None:
+                shared.setdefault(port.port, port.node_port)
         if needs_health:
             new.spec.health_check_node_port = self._pick(bits, taken)
         now = node_ports_of(new)
@@ -90,21 +95,27 @@ class NodePorts:
         wanted = node_ports_of(service)
         for index, port in enumerate(service.spec.ports):
             number = port.node_port
-            if not number or number in held:
-                continue
-            if number not in self._range:
-                detail = f"provided port is not in the valid range. The range of valid ports is {self._describe()}"
-            elif bits & self._bit(number):
-                detail = "provided port is already allocated"
-            else:
-                continue
-            wrong = FieldError.invalid(f"spec.ports[{index}].nodePort", number, detail)
-            raise Invalid(SERVICE, service.metadata.name, [wrong])
+            problem = self._problem(number, held, bits)
+            if problem:
+                wrong = FieldError.invalid(f"spec.ports[{index}].nodePort", number, problem)
+                raise Invalid(SERVICE, service.metadata.name, [wrong])
+        number = service.spec.health_check_node_port
+        problem = self._problem(number, held, bits)
+        if problem:
+            raise InternalError(f"failed to allocate requested HealthCheck NodePort {number}: {problem}")
         return wanted
+
+    def _problem(self, number: int, held: set[int], bits: int) -> str:
+        """Why a Service cannot have a port that it names; 0 names none."""
+        if not number or number in held:
+            return ""
+        if number not in self._range:
+            return f"provided port is not in the valid range. The range of valid ports is {self._describe()}"
+        return "provided port is already allocated" if bits & self._bit(number) else ""
 
     def _pick(self, bits: int, taken: set[int]) -> int:
         size = len(self._range)
-        low = min(max(16, size // RESERVED_SHARE), 128) if size > RESERVED_SHARE else 0
+        low = min(max(RESERVED_MIN, size // RESERVED_SHARE), RESERVED_MAX) if size > RESERVED_MIN else 0
         for candidates in (self._range[low:], self._range[:low]):
             free = [port for port in candidates if not bits & self._bit(port) and port not in taken]
             if free:

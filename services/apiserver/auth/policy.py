@@ -95,6 +95,7 @@ NODE = role(f"""
     get resourceclaims@resource.k8s.io
     get,list,watch,create,update,patch,delete,deletecollection resourceslices@resource.k8s.io
     get,list,watch,create certificatesigningrequests@certificates.k8s.io
+    get,list,watch clustertrustbundles@certificates.k8s.io
     create certificatesigningrequests/selfnodeclient@certificates.k8s.io
     {_EVENTS}
     {_REVIEWER} localsubjectaccessreviews@authorization.k8s.io

@@ -7,7 +7,7 @@ from navarch.services.api import meta
 from navarch.services.api.errors import AlreadyExists, BadRequest, Conflict, Invalid, MethodNotSupported
 from navarch.services.api.strategy import Strategy, strategy_for
 from navarch.services.apiserver.admission import chain
-from navarch.services.apiserver.admission.certificates import state_requester
+from navarch.services.apiserver.admission.certificates import restrict_attestation, state_requester
 from navarch.services.apiserver.admission.dates import add_dates
 from navarch.services.apiserver.admission.nodes import restrict_creation
 from navarch.services.apiserver.allocation.services import is_service_kind
@@ -61,6 +61,7 @@ async def create_for(
     core.admit_user(user, "create", target)
     restrict_creation(user, target.kind, message)
     state_requester(user, target.kind, message)
+    restrict_attestation(core.authorizer, user, target.kind, message)
     return await create_object(core, target, message, options, owners)
 
 
@@ -80,6 +81,8 @@ async def create_object(
     if owners is None:
         owners = own_created(core, kind, message, options)
     strategy.prepare_for_create(message)
+    if is_service_kind(kind):
+        core.services.settle(message, None)
     put(message, owners)
     metadata.uid = str(uuid.UUID(int=core.rng.getrandbits(128), version=4))
     metadata.creation_timestamp.CopyFrom(meta.time_from(core.clock.now()))
@@ -105,6 +108,8 @@ async def _store(core: Core, target: Target, message: Any, options: WriteOptions
     if options.dry_run:
         if await core.storage.get(kind, metadata.namespace, metadata.name) is not None:
             raise Outdated(None)
+        if is_service_kind(kind):
+            await core.services.allocate(message, None)
         return StoredObject.unstored(kind, message)
     if not is_service_kind(kind):
         return await core.storage.create(kind, message)

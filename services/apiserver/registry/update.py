@@ -114,6 +114,8 @@ async def replace(
         errors = strategy.validate_status_update(new, old)
     else:
         strategy.prepare_for_update(new, old)
+        if is_service_kind(kind):
+            core.services.settle(new, old)
         errors = strategy.validate_update(new, old)
     if errors:
         raise Invalid(kind, target.name, errors)

@@ -85,6 +85,15 @@ def references(pod: corev1.Pod) -> set[Reference]:
     return {reference for reference in _references(pod) if reference[1]}
 
 
+def projects_trust_bundles(pod: corev1.Pod) -> bool:
+    """Whether a volume of the Pod has certificates of ClusterTrustBundles."""
+    return any(
+        projection.HasField("cluster_trust_bundle")
+        for volume in pod.spec.volumes
+        for projection in volume.volume_source.projected.sources
+    )
+
+
 def _references(pod: corev1.Pod) -> Iterator[Reference]:
     for container in [*pod.spec.init_containers, *pod.spec.containers, *ephemeral_containers(pod)]:
         for source in container.env_from:

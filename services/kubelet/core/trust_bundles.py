@@ -1,11 +1,17 @@
 """The certificates of a clusterTrustBundle projection: of one bundle by name, or of all of a signer that match."""
 
+import re
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api.labels import Selector
 from navarch.services.kubelet.core.references import ConfigError
+
+_TYPE = "CERTIFICATE"
+_BLOCK = re.compile(f"-----BEGIN {_TYPE}-----(.*?)-----END {_TYPE}-----", re.DOTALL)
+_PEM_COLUMNS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,8 @@ def trust_anchors(wanted: corev1.ClusterTrustBundleProjection, bundles: Sequence
 
 
 def _certificates(texts: Iterable[str]) -> Iterable[str]:
-    end = "-----END CERTIFICATE-----"
+    """Each in one spelling, so that the same one is known again; without the words between them."""
     for text in texts:
-        for block in text.split(end)[:-1]:
-            yield f"{block.strip()}\n{end}\n"
+        for body in _BLOCK.findall(text):
+            lines = textwrap.wrap("".join(body.split()), _PEM_COLUMNS)
+            yield "\n".join([f"-----BEGIN {_TYPE}-----", *lines, f"-----END {_TYPE}-----", ""])

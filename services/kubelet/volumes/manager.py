@@ -18,6 +18,7 @@ from navarch.services.kubelet.core.claims import check_mode, is_for_node, is_for
 from navarch.services.kubelet.core.events_text import mount_failed
 from navarch.services.kubelet.core.paths import Layout
 from navarch.services.kubelet.core.references import ConfigError, Lookup, NodeContext
+from navarch.services.kubelet.core.trust_bundles import TrustBundle
 from navarch.services.kubelet.volumes.empty_dir import EmptyDirs
 from navarch.services.kubelet.volumes.host_path import HostPaths
 from navarch.services.kubelet.volumes.image import ImageVolumes
@@ -56,7 +57,7 @@ class Claims(Protocol):
 class VolumeManager:
     """The volumes of one node. can_mount: False where nothing can be mounted (then plain directories serve).
 
-    more: kinds beside those that are always there.
+    more: kinds beside those that are always there. bundles: all ClusterTrustBundles; None if there are no such objects.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class VolumeManager:
         *,
         can_mount: bool,
         more: Sequence[VolumeKind] = (),
+        bundles: Callable[[], Sequence[TrustBundle] | None] = lambda: None,
         node_object: Callable[[], corev1.Node] = corev1.Node,
     ) -> None:
         self._layout = layout
@@ -77,7 +79,7 @@ class VolumeManager:
         self._kinds: list[VolumeKind] = [
             EmptyDirs(node, can_mount=can_mount),
             HostPaths(),
-            *(ObjectFiles(member, lookup, node, tokens, can_mount=can_mount) for member in PLUGINS),
+            *(ObjectFiles(member, lookup, node, tokens, can_mount=can_mount, bundles=bundles) for member in PLUGINS),
             ImageVolumes(),
             LocalVolumes(),
             NfsVolumes(),

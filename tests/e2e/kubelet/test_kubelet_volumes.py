@@ -3,6 +3,7 @@
 import base64
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api import codec
 from navarch.services.api.pod_resources import amounts
+from navarch.services.base.tls import CertificateAuthority
 from navarch.testing.kubelet_lab import Lab, is_ready
 
 
@@ -70,6 +72,42 @@ async def test_files_of_objects_with_their_modes_owners_and_updates(lab: Lab) ->
 
     await lab.eventually(is_new)
     assert await lab.exec("files", "cat", "/part") == "1"
+
+
+async def test_trust_anchors_of_the_cluster_are_renewed(lab: Lab) -> None:
+    first, second = (CertificateAuthority.create(name, time.time()).cert_pem.decode() for name in ("one", "two"))
+    domain = f"{lab.namespace}.example.com"
+    document = {
+        "apiVersion": "certificates.k8s.io/v1beta1",
+        "kind": "ClusterTrustBundle",
+        "metadata": {"name": f"{domain}:s:web", "labels": {"app": "web"}},
+        "spec": {"signerName": f"{domain}/s", "trustBundle": f"# ours\n{first}"},
+    }
+    bundle: Any = await lab.client.create(codec.from_json(document, strict=True))
+    by_label = {"signerName": f"{domain}/s", "labelSelector": {"matchLabels": {"app": "web"}}}
+    sources = [
+        {"clusterTrustBundle": {"name": f"{domain}:s:web", "path": "by/name"}},
+        {"clusterTrustBundle": {**by_label, "path": "by/signer"}},
+        {"clusterTrustBundle": {"name": "absent", "path": "absent", "optional": True}},
+    ]
+    try:
+        await lab.create(
+            "trusts",
+            containers=[sleeper(mount("trust", "/trust"))],
+            volumes=[{"name": "trust", "projected": {"sources": sources}}],
+        )
+        await lab.running("trusts")
+        assert await lab.exec("trusts", "cat", "/trust/by/name", "/trust/absent") == first
+        bundle.spec.trust_bundle = second + first
+        await lab.client.update(bundle)
+        both = "".join(sorted((first, second)))
+
+        async def is_renewed() -> bool:
+            return await lab.exec("trusts", "cat", "/trust/by/name", "/trust/by/signer") == both * 2
+
+        await lab.eventually(is_renewed)
+    finally:
+        await lab.client.delete(type(bundle), bundle.metadata.name)
 
 
 async def is_absent(lab: Lab, path: Path) -> None:

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -157,11 +157,11 @@ class Cluster:
     async def write(self, key: bytes, value: bytes) -> None:
         await call_store(self.store, "Put", rpc_pb2.PutRequest(key=key, value=value))
 
-    async def another_server(self) -> ApiServer:
-        return await serve(self.stack, self.authority, self.store)
+    async def another_server(self, **changes: Any) -> ApiServer:
+        return await serve(self.stack, self.authority, self.store, **changes)
 
 
-async def serve(stack: AsyncExitStack, authority: CertificateAuthority, store: str) -> ApiServer:
+async def serve(stack: AsyncExitStack, authority: CertificateAuthority, store: str, **changes: Any) -> ApiServer:
     own = authority.issue(
         "kube-apiserver", ["system:masters"], ["localhost"], ["127.0.0.1"], now=time.time(), server=True
     )
@@ -175,7 +175,7 @@ async def serve(stack: AsyncExitStack, authority: CertificateAuthority, store: s
         advertise_address="192.0.2.7",
         tokens=TokenConfig(TOKEN_KEY),
     )
-    server = ApiServer(config)
+    server = ApiServer(replace(config, **changes))
     stack.push_async_callback(server.stop)
     await server.start()
     return server

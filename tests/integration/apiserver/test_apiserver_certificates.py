@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from navarch.protos.k8s.certificates import v1_pb2 as certificatesv1
+from navarch.protos.k8s.certificates import v1beta1_pb2 as certificatesv1beta1
 from navarch.protos.k8s.rbac import v1_pb2 as rbacv1
 from navarch.protos.k8s.resource import v1_pb2 as resourcev1
 from navarch.services.api import errors
@@ -36,6 +37,22 @@ async def test_the_server_writes_down_who_asks(client: Client) -> None:
     assert made.spec.username == "kubernetes-admin"
     assert "system:masters" in made.spec.groups
     assert "system:authenticated" in made.spec.groups
+
+
+async def test_trust_bundles_are_found_by_their_signer(cluster: Any, authority: Any) -> None:
+    client: Client = cluster.client
+    for name, signer in (("plain", ""), ("example.com:a:web", "example.com/a")):
+        bundle = certificatesv1beta1.ClusterTrustBundle()
+        bundle.metadata.name, bundle.spec.signer_name = name, signer
+        bundle.spec.trust_bundle = authority.cert_pem.decode()
+        await client.create(bundle)
+    found = await client.list(certificatesv1beta1.ClusterTrustBundle, field_selector="spec.signerName=example.com/a")
+    assert [one.metadata.name for one in found.items] == ["example.com:a:web"]
+    node = Client.connect(cluster.address, cluster.credentials("system:node:n1", "system:nodes"))
+    assert len((await node.list(certificatesv1beta1.ClusterTrustBundle)).items) == 2
+    with pytest.raises(errors.Forbidden):
+        await node.create(bundle)
+    await node.close()
 
 
 async def test_a_request_is_decided_and_then_answered(cluster: Any, authority: Any) -> None:

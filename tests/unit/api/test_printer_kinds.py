@@ -192,6 +192,15 @@ def cells(api_version: str, kind: str, **fields) -> dict:
             id="pending signing request",
         ),
         pytest.param(
+            "certificates.k8s.io/v1beta1 ClusterTrustBundle",
+            {"spec": {"signerName": "example.com/s"}},
+            {"SignerName": "example.com/s"},
+            id="trust bundle of a signer",
+        ),
+        pytest.param(
+            "certificates.k8s.io/v1beta1 ClusterTrustBundle", {}, {"SignerName": "<none>"}, id="trust bundle of nobody"
+        ),
+        pytest.param(
             "admissionregistration.k8s.io/v1 MutatingAdmissionPolicyBinding",
             {"spec": {"policyName": "p", "paramRef": {"selector": {"matchLabels": {"a": "b"}}}}},
             {"PolicyName": "p", "ParamRef": "a=b", **AGE},

@@ -161,15 +161,6 @@ def allocated(**spec) -> corev1.Service:
     return service
 
 
-def test_a_service_gets_the_family_of_the_cluster():
-    spec = created("Service", spec={"clusterIP": "fd00::1"}).spec
-    assert (spec.ip_family_policy, list(spec.ip_families), list(spec.cluster_ips)) == (
-        "SingleStack",
-        ["IPv6"],
-        ["fd00::1"],
-    )
-
-
 def test_allocated_values_survive_an_update_that_does_not_name_them():
     old = allocated(type="NodePort")
 

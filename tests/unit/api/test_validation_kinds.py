@@ -163,11 +163,6 @@ def test_valid(kind):
         ),
         (
             "Service",
-            {"spec": {"type": "NodePort", "ports": [{"port": 1, "nodePort": 80}]}},
-            "spec.ports[0].nodePort: Invalid value: 80: provided port is not in the valid range",
-        ),
-        (
-            "Service",
             {"spec": {"type": "NodePort", "clusterIP": "None"}},
             "spec.clusterIPs[0]: Invalid value: \"None\": may not be set to 'None' for NodePort services",
         ),

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from navarch.protos.k8s.certificates import v1_pb2 as certificatesv1
+from navarch.protos.k8s.certificates import v1beta1_pb2 as certificatesv1beta1
 from navarch.services.api.errors import Forbidden
 from navarch.services.api.kinds import KINDS
-from navarch.services.apiserver.admission.certificates import restrict_decision
+from navarch.services.apiserver.admission.certificates import restrict_attestation, restrict_decision
 from navarch.services.apiserver.auth.authorizer import Attributes
 from navarch.services.apiserver.auth.user import User
 
@@ -61,3 +62,25 @@ def test_a_signers_voice(subresource: str, allowed: tuple[tuple[str, str], ...],
         return
     with pytest.raises(Forbidden, match='requests with signerName "example.com/signer"'):
         restrict_decision(Rights(*allowed), User("jane", frozenset()), subresource, stored, new)
+
+
+@pytest.mark.parametrize(
+    ("signer", "allowed", "is_fine"),
+    [
+        ("", (), True),
+        ("example.com/signer", (), False),
+        ("example.com/signer", (("sign", "example.com/signer"),), False),
+        ("example.com/signer", (("attest", "example.com/other"),), False),
+        ("example.com/signer", (("attest", "example.com/signer"),), True),
+        ("example.com/signer", (("attest", "example.com/*"),), True),
+    ],
+)
+def test_who_may_say_whom_to_trust(signer: str, allowed: tuple[tuple[str, str], ...], is_fine: bool) -> None:
+    bundle = certificatesv1beta1.ClusterTrustBundle()
+    bundle.metadata.name, bundle.spec.signer_name = "mine", signer
+    kind = KINDS.of(certificatesv1beta1.ClusterTrustBundle)
+    if is_fine:
+        restrict_attestation(Rights(*allowed), User("jane", frozenset()), kind, bundle)
+        return
+    with pytest.raises(Forbidden, match='user not permitted to attest for signerName "example.com/signer"'):
+        restrict_attestation(Rights(*allowed), User("jane", frozenset()), kind, bundle)

@@ -91,6 +91,10 @@ authorization.v1.SubjectAccessReviewStatus: The answer.
 authorization.v1.SelfSubjectRulesReview: Asks for all that the asker may do in a namespace.
 authorization.v1.SelfSubjectRulesReviewSpec: Where.
   namespace: The namespace.
+certificates.v1beta1.ClusterTrustBundle: Certificates of authorities that workloads may trust.
+certificates.v1beta1.ClusterTrustBundleSpec: Which certificates, and whose.
+  signerName: The signer they belong to; the name of the object then begins with it. Cannot be changed.
+  trustBundle: The certificates as PEM blocks, each once, in an order that says nothing.
 certificates.v1.CertificateSigningRequest: Asks for a certificate.
 certificates.v1.CertificateSigningRequestSpec: Which certificate.
   request: The request (PKCS #10, PEM), in base64.
