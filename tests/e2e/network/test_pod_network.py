@@ -17,8 +17,6 @@ from navarch.testing.network_lab import LabHost, NetworkLab, Topology, network_l
 
 from .conftest import HOST_PORT, PORT, PROBE, PYTHON, Probing, kernel_network, probing
 
-pytestmark = pytest.mark.xdist_group("network")
-
 
 @pytest.fixture(scope="module", params=["one link", "two links"])
 def lab(request: pytest.FixtureRequest) -> Iterator[NetworkLab]:
