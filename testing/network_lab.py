@@ -4,8 +4,8 @@ Each host has namespaces of its own and in them a containerd, a runtime shim, a 
 further services a test asks for; the control plane (store, API server, controller manager, scheduler) has a network of
 its own. All are the real processes. Hosts hang on one link, or on two with a router between (`Topology`).
 
-The only thing outside of the namespaces is one link from here to the API server. Everything goes at the end, and for
-the greater part (see `namespaced_host`) also when this process just ends.
+The only thing outside of the namespaces is one link from here to the API server. Everything goes at the end. When this
+process just ends, its namespaces go with it (see `namespaced_host`), and the next lab removes what else there was.
 """
 
 import asyncio
@@ -19,26 +19,21 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
-
-import grpc
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.runtime_shim.containerd.cgroups import Cgroups
 from navarch.runtime_shim.containerd.purge import remove_upwards
+from navarch.services.api.errors import ApiError
 from navarch.services.api.meta import condition_is
 from navarch.services.base.tls import CertificateAuthority, Credentials, new_key, write_private
 from navarch.services.client.client import Client
 from navarch.testing.namespaced_host import NamespacedHost, NamespacedProcess, module
+from navarch.testing.network_lab_host import MASTERS, SERVICE_CIDR, HostService, LabHost, Topology
 from navarch.testing.private_containerd import IMAGE, busybox_builder
 
-POD_CIDRS = ("10.244.0.0/16", "fd01::/56")
-SERVICE_CIDR = "10.96.0.0/16"
-CLUSTER_DNS = "10.96.0.10"
 ROUTER, CONTROL_PLANE, FIRST_HOST = 254, 100, 11
-MASTERS = "system:masters"
-START_TIMEOUT_S = 120.0
+START_TIMEOUT_S = 180.0
 POLL_S = 0.05
 SERVICES = {
     "shim": "navarch.runtime_shim.main",
@@ -51,138 +46,6 @@ SERVICES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Topology:
-    """links: for each host the number of its link, 1 or 2; the control plane is on link 1. dual_stack: IPv6 too."""
-
-    links: tuple[int, ...] = (1, 1, 1)
-    dual_stack: bool = False
-
-    def subnet(self, link: int) -> str:
-        """The first three bytes of a link's addresses."""
-        return f"172.30.{link}"
-
-    def addresses(self, link: int, number: int) -> list[str]:
-        """Of a host on a link, with prefix length: IPv4, and IPv6 where there is."""
-        return [f"{self.subnet(link)}.{number}/24", *([f"fd00:30:{link}::{number}/64"] if self.dual_stack else [])]
-
-    @property
-    def pod_cidrs(self) -> str:
-        """Of all Pods, as options have it."""
-        return ",".join(POD_CIDRS if self.dual_stack else POD_CIDRS[:1])
-
-
-@dataclass(frozen=True, slots=True)
-class HostService:
-    """A further service on each host. main: the module that has it. user: its name and groups, by node.
-
-    arguments: its command line, but for API server and certificates.
-    """
-
-    name: str
-    main: str
-    user: Callable[[str], tuple[str, ...]]
-    arguments: Callable[["LabHost"], Sequence[str]] = lambda _: ()
-
-
-@dataclass
-class LabHost:
-    """A host of the lab, which is a node. addresses: without prefix length, the first is the primary one."""
-
-    name: str
-    link: int
-    number: int
-    directory: Path
-    lab: "NetworkLab"
-    namespaces: NamespacedHost
-    processes: dict[str, NamespacedProcess] = field(default_factory=dict)
-
-    @property
-    def addresses(self) -> list[str]:
-        """Without prefix length; IPv4 first."""
-        found = self.lab.topology.addresses(self.link, self.number)
-        return [address.partition("/")[0] for address in found]
-
-    @property
-    def port(self) -> str:
-        """The name of its port at the switch."""
-        return self.name.replace("-", "")
-
-    @property
-    def cri_socket(self) -> Path:
-        """Of the runtime shim; reached from outside of the namespaces, too."""
-        return self.directory / "cri.sock"
-
-    @property
-    def cni_conf_dir(self) -> Path:
-        """Where the network agent writes."""
-        return self.directory / "cni"
-
-    def start(self, service: str, *options: str) -> None:
-        """Start a service, with its usual command line and these further options."""
-        command = [*self.lab.program(service), *self._arguments(service), *options]
-        self.processes[service] = self.namespaces.start(command, self.log(service))
-
-    def kill(self, service: str) -> None:
-        """End a service by SIGKILL."""
-        self.processes.pop(service).kill()
-
-    def log(self, service: str) -> Path:
-        """What a service has said."""
-        return self.directory / f"{service}.log"
-
-    def _arguments(self, service: str) -> list[str]:
-        match service:
-            case "containerd":
-                return [f"--data-dir={self.directory}"]
-            case "shim":
-                return [
-                    f"--listen={self.cri_socket}",
-                    f"--containerd-address={self.directory / 'containerd' / 'containerd.sock'}",
-                    f"--state-dir={self.directory / 'shim'}",
-                    f"--cni-conf-dir={self.cni_conf_dir}",
-                ]
-            case "kubelet":
-                return [
-                    *self.lab.identity(f"kubelet-{self.name}", f"system:node:{self.name}", "system:nodes"),
-                    f"--node-name={self.name}",
-                    f"--runtime-endpoint=unix://{self.cri_socket}",
-                    f"--root-dir={self.directory / 'kubelet'}",
-                    "--listen=0.0.0.0:10250",
-                    "--grpc-listen=0.0.0.0:10350",
-                    f"--node-ip={','.join(self.addresses)}",
-                    f"--cgroup-root={self.lab.cgroup_root}/{self.name}",
-                    f"--cluster-dns={CLUSTER_DNS}",
-                    "--eviction-hard=memory.available<50Mi",
-                    "--image-gc-high-threshold=100",
-                ]
-            case "network":
-                user = f"system:navarch-network:{self.name}"
-                return [
-                    *self.lab.identity(f"network-{self.name}", user, "system:navarch-network"),
-                    f"--node-name={self.name}",
-                    f"--cni-conf-dir={self.cni_conf_dir}",
-                    f"--cluster-cidr={self.lab.topology.pod_cidrs}",
-                    f"--service-cidr={SERVICE_CIDR}",
-                    f"--runtime-endpoint=unix://{self.cri_socket}",
-                    f"--listen={self.socket('network')}",
-                ]
-        extra = self.lab.extra[service]
-        return [*self.lab.identity(f"{service}-{self.name}", *extra.user(self.name)), *extra.arguments(self)]
-
-    def socket(self, service: str) -> str:
-        """Where a service of the host serves gRPC so that tests reach it: a socket in the file system."""
-        return f"unix:{self.directory / service}.sock"
-
-    def channel(self, service: str) -> grpc.aio.Channel:
-        """To a service that listens on its `socket`, as an administrator. The caller closes it."""
-        credentials = self.lab.credentials("admin", MASTERS).channel()
-        # A socket has no name that a certificate could have.
-        return grpc.aio.secure_channel(
-            self.socket(service), credentials, options=[("grpc.ssl_target_name_override", "localhost")]
-        )
-
-
 class NetworkLab:
     """See the module. `hosts` by name: "host-1" and so on."""
 
@@ -190,7 +53,8 @@ class NetworkLab:
         self.topology = topology
         self.extra = {service.name: service for service in extra}
         self.token = secrets.token_hex(3)
-        self.directory = Path(tempfile.mkdtemp(prefix=f"nvl-{self.token}-", dir="/tmp"))
+        _remove_dead_labs()
+        self.directory = Path(tempfile.mkdtemp(prefix=f"nvl-{os.getpid()}-{self.token}-", dir="/tmp"))
         # Containers in user namespaces must reach their files.
         self.directory.chmod(0o711)
         self.authority = CertificateAuthority.create("navarch-lab", time.time())
@@ -397,11 +261,12 @@ class NetworkLab:
         client = self.client()
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
-                while True:
-                    nodes = (await client.list(corev1.Node)).items
-                    ready = {node.metadata.name for node in nodes if condition_is(node.status.conditions, "Ready")}
-                    if ready >= self.hosts.keys():
-                        return
+                ready: set[str] = set()
+                while not ready >= self.hosts.keys():
+                    # On a busy machine the API server needs its time to begin.
+                    with contextlib.suppress(ApiError):
+                        nodes = (await client.list(corev1.Node)).items
+                        ready = {node.metadata.name for node in nodes if condition_is(node.status.conditions, "Ready")}
                     await asyncio.sleep(POLL_S)
         except TimeoutError:
             raise AssertionError(f"not all nodes are Ready:\n{self.logs()}") from None
@@ -422,6 +287,15 @@ def network_lab(topology: Topology, extra: Sequence[HostService] = ()) -> Iterat
         yield lab
     finally:
         lab.remove()
+
+
+def _remove_dead_labs() -> None:
+    """Files and control groups of labs whose process is no more: all that a crash leaves."""
+    for folder in Path("/tmp").glob("nvl-*-*-*"):
+        _, pid, token, _ = folder.name.split("-", 3)
+        if not Path(f"/proc/{pid}").exists():
+            remove_upwards(Cgroups(), f"/nvlab{token}")
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _nodad(address: str) -> str:

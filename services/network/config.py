@@ -17,6 +17,7 @@ class Config:
 
     api_server, credentials, node_name: whose node; without an API server `pod_cidrs` are the node's, and there are no
     other nodes. runtime_endpoint: of CRI, to have dead Pods' addresses given back; "" for not. listen: of gRPC.
+    listen_metrics: of plain HTTP. "" to serve neither.
     """
 
     settings: Settings
@@ -30,4 +31,5 @@ class Config:
     encryption: str = NONE
     runtime_endpoint: str = ""
     listen: str = ""
+    listen_metrics: str = ""
     address_grace_s: float = field(default=120.0)

@@ -58,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
     for name in ("ca", "cert", "key"):
         add(f"--{name}", type=Path)
     add("--listen", default="", metavar="HOST:PORT", help="serve gRPC here (default: not at all)")
+    add("--listen-metrics", default="", metavar="HOST:PORT", help="serve metrics and health in plain HTTP here")
     add("--pod-cidr", type=cidrs, default=(), metavar="CIDR[,CIDR]", help="of this node, without an API server")
     add("--cluster-cidr", type=cidrs, action="append", default=[], metavar="CIDR[,CIDR]", help="of all Pods")
     add("--service-cidr", type=cidrs, action="append", default=[], metavar="CIDR[,CIDR]", help="may not be Pods'")
@@ -112,6 +113,7 @@ def read(argv: list[str]) -> tuple[Config, bool]:
         encryption=options.encryption,
         runtime_endpoint=options.runtime_endpoint,
         listen=options.listen,
+        listen_metrics=options.listen_metrics,
         address_grace_s=options.address_grace,
     )
     return config, options.remove

@@ -7,6 +7,7 @@ all of it, so that Pods keep their network while the service is away; `host.tear
 
 import asyncio
 import socket
+from collections.abc import Mapping
 from ipaddress import ip_address
 
 import grpc
@@ -16,6 +17,7 @@ from navarch.services.api import errors
 from navarch.services.api.rpc_status import translate
 from navarch.services.base.clock import Clock, SystemClock
 from navarch.services.base.dialing import channel
+from navarch.services.base.exposition import Exposition
 from navarch.services.base.inotify import changes
 from navarch.services.base.log import get_logger
 from navarch.services.base.metrics import Metrics
@@ -32,7 +34,7 @@ from navarch.services.network.netlink import KernelRefused
 from navarch.services.network.netlink_events import NetlinkEvents
 from navarch.services.network.nodes import Nodes
 from navarch.services.network.planner import REFUSED, Plan, plan
-from navarch.services.network.servicer import NetworkServicer, State
+from navarch.services.network.servicer import OTHER, READY, NetworkServicer, State
 from navarch.services.network.sweeper import Sweeper
 
 CHECK_S = 30.0
@@ -56,6 +58,7 @@ class Network:
         self._kernel_events = NetlinkEvents(self._dirty.set)
         self._nodes: Nodes | None = None
         self._server: GrpcServer | None = None
+        self._exposition: Exposition | None = None
         self._metrics = Metrics()
         self._peers = self._metrics.gauge("navarch_network_ways", "Pod CIDRs of other nodes, by how.", ("how",))
         self._operations = self._metrics.counter("navarch_network_operations", "Changes to the kernel's network.")
@@ -86,6 +89,9 @@ class Network:
             )
             self._server.add(network_pb2_grpc.add_NetworkServicer_to_server, NetworkServicer(lambda: self.state))
             self.port = await self._server.start(config.listen)
+        if config.listen_metrics:
+            self._exposition = Exposition(self._render, self._health)
+            await self._exposition.start(config.listen_metrics)
         if config.runtime_endpoint:
             folder = cni_config.addresses_dir(config.cni_conf_dir) / cni_config.NAME
             sweeper = Sweeper(folder, config.runtime_endpoint, self._clock, grace_s=config.address_grace_s)
@@ -99,8 +105,16 @@ class Network:
         self._kernel_events.stop()
         if self._server is not None:
             await self._server.stop(1.0)
+        if self._exposition is not None:
+            await self._exposition.stop()
         if self._nodes is not None:
             await self._nodes.stop()
+
+    async def _render(self) -> bytes:
+        return self._metrics.render()
+
+    async def _health(self, query: Mapping[str, str]) -> str:
+        return "" if self.state.name in (READY, OTHER) else f"{self.state.name}: {self.state.message}"
 
     def _dial(self) -> grpc.aio.Channel:
         self._source = source_towards(self._config.api_server)
@@ -178,7 +192,7 @@ class Network:
     def _note(self, planned: Plan, done: Done) -> None:
         """Logs, metrics and what the gRPC service answers."""
         self._operations.inc(len(done.operations))
-        was_ready, told = self.state.name == "ready", self.state.message
+        was_ready, told = self.state.name == READY, self.state.message
         for way in self.state.planned(planned):
             self._log.info("peer.way", node=way.node, pod_cidr=way.cidr, how=way.how, via=way.via, reason=way.reason)
         counts = self.state.counts()

@@ -20,7 +20,8 @@ from navarch.services.client.client import Client
 from navarch.services.kubelet.runtime import Runtime
 from navarch.testing import network_probe
 from navarch.testing.kubelet_lab import is_ready
-from navarch.testing.network_lab import LabHost, NetworkLab
+from navarch.testing.network_lab import NetworkLab
+from navarch.testing.network_lab_host import LabHost
 from navarch.testing.private_containerd import IMAGE
 
 PROBE = Path(network_probe.__file__)

@@ -13,11 +13,10 @@ from navarch.services.api.meta import condition_is
 from navarch.services.network.stale_addresses import held_addresses
 from navarch.testing.kubelet_lab import is_ready
 from navarch.testing.namespaced_host import module
-from navarch.testing.network_lab import LabHost, NetworkLab, Topology, network_lab
+from navarch.testing.network_lab import NetworkLab, network_lab
+from navarch.testing.network_lab_host import LabHost, Topology
 
 from .conftest import HOST_PORT, PORT, PROBE, PYTHON, Probing, kernel_network, probing
-
-pytestmark = pytest.mark.xdist_group("network")
 
 
 @pytest.fixture(scope="module", params=["one link", "two links"])

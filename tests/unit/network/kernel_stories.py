@@ -1,0 +1,188 @@
+"""Stories of the network agent in a network namespace of its own; `test_network_kernel` has each run.
+
+unshare --net python3 kernel_stories.py NAME
+"""
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+
+import pytest
+from pyroute2 import IPRoute
+
+from navarch.services.network import encryption, netlink
+from navarch.services.network.difference import difference
+from navarch.services.network.encryption import EncryptionUnavailable
+from navarch.services.network.facts import NodeFacts
+from navarch.services.network.host import tear_down
+from navarch.services.network.kernel import Desired
+from navarch.services.network.main import read
+from navarch.services.network.netlink import KernelRefused
+from navarch.services.network.netlink_events import NetlinkEvents
+from navarch.services.network.planner import Settings, plan
+from navarch.services.network.service import Network
+
+PATIENCE_S = 60.0
+SETTINGS = Settings("nv0", cluster_cidrs=(ip_network("10.244.0.0/16"), ip_network("fd01::/48")))
+OWN = NodeFacts("a", (ip_address("192.168.1.1"),), (ip_network("10.244.1.0/24"), ip_network("fd01:0:0:1::/64")))
+NEAR = NodeFacts("b", (ip_address("192.168.1.2"),), (ip_network("10.244.2.0/24"), ip_network("fd01:0:0:2::/64")))
+FAR = NodeFacts("c", (ip_address("192.168.9.3"),), (ip_network("10.244.3.0/24"), ip_network("fd01:0:0:3::/64")))
+
+
+def bring_about(*peers: NodeFacts) -> Desired:
+    """Plan for these peers, carry out; nothing may be left to do then."""
+    ours = SETTINGS.ownership
+    paths = ("ipv4/ip_forward", "ipv6/conf/all/forwarding", f"ipv4/conf/{ours.devices[0]}/rp_filter")
+    kernel = netlink.read(ours.devices, paths)
+    desired = plan(OWN, peers, kernel, SETTINGS).desired
+    netlink.apply(difference(desired, kernel, ours))
+    seen = netlink.read(ours.devices, paths)
+    assert difference(plan(OWN, peers, seen, SETTINGS).desired, seen, ours) == []
+    return desired
+
+
+def written_and_read() -> None:
+    bring_about(NEAR, FAR)
+    names = dict(map(reversed, socket.if_nameindex()))  # type: ignore[arg-type]
+    assert "nv0-x4" in names
+    bring_about(FAR)
+    bring_about(NEAR, NodeFacts("c", (ip_address("192.168.8.3"),), FAR.cidrs))
+    # Others change what is ours.
+    with IPRoute() as route:
+        route.link("set", index=names["nv0-x4"], mtu=1300)
+        route.flush_routes(proto=118)
+        route.fdb("del", ifindex=names["nv0-x4"], lladdr=FAR.mac)
+        route.addr("del", index=names["nv0-x4"], address="10.244.1.0", prefixlen=32)
+    bring_about(NEAR, FAR)
+    with IPRoute() as route:
+        route.link("set", index=names["nv0-x4"], state="down")
+    bring_about(NEAR, FAR)
+    bring_about()
+    assert "nv0-x4" not in dict(map(reversed, socket.if_nameindex()))  # type: ignore[arg-type]
+    assert not [one for one in netlink.read(()).routes if SETTINGS.ownership.owns(one)]
+
+
+def refused() -> None:
+    desired = bring_about(FAR)
+    for _ in range(2):  # That it is gone already is no failure.
+        netlink.delete_link("nv0-x4")
+    broken = [one for one in difference(desired, netlink.read(()), SETTINGS.ownership) if "Route" in repr(one)]
+    with pytest.raises(KernelRefused, match=r"10\.244\.3\.0/24|fd01:0:0:3"):
+        netlink.apply(broken)
+
+
+def wireguard() -> None:
+    encryption.check(encryption.NONE)
+    before = socket.if_nameindex()
+    with IPRoute() as route:
+        has_it = encryption.has_wireguard(route)
+    assert socket.if_nameindex() == before
+    if not has_it:
+        with pytest.raises(EncryptionUnavailable, match=r"no WireGuard.*--encryption=none"):
+            encryption.check(encryption.WIREGUARD)
+
+
+def noticed() -> None:
+    asyncio.run(_noticed())
+
+
+async def _noticed() -> None:
+    changed = asyncio.Event()
+    events = NetlinkEvents(changed.set)
+    events.links = {socket.if_nametoindex("eth0")}
+    events.start()
+    # A Pod's link comes: that is none of ours.
+    await asyncio.to_thread(ip, "link add pod0 type veth peer name pod1", "link set pod0 up")
+    await _quiet()
+    assert not changed.is_set()
+    for change in (
+        "link set eth0 mtu 1400",
+        "addr add 192.168.2.1/24 dev eth0",
+        "route add 10.9.0.0/24 via 192.168.1.7",
+        "addr add fd00::1/64 dev eth0 nodad",
+        "link set eth0 down",
+    ):
+        await _quiet()
+        changed.clear()
+        await asyncio.to_thread(ip, change)
+        await asyncio.wait_for(changed.wait(), PATIENCE_S)
+    events.stop()
+    events.stop()
+
+
+def ip(*commands: str) -> None:
+    subprocess.run(["ip", "-batch", "-"], input="\n".join(commands) + "\n", text=True, check=True)
+
+
+async def _quiet() -> None:
+    """Let what has been told be read."""
+    for _ in range(50):
+        await asyncio.sleep(0.002)
+
+
+def single_node() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(_single_node(Path(folder)))
+
+
+async def _single_node(folder: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = ["--pod-cidr=10.244.1.0/24", f"--cni-conf-dir={folder / 'cni'}", f"--listen-metrics=127.0.0.1:{port}"]
+    config, _ = read([*options, "--table=unit", "--bridge=nvunit0"])
+    network = Network(config)
+    await network.start()
+    conflist = folder / "cni" / "10-navarch.conflist"
+    assert json.loads(conflist.read_text())["plugins"][0]["mtu"] == 1450
+    assert "10.244.1.0/24" in rules()
+    assert Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() == "1"
+    health = await asyncio.to_thread(get, f"http://127.0.0.1:{port}/health")
+    assert json.loads(health)["health"] == "true"
+    assert "navarch_network_sync_seconds_count" in await asyncio.to_thread(get, f"http://127.0.0.1:{port}/metrics")
+    conflist.unlink()
+    async with asyncio.timeout(PATIENCE_S):
+        while not conflist.exists():
+            await asyncio.sleep(0.01)
+    await network.stop()
+    assert conflist.exists()
+    assert "10.244.1.0/24" in rules()
+    for _ in range(2):
+        await tear_down(config)
+    assert not conflist.exists()
+    assert rules() == ""
+    assert os.listdir(folder / "cni") == []
+
+
+def rules() -> str:
+    return subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=True).stdout
+
+
+def get(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
+        return str(answer.read().decode())
+
+
+def main(name: str) -> None:
+    ip(
+        "link set lo up",
+        "link add eth0 type veth peer name other0",
+        "link set eth0 up",
+        "link set other0 up",
+        "addr add 192.168.1.1/24 dev eth0",
+        "route add default via 192.168.1.254",
+    )
+    STORIES[name]()
+
+
+STORIES = {story.__name__: story for story in (written_and_read, refused, wireguard, noticed, single_node)}
+
+if __name__ == "__main__":
+    main(sys.argv[1])
