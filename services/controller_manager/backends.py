@@ -43,6 +43,23 @@ def matches(service: corev1.Service, pod: corev1.Pod) -> bool:
     return service.spec.selector.items() <= pod.metadata.labels.items()
 
 
+def selected(service: corev1.Service) -> list[str]:
+    """The labels that a Service's Pods have, as `by_label` gives them; none where no Pods are selected."""
+    found = service.spec.selector.items() if selects(service) else ()
+    return [_label(service.metadata.namespace, key, value) for key, value in sorted(found)]
+
+
+def by_label(pod: corev1.Pod) -> tuple[str, ...]:
+    """An indexer: each label of a Pod, within its Namespace."""
+    namespace = pod.metadata.namespace
+    return tuple(_label(namespace, key, value) for key, value in pod.metadata.labels.items())
+
+
+def by_selector(service: corev1.Service) -> tuple[str, ...]:
+    """An indexer: one of the labels that a Service selects by. Who has it may be behind the Service, nobody else."""
+    return tuple(selected(service)[:1])
+
+
 def is_headless(service: corev1.Service) -> bool:
     """Whether it has no address of its own."""
     return service.spec.cluster_ip == _NO_IP
@@ -103,6 +120,10 @@ def traits(pod: corev1.Pod) -> tuple[object, ...]:
         [each.ip for each in pod.status.pod_ips],
         pod.spec.node_name,
     )
+
+
+def _label(namespace: str, key: str, value: str) -> str:
+    return f"{namespace}/{key}={value}"
 
 
 def _address(pod: corev1.Pod, family: str) -> str | None:

@@ -1,5 +1,7 @@
 """The EndpointSlice loop."""
 
+from collections.abc import Iterable
+
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api.meta import is_being_deleted
 from navarch.services.client.context import Context
@@ -43,15 +45,17 @@ class EndpointSliceController:
             await self._writer.apply(key, Plan(delete=self._writer.of(key)))
         elif backends.selects(service):
             behind = self._watch.behind(service)
-            step = plan(service, behind, self._zones(), self._writer.of(key), self._limit)
+            step = plan(service, behind, self._zones(behind), self._writer.of(key), self._limit)
             trigger = self._triggers.look(service, behind)
             for each in (*step.create, *step.update):
                 annotate(each.metadata, trigger)
             await self._writer.apply(key, step)
         return None
 
-    def _zones(self) -> dict[str, str]:
-        return {node.metadata.name: node.metadata.labels.get(ZONE, "") for node in self._nodes.list()}
+    def _zones(self, behind: Iterable[corev1.Pod]) -> dict[str, str]:
+        """Of those Nodes of the Pods that exist."""
+        found = (self._nodes.get(name) for name in {pod.spec.node_name for pod in behind})
+        return {node.metadata.name: node.metadata.labels.get(ZONE, "") for node in found if node is not None}
 
     def _on_node(self, old: corev1.Node | None, new: corev1.Node | None) -> None:
         """A Node came, went or moved to another zone."""

@@ -47,7 +47,8 @@ def plan(
 ) -> Plan:
     """The writes for one Service.
 
-    slices: those that this controller made for it. zones: of all Nodes by name, empty for a Node without one. limit:
+    slices: those that this controller made for it. zones: by the names of the Pods' Nodes that exist, empty
+    for a Node without one. limit:
     endpoints in a slice, at most.
     """
     result, candidates, wanted = Plan(), list(pods), families(service)

@@ -119,8 +119,7 @@ async def test_hints_come_and_slices_go_with_what_the_service_says(cluster, a_de
     await cluster.until(hinted)
     service = await cluster.client.get(corev1.Service, "web", "default")
     service.spec.type, service.spec.external_name, service.spec.cluster_ip = "ExternalName", "example.org", ""
-    del service.spec.cluster_ips[:], service.spec.ip_families[:]
-    service.spec.ClearField("ip_family_policy")
+    del service.spec.cluster_ips[:]
     await cluster.client.update(service)
 
     async def aliased() -> bool:

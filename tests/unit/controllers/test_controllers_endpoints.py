@@ -318,6 +318,31 @@ class TestEndpoints:
 
 
 @pytest.mark.parametrize(
+    ("selector", "labels", "found"),
+    [
+        pytest.param({"app": "web"}, {"app": "web", "v": "2"}, True, id="one"),
+        pytest.param({"app": "web", "v": "2"}, {"app": "web", "v": "2"}, True, id="all"),
+        pytest.param({"app": "web", "v": "2"}, {"app": "web"}, False, id="not all"),
+        pytest.param({"app": "web"}, {"app": "db"}, False, id="another value"),
+        pytest.param({}, {"app": "web"}, False, id="nothing selected"),
+    ],
+)
+def test_services_and_pods_find_each_other_by_labels(
+    selector: dict[str, str], labels: dict[str, str], found: bool
+) -> None:
+    service, pod = a_service(), a_pod(1)
+    service.spec.selector.clear()
+    service.spec.selector.update(selector)
+    pod.metadata.labels.clear()
+    pod.metadata.labels.update(labels)
+    assert (set(backends.selected(service)) <= set(backends.by_label(pod)) and backends.selects(service)) is found
+    assert set(backends.by_selector(service)) <= set(backends.selected(service))
+    elsewhere = a_pod(1)
+    elsewhere.metadata.namespace = "other"
+    assert not set(backends.by_label(elsewhere)) & set(backends.selected(service))
+
+
+@pytest.mark.parametrize(
     ("change", "matters"),
     [
         pytest.param(lambda pod: pod.metadata.labels.update(v="2"), True, id="labels"),
