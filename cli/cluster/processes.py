@@ -162,6 +162,7 @@ def arguments(layout: Layout, service: str) -> list[str]:
                 api_server,
                 f"--listen={layout.listen('controller-manager')}",
                 f"--cluster-cidr={layout.pod_cidr}",
+                f"--service-cluster-ip-range={layout.service_cidr}",
                 f"--identity={layout.node_name}",
                 f"--cluster-signing-cert-file={layout.pki / 'ca.crt'}",
                 f"--cluster-signing-key-file={layout.pki / 'ca.key'}",

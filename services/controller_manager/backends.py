@@ -43,14 +43,43 @@ def matches(service: corev1.Service, pod: corev1.Pod) -> bool:
     return service.spec.selector.items() <= pod.metadata.labels.items()
 
 
+def selected(service: corev1.Service) -> list[str]:
+    """The labels that a Service's Pods have, as `by_label` gives them; none where no Pods are selected."""
+    found = service.spec.selector.items() if selects(service) else ()
+    return [_label(service.metadata.namespace, key, value) for key, value in sorted(found)]
+
+
+def by_label(pod: corev1.Pod) -> tuple[str, ...]:
+    """An indexer: each label of a Pod, within its Namespace."""
+    namespace = pod.metadata.namespace
+    return tuple(_label(namespace, key, value) for key, value in pod.metadata.labels.items())
+
+
+def by_selector(service: corev1.Service) -> tuple[str, ...]:
+    """An indexer: one of the labels that a Service selects by. Who has it may be behind the Service, nobody else."""
+    return tuple(selected(service)[:1])
+
+
 def is_headless(service: corev1.Service) -> bool:
     """Whether it has no address of its own."""
     return service.spec.cluster_ip == _NO_IP
 
 
 def families(service: corev1.Service) -> list[str]:
-    """IPv4, IPv6 or both, the primary first."""
-    return list(service.spec.ip_families) or ["IPv4"]
+    """IPv4, IPv6 or both, the primary first. A Service from before there were families has that of its address."""
+    if service.spec.ip_families:
+        return list(service.spec.ip_families)
+    if is_headless(service) or not service.spec.cluster_ip:
+        return ["IPv4", "IPv6"]
+    return [family_of(service.spec.cluster_ip) or "IPv4"]
+
+
+def family_of(ip: str) -> str | None:
+    """IPv4 or IPv6; None for what is no address."""
+    try:
+        return f"IPv{ip_address(ip).version}"
+    except ValueError:
+        return None
 
 
 def backends(service: corev1.Service, candidates: Iterable[corev1.Pod], family: str) -> Iterator[Backend]:
@@ -93,10 +122,13 @@ def traits(pod: corev1.Pod) -> tuple[object, ...]:
     )
 
 
+def _label(namespace: str, key: str, value: str) -> str:
+    return f"{namespace}/{key}={value}"
+
+
 def _address(pod: corev1.Pod, family: str) -> str | None:
-    version = 6 if family == "IPv6" else 4
     known = [each.ip for each in pod.status.pod_ips] or ([pod.status.pod_ip] if pod.status.pod_ip else [])
-    return next((ip for ip in known if ip_address(ip).version == version), None)
+    return next((ip for ip in known if family_of(ip) == family), None)
 
 
 def _target(port: corev1.ServicePort, pod: corev1.Pod) -> int | None:

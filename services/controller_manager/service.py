@@ -1,6 +1,8 @@
 """The controller manager as an object: serves, contends for the Lease, works while it holds it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_network
 
 from navarch.protos.navarch import controllers_pb2_grpc
 from navarch.services.api.rpc_status import translate
@@ -11,7 +13,9 @@ from navarch.services.base.tls import Credentials
 from navarch.services.client.client import Client
 from navarch.services.client.leader import LeaderElector
 from navarch.services.controller_manager.certificates.signing import Signing
-from navarch.services.controller_manager.node_ipam.plan import Range
+from navarch.services.controller_manager.endpointslice.plan import SLICE_LIMIT
+from navarch.services.controller_manager.endpointslice_mirroring.plan import SUBSET_LIMIT
+from navarch.services.controller_manager.node_ipam.plan import NODE_PREFIX, ranges_of
 from navarch.services.controller_manager.node_lifecycle.plan import Grace
 from navarch.services.controller_manager.rpc import ControllerManagerServicer
 from navarch.services.controller_manager.term import Settings, Term
@@ -27,6 +31,9 @@ class Config:
     leader_elect: False works at once, for a cluster that has only this one.
     signing: with what requests for certificates are answered; None leaves them to others.
     approve_kubelet_serving: approve serving certificates of kubelets for the addresses of their Nodes, too.
+    cluster_cidrs: Pod addresses; one range, or one of each IP version. node_prefixes: length of a Node's part, by
+    version. service_cidrs: Service addresses, which no Node gets.
+    slice_limit: endpoints in a slice. mirrored_subset_limit: addresses of an Endpoints subset that slices mirror.
     """
 
     api_server: str
@@ -40,6 +47,10 @@ class Config:
     leader_elect: bool = True
     signing: Signing | None = None
     approve_kubelet_serving: bool = False
+    node_prefixes: Mapping[int, int] = field(default_factory=lambda: dict(NODE_PREFIX))
+    service_cidrs: tuple[str, ...] = ()
+    slice_limit: int = SLICE_LIMIT
+    mirrored_subset_limit: int = SUBSET_LIMIT
 
 
 class ControllerManager:
@@ -50,7 +61,10 @@ class ControllerManager:
         self._clock = clock or SystemClock()
         certificate = config.credentials.ca.decode() if config.credentials and config.publish_root_certificate else ""
         self._settings = Settings(
-            cluster_cidrs=tuple(map(Range.parse, config.cluster_cidrs)),
+            cluster_cidrs=ranges_of(config.cluster_cidrs, config.node_prefixes),
+            service_cidrs=tuple(map(ip_network, config.service_cidrs)),
+            slice_limit=config.slice_limit,
+            mirrored_subset_limit=config.mirrored_subset_limit,
             grace=Grace(config.node_monitor_grace_s, config.node_startup_grace_s),
             root_certificate=certificate,
             host=config.identity,

@@ -23,10 +23,13 @@ from navarch.services.controller_manager.certificates.signing import Signing, Si
 from navarch.services.controller_manager.deployment.controller import DeploymentController
 from navarch.services.controller_manager.endpoints.controller import EndpointsController
 from navarch.services.controller_manager.endpointslice.controller import EndpointSliceController
+from navarch.services.controller_manager.endpointslice.plan import SLICE_LIMIT
+from navarch.services.controller_manager.endpointslice_mirroring.controller import EndpointSliceMirroringController
+from navarch.services.controller_manager.endpointslice_mirroring.plan import SUBSET_LIMIT
 from navarch.services.controller_manager.garbage_collector.controller import GarbageCollector
 from navarch.services.controller_manager.namespace.controller import NamespaceController
 from navarch.services.controller_manager.node_ipam.controller import NodeIpamController
-from navarch.services.controller_manager.node_ipam.plan import Range
+from navarch.services.controller_manager.node_ipam.plan import Network, Range
 from navarch.services.controller_manager.node_lifecycle.controller import NodeLifecycleController
 from navarch.services.controller_manager.node_lifecycle.plan import Grace
 from navarch.services.controller_manager.pod_gc.controller import PodGarbageCollector
@@ -40,7 +43,8 @@ from navarch.services.controller_manager.taint_eviction.controller import TaintE
 class Settings:
     """What the controllers can be told. root_certificate: PEM to publish in every Namespace, or empty.
 
-    signing: None signs nothing. approve_serving: also the serving certificates of kubelets.
+    signing: None signs nothing. approve_serving: also the serving certificates of kubelets. service_cidrs: addresses
+    that no Node gets. slice_limit: endpoints in a slice. mirrored_subset_limit: addresses of an Endpoints subset.
     """
 
     cluster_cidrs: tuple[Range, ...]
@@ -49,6 +53,9 @@ class Settings:
     host: str
     signing: Signing | None = None
     approve_serving: bool = False
+    service_cidrs: tuple[Network, ...] = ()
+    slice_limit: int = SLICE_LIMIT
+    mirrored_subset_limit: int = SUBSET_LIMIT
 
 
 class Term:
@@ -90,12 +97,13 @@ class Term:
     def _first_stage(self, context: Context) -> list[Loop]:
         settings = self._settings
         return [
-            NodeIpamController(context, settings.cluster_cidrs),
+            NodeIpamController(context, settings.cluster_cidrs, settings.service_cidrs),
             NodeLifecycleController(context, settings.grace),
             ServiceAccountController(context, settings.root_certificate),
             DeploymentController(context),
             ReplicaSetController(context),
-            EndpointSliceController(context),
+            EndpointSliceController(context, settings.slice_limit),
+            EndpointSliceMirroringController(context, settings.mirrored_subset_limit),
             EndpointsController(context),
             TaintEvictionController(context),
             PodGarbageCollector(context),

@@ -82,9 +82,8 @@ def _keep_node_ports(spec: Spec, old: Spec) -> None:
 
 def _drop_outgrown(spec: Spec, old: Spec) -> None:
     """After a change of type, drop what only the old type had, unless the caller set it anew."""
-    if needs_cluster_ip(old) and not needs_cluster_ip(spec) and list(spec.cluster_ips) == list(old.cluster_ips):
-        for field in ("cluster_ip", "cluster_ips", "ip_families", "ip_family_policy"):
-            spec.ClearField(field)
+    if needs_cluster_ip(old) and not needs_cluster_ip(spec):
+        _drop_addresses(spec, old)
     if needs_node_ports(old) and not needs_node_ports(spec) and _node_ports(spec) == _node_ports(old):
         for port in spec.ports:
             port.ClearField("node_port")
@@ -100,6 +99,16 @@ def _drop_outgrown(spec: Spec, old: Spec) -> None:
 
 def _same(spec: Spec, old: Spec, field: str) -> bool:
     return spec.HasField(field) == old.HasField(field) and getattr(spec, field) == getattr(old, field)
+
+
+def _drop_addresses(spec: Spec, old: Spec) -> None:
+    if list(spec.cluster_ips) == list(old.cluster_ips):
+        spec.ClearField("cluster_ip")
+        spec.ClearField("cluster_ips")
+    if list(spec.ip_families) == list(old.ip_families):
+        spec.ClearField("ip_families")
+    if spec.ip_family_policy == old.ip_family_policy:
+        spec.ClearField("ip_family_policy")
 
 
 def _node_ports(spec: Spec) -> set[int]:

@@ -9,6 +9,7 @@ from navarch.services.controller_manager import backends
 from navarch.services.controller_manager.endpoints.plan import MANAGED_BY, MANAGER, plan
 from navarch.services.controller_manager.own_writes import TTL_S, OwnWrites
 from navarch.services.controller_manager.service_watch import ServiceWatch
+from navarch.services.controller_manager.trigger_times import TriggerTimes, annotate
 
 WORKERS = 5
 
@@ -22,6 +23,7 @@ class EndpointsController:
         self._watch = ServiceWatch(context, self.controller.queue.add)
         self._endpoints = context.informers.of(corev1.Endpoints)
         self._written = OwnWrites()
+        self._triggers = TriggerTimes()
         self._endpoints.on_event(self._on_endpoints)
 
     async def reconcile(self, key: str) -> Result | None:
@@ -30,14 +32,21 @@ class EndpointsController:
             return Result(TTL_S)
         service, current = self._watch.services.get(key), self._endpoints.get(key)
         if service is None:
-            if current is not None and current.metadata.labels.get(MANAGED_BY) == MANAGER:
+            self._triggers.forget(key)
+            if current is not None and _is_own(current):
                 await self._remove(key, current)
             return None
-        if not backends.selects(service) or is_being_deleted(service):
+        if is_being_deleted(service):
             return None
-        pods = self._watch.pods.by_index("namespace", service.metadata.namespace)
-        wanted = plan(service, pods, current)
+        if service.spec.type == "ExternalName" and current is not None and _is_own(current):
+            await self._remove(key, current)
+        if not backends.selects(service):
+            return None
+        behind = self._watch.behind(service)
+        trigger = self._triggers.look(service, behind)
+        wanted = plan(service, behind, current)
         if wanted is not None:
+            annotate(wanted.metadata, trigger)
             written = await (self._client.create(wanted) if current is None else self._client.update(wanted))
             self._written.wrote(key, [written], self._clock.monotonic())
         return None
@@ -55,3 +64,7 @@ class EndpointsController:
             if new is None:
                 self._written.saw_deletion(key_of(endpoints), endpoints)
             self.controller.queue.add(key_of(endpoints))
+
+
+def _is_own(endpoints: corev1.Endpoints) -> bool:
+    return endpoints.metadata.labels.get(MANAGED_BY) == MANAGER

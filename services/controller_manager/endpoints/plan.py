@@ -1,7 +1,8 @@
 """The Endpoints object of a Service. Pure.
 
 Addresses that serve the same ports share a subset; ready ones and others are listed apart. Only the primary
-address family is shown, Pods being deleted are not, and beyond `LIMIT` addresses the rest is cut off.
+address family is shown, Pods being deleted are not (unless unready ones are published, too), and beyond `LIMIT`
+addresses the rest is cut off: those that are not ready first, of each subset in proportion.
 """
 
 from collections.abc import Iterable, Sequence
@@ -43,10 +44,8 @@ def plan(
     wanted.metadata.annotations.pop(OVER_CAPACITY, None)
     if len(found) > LIMIT:
         wanted.metadata.annotations[OVER_CAPACITY] = "truncated"
-        # What serves goes before what does not.
-        found = sorted(found, key=lambda each: not each.ready)[:LIMIT]
     del wanted.subsets[:]
-    wanted.subsets.extend(_subsets(service, found))
+    wanted.subsets.extend(_truncated(_subsets(service, found)))
     return None if current is not None and same(wanted, current) else wanted
 
 
@@ -65,6 +64,24 @@ def _subsets(service: corev1.Service, found: Sequence[Backend]) -> list[corev1.E
             )
         )
     return result
+
+
+def _truncated(subsets: Sequence[corev1.EndpointSubset]) -> list[corev1.EndpointSubset]:
+    """At most `LIMIT` addresses. The share of each subset is rounded up, so the last ones may get less."""
+    ready = sum(len(each.addresses) for each in subsets)
+    waiting = sum(len(each.not_ready_addresses) for each in subsets)
+    if ready + waiting <= LIMIT:
+        return list(subsets)
+    total, room = (ready, LIMIT) if ready > LIMIT else (waiting, LIMIT - ready)
+    left = room
+    for each in subsets:
+        kind = each.addresses if ready > LIMIT else each.not_ready_addresses
+        share = min(left, -(-len(kind) * room // total))
+        left -= share
+        del kind[share:]
+        if ready > LIMIT:
+            del each.not_ready_addresses[:]
+    return [each for each in subsets if each.addresses or each.not_ready_addresses]
 
 
 def _address(service: corev1.Service, backend: Backend) -> corev1.EndpointAddress:

@@ -3,92 +3,63 @@
 from collections.abc import Iterable
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
-from navarch.protos.k8s.discovery import v1_pb2 as discoveryv1
-from navarch.protos.navarch import objects_pb2
-from navarch.services.api import errors
 from navarch.services.api.meta import is_being_deleted
-from navarch.services.client import requests
 from navarch.services.client.context import Context
 from navarch.services.client.controller import Controller, Result
 from navarch.services.controller_manager import backends
-from navarch.services.controller_manager.endpointslice.plan import MANAGED_BY, MANAGER, SERVICE_NAME, Plan, plan
-from navarch.services.controller_manager.own_writes import TTL_S, OwnWrites
+from navarch.services.controller_manager.endpointslice.content import MANAGER
+from navarch.services.controller_manager.endpointslice.plan import SLICE_LIMIT, Plan, plan
+from navarch.services.controller_manager.endpointslice.writer import SliceWriter
+from navarch.services.controller_manager.own_writes import TTL_S
 from navarch.services.controller_manager.service_watch import ServiceWatch
+from navarch.services.controller_manager.trigger_times import TriggerTimes, annotate
 
 WORKERS = 5
 ZONE = "topology.kubernetes.io/zone"
 
 
-def by_service(slice_: discoveryv1.EndpointSlice) -> tuple[str, ...]:
-    """An indexer: key of the Service for which this controller made a slice."""
-    labels = slice_.metadata.labels
-    if labels.get(MANAGED_BY) != MANAGER or SERVICE_NAME not in labels:
-        return ()
-    return (f"{slice_.metadata.namespace}/{labels[SERVICE_NAME]}",)
-
-
 class EndpointSliceController:
-    """Reconciles Services by "namespace/name"."""
+    """Reconciles Services by "namespace/name". limit: endpoints in a slice."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, limit: int = SLICE_LIMIT) -> None:
         self.controller = Controller("endpointslice", self.reconcile, WORKERS, context.clock)
-        self._client, self._clock = context.client, context.clock
+        self._limit = limit
         self._watch = ServiceWatch(context, self.controller.queue.add)
-        self._slices = context.informers.of(discoveryv1.EndpointSlice, {"service": by_service})
+        self._writer = SliceWriter(context, MANAGER, self.controller.queue.add)
         self._nodes = context.informers.of(corev1.Node)
-        self._written = OwnWrites()
-        self._slices.on_event(self._on_slice)
+        self._triggers = TriggerTimes()
         self._nodes.on_event(self._on_node)
 
     async def reconcile(self, key: str) -> Result | None:
         """Bring one Service's slices up to date. Those of a deleted Service are garbage-collected."""
-        if not self._written.settled(key, self._slices.get, self._clock.monotonic()):
+        if not self._writer.settled(key):
             return Result(TTL_S)
         service = self._watch.services.get(key)
-        if service is None or not backends.selects(service) or is_being_deleted(service):
+        if service is None:
+            self._triggers.forget(key)
             return None
-        pods = self._watch.pods.by_index("namespace", service.metadata.namespace)
-        slices = sorted(self._slices.by_index("service", key), key=lambda each: each.metadata.name)
-        await self._apply(key, plan(service, pods, self._zones(), slices))
+        if is_being_deleted(service):
+            return None
+        if service.spec.type == "ExternalName":
+            # A mere alias: what it once selected is not behind it any more.
+            await self._writer.apply(key, Plan(delete=self._writer.of(key)))
+        elif backends.selects(service):
+            behind = self._watch.behind(service)
+            step = plan(service, behind, self._zones(behind), self._writer.of(key), self._limit)
+            trigger = self._triggers.look(service, behind)
+            for each in (*step.create, *step.update):
+                annotate(each.metadata, trigger)
+            await self._writer.apply(key, step)
         return None
 
-    def _zones(self) -> dict[str, str]:
-        return {node.metadata.name: zone for node in self._nodes.list() if (zone := node.metadata.labels.get(ZONE, ""))}
-
-    async def _apply(self, key: str, step: Plan) -> None:
-        creates = [requests.mutation(requests.create_request(each)) for each in step.create]
-        updates = [requests.mutation(requests.update_request(each)) for each in step.update]
-        await self._write(key, [*creates, *updates])
-        await self._write(key, [_deletion(each) for each in step.delete])
-        self._written.deleted(key, step.delete, self._clock.monotonic())
-
-    async def _write(self, key: str, mutations: Iterable[objects_pb2.Mutation]) -> None:
-        """Write all, remember what was written, then raise the first refusal."""
-        results = await self._client.batch(list(mutations))
-        written = [each for each in results if isinstance(each, discoveryv1.EndpointSlice)]
-        self._written.wrote(key, written, self._clock.monotonic())
-        for result in results:
-            if isinstance(result, errors.ApiError) and not isinstance(result, errors.NotFound):
-                raise result
-
-    def _on_slice(self, old: discoveryv1.EndpointSlice | None, new: discoveryv1.EndpointSlice | None) -> None:
-        """Somebody may have changed a slice, or this is the echo of an own write that was waited for."""
-        for key in {key for each in (old, new) if each is not None for key in by_service(each)}:
-            if new is None and old is not None:
-                self._written.saw_deletion(key, old)
-            self.controller.queue.add(key)
+    def _zones(self, behind: Iterable[corev1.Pod]) -> dict[str, str]:
+        """Of those Nodes of the Pods that exist."""
+        found = (self._nodes.get(name) for name in {pod.spec.node_name for pod in behind})
+        return {node.metadata.name: node.metadata.labels.get(ZONE, "") for node in found if node is not None}
 
     def _on_node(self, old: corev1.Node | None, new: corev1.Node | None) -> None:
-        before = old.metadata.labels.get(ZONE, "") if old is not None else ""
-        after = new.metadata.labels.get(ZONE, "") if new is not None else ""
-        if before != after:
-            for service in self._watch.services.list():
-                self.controller.queue.add(f"{service.metadata.namespace}/{service.metadata.name}")
-
-
-def _deletion(slice_: discoveryv1.EndpointSlice) -> objects_pb2.Mutation:
-    metadata = slice_.metadata
-    options = requests.delete_options(uid=metadata.uid)
-    return requests.mutation(
-        requests.delete_request(discoveryv1.EndpointSlice, metadata.name, metadata.namespace, options)
-    )
+        """A Node came, went or moved to another zone."""
+        if (node := new or old) is None:
+            return
+        if old is None or new is None or old.metadata.labels.get(ZONE, "") != new.metadata.labels.get(ZONE, ""):
+            self._watch.wake_node(node.metadata.name)

@@ -1,33 +1,23 @@
 """Which slices a Service needs, and the fewest writes that lead there. Pure.
 
-Backends that serve the same ports share slices of at most `SLICE_LIMIT`. An endpoint stays in the slice where
-it is; new ones fill the room that is there, the fullest slices first, before new slices are made. A slice that
-would be deleted while another would be created is rewritten instead.
+Each address family of the Service has slices of its own, in them backends that serve the same ports; how they are
+spread over slices is said in `packing`. A slice that would be deleted while another would be created is rewritten
+instead. A Service without endpoints has one empty slice a family: it says that there are none.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.k8s.discovery import v1_pb2 as discoveryv1
 from navarch.services.api.equality import same
-from navarch.services.api.meta import owner_reference
-from navarch.services.controller_manager.backends import (
-    HEADLESS,
-    Backend,
-    Port,
-    backends,
-    families,
-    hostname,
-    is_headless,
-)
+from navarch.services.controller_manager.backends import Backend, backends, families
+from navarch.services.controller_manager.endpointslice.content import Ports, blank, endpoint, filled, ports_of
+from navarch.services.controller_manager.endpointslice.packing import pack
 
-SERVICE_NAME = "kubernetes.io/service-name"
-MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
-MANAGER = "endpointslice-controller.k8s.io"
 SLICE_LIMIT = 100
 
-Ports = tuple[Port, ...]
+Endpoints = Mapping[str, discoveryv1.Endpoint]
 
 
 @dataclass(slots=True)
@@ -39,158 +29,123 @@ class Plan:
     delete: list[discoveryv1.EndpointSlice] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class _Group:
+    """Slices with the same ports and the endpoints (by Pod uid) that belong into them."""
+
+    ports: Ports
+    slices: list[discoveryv1.EndpointSlice] = field(default_factory=list)
+    endpoints: dict[str, discoveryv1.Endpoint] = field(default_factory=dict)
+
+
 def plan(
     service: corev1.Service,
     pods: Iterable[corev1.Pod],
     zones: Mapping[str, str],
     slices: Sequence[discoveryv1.EndpointSlice],
+    limit: int = SLICE_LIMIT,
 ) -> Plan:
-    """The writes for one Service. slices: those that this controller made for it. zones: by Node name."""
-    result = Plan()
-    candidates = list(pods)
-    wanted_families = families(service)
-    for family in wanted_families:
-        present = [each for each in slices if each.address_type == family]
-        groups: dict[Ports, dict[str, discoveryv1.Endpoint]] = {}
-        for backend in backends(service, candidates, family):
-            groups.setdefault(backend.ports, {})[backend.pod.metadata.uid] = endpoint(service, backend, zones)
-        _plan_family(service, family, groups or {(): {}}, present, result)
-    result.delete += [each for each in slices if each.address_type not in wanted_families]
+    """The writes for one Service.
+
+    slices: those that this controller made for it. zones: by the names of the Pods' Nodes that exist, empty
+    for a Node without one. limit:
+    endpoints in a slice, at most.
+    """
+    result, candidates, wanted = Plan(), list(pods), families(service)
+    # Slices of a namesake that is gone are the garbage collector's prey; nothing is to be put into them.
+    own = [each for each in slices if _belongs(each, service) and each.address_type in wanted]
+    for family in wanted:
+        present = [each for each in own if each.address_type == family]
+        found = [each for each in backends(service, candidates, family) if _is_placed(service, each, zones)]
+        _plan_family(service, family, _groups(service, found, zones, present), limit, result)
+    result.delete += [each for each in slices if not any(each is kept for kept in own)]
     return result
 
 
-def endpoint(service: corev1.Service, backend: Backend, zones: Mapping[str, str]) -> discoveryv1.Endpoint:
-    """A backend as slices list it."""
-    pod = backend.pod
-    result = discoveryv1.Endpoint(
-        addresses=[backend.ip],
-        conditions=discoveryv1.EndpointConditions(
-            ready=backend.ready, serving=backend.serving, terminating=backend.terminating
-        ),
-        target_ref=corev1.ObjectReference(
-            kind="Pod", namespace=pod.metadata.namespace, name=pod.metadata.name, uid=pod.metadata.uid
-        ),
-    )
-    if pod.spec.node_name:
-        result.node_name = pod.spec.node_name
-    if zone := zones.get(pod.spec.node_name):
-        result.zone = zone
-    if name := hostname(service, pod):
-        result.hostname = name
-    return result
+def _belongs(slice_: discoveryv1.EndpointSlice, service: corev1.Service) -> bool:
+    owners = [each.uid for each in slice_.metadata.owner_references if each.kind == "Service"]
+    return not owners or service.metadata.uid in owners
 
 
-def _plan_family(
+def _is_placed(service: corev1.Service, backend: Backend, zones: Mapping[str, str]) -> bool:
+    """Whether its Node exists: a Pod that a lost Node leaves behind serves nobody, whatever its last status says."""
+    node = backend.pod.spec.node_name
+    return not node or node in zones or bool(service.spec.publish_not_ready_addresses)
+
+
+def _groups(
     service: corev1.Service,
-    family: str,
-    groups: Mapping[Ports, dict[str, discoveryv1.Endpoint]],
-    present: Sequence[discoveryv1.EndpointSlice],
-    result: Plan,
-) -> None:
-    by_ports: dict[Ports, list[discoveryv1.EndpointSlice]] = {}
+    found: Iterable[Backend],
+    zones: Mapping[str, str],
+    present: Iterable[discoveryv1.EndpointSlice],
+) -> list[_Group]:
+    groups: dict[Ports, _Group] = {}
+    for backend in found:
+        group = groups.setdefault(backend.ports, _Group(backend.ports))
+        group.endpoints[backend.pod.metadata.uid] = endpoint(
+            service, backend, zones.get(backend.pod.spec.node_name, "")
+        )
+    if not groups:
+        groups[()] = _Group(())
     for each in present:
-        by_ports.setdefault(_ports_of(each), []).append(each)
+        ports = ports_of(each)
+        groups.setdefault(ports, _Group(ports)).slices.append(each)
+    return list(groups.values())
+
+
+def _plan_family(service: corev1.Service, family: str, groups: Sequence[_Group], limit: int, result: Plan) -> None:
+    spare: list[discoveryv1.EndpointSlice] = []
     fresh: list[tuple[Ports, list[discoveryv1.Endpoint]]] = []
-    spare = [each for ports, found in by_ports.items() if ports not in groups for each in found]
-    for ports, endpoints in groups.items():
-        contents, emptied = _distribute(endpoints, by_ports.get(ports, []))
-        spare += emptied
-        for original, content in contents:
-            _keep(service, original, content, result)
-        kept = {each.target_ref.uid for _, content in contents for each in content}
-        left = [each for uid, each in endpoints.items() if uid not in kept]
-        if left or not (contents or endpoints):
-            fresh += [(ports, left[at : at + SLICE_LIMIT]) for at in range(0, max(1, len(left)), SLICE_LIMIT)]
+    for group in groups:
+        contents, chunks = _contents(service, group, limit)
+        for original, content in zip(group.slices, contents, strict=True):
+            if not content:
+                spare.append(original)
+            elif not same(wanted := filled(service, original, group.ports, content), original):
+                result.update.append(wanted)
+        fresh += [(group.ports, chunk) for chunk in chunks]
+    if not any(group.endpoints for group in groups):
+        _hold_place(service, family, spare, result)
+        return
     for ports, content in fresh:
         if spare:
-            result.update.append(_filled(service, spare.pop(0), ports, content))
+            result.update.append(filled(service, spare.pop(0), ports, content))
         else:
-            result.create.append(_filled(service, _blank(service, family), ports, content))
+            result.create.append(filled(service, blank(service, family), ports, content))
     result.delete += spare
 
 
-def _distribute(
-    endpoints: Mapping[str, discoveryv1.Endpoint], slices: Sequence[discoveryv1.EndpointSlice]
-) -> tuple[
-    list[tuple[discoveryv1.EndpointSlice, list[discoveryv1.Endpoint]]],
-    list[discoveryv1.EndpointSlice],
-]:
-    """Contents for existing slices of one port group, and the slices that are left empty."""
+def _contents(
+    service: corev1.Service, group: _Group, limit: int
+) -> tuple[list[list[discoveryv1.Endpoint]], list[list[discoveryv1.Endpoint]]]:
+    """What the slices of a group shall hold, and what shall be in new ones."""
     placed: set[str] = set()
-    contents: list[tuple[discoveryv1.EndpointSlice, list[discoveryv1.Endpoint]]] = []
-    for each in slices:
-        content = []
-        for uid in (old.target_ref.uid for old in each.endpoints):
-            if uid in endpoints and uid not in placed:
-                content.append(endpoints[uid])
-                placed.add(uid)
-        contents.append((each, content))
-    left = [each for uid, each in endpoints.items() if uid not in placed]
-    for _, content in sorted(contents, key=lambda pair: len(pair[1]), reverse=True):
-        room = SLICE_LIMIT - len(content)
-        content += left[:room]
-        left = left[room:]
-    used = [pair for pair in contents if pair[1]]
-    if not used and contents and not endpoints:
-        # A Service without endpoints keeps one empty slice.
-        used = contents[:1]
-    return used, [each for each, content in contents if not any(each is kept for kept, _ in used)]
+    kept = [list(_stay(each, group.endpoints, placed)) for each in group.slices]
+    changed = [
+        index
+        for index, (uids, original) in enumerate(zip(kept, group.slices, strict=True))
+        if not same(filled(service, original, group.ports, [group.endpoints[uid] for uid in uids]), original)
+    ]
+    packed = pack(kept, changed, [uid for uid in group.endpoints if uid not in placed], limit)
+    listed = [[[group.endpoints[uid] for uid in uids] for uids in each] for each in (packed.slices, packed.fresh)]
+    return listed[0], listed[1]
 
 
-def _keep(
-    service: corev1.Service,
-    original: discoveryv1.EndpointSlice,
-    content: Sequence[discoveryv1.Endpoint],
-    result: Plan,
-) -> None:
-    wanted = _filled(service, original, _ports_of(original), content)
-    if not same(wanted, original):
+def _stay(slice_: discoveryv1.EndpointSlice, wanted: Endpoints, placed: set[str]) -> Iterator[str]:
+    """The uids that stay in a slice; one that two slices list stays in the first."""
+    for uid in (each.target_ref.uid for each in slice_.endpoints):
+        if uid in wanted and uid not in placed:
+            placed.add(uid)
+            yield uid
+
+
+def _hold_place(service: corev1.Service, family: str, spare: list[discoveryv1.EndpointSlice], result: Plan) -> None:
+    """One empty slice, of those that are there if there are any."""
+    if not spare:
+        result.create.append(filled(service, blank(service, family), (), []))
+        return
+    # The one that is empty already, if any: nothing is to be written then.
+    spare.sort(key=lambda each: (bool(each.endpoints), bool(each.ports)))
+    if not same(wanted := filled(service, spare[0], (), []), spare[0]):
         result.update.append(wanted)
-
-
-def _filled(
-    service: corev1.Service,
-    original: discoveryv1.EndpointSlice,
-    ports: Ports,
-    content: Sequence[discoveryv1.Endpoint],
-) -> discoveryv1.EndpointSlice:
-    """A copy of a slice with these ports and endpoints, and with labels and owner as the Service says."""
-    result = discoveryv1.EndpointSlice()
-    result.CopyFrom(original)
-    if ports != _ports_of(original):
-        del result.ports[:]
-        result.ports.extend(_port(each) for each in ports)
-    del result.endpoints[:]
-    result.endpoints.extend(content)
-    result.metadata.labels.clear()
-    for key, value in _labels(service).items():
-        result.metadata.labels[key] = value
-    del result.metadata.owner_references[:]
-    result.metadata.owner_references.append(owner_reference(service, controller=True))
-    return result
-
-
-def _blank(service: corev1.Service, family: str) -> discoveryv1.EndpointSlice:
-    result = discoveryv1.EndpointSlice(address_type=family)
-    result.metadata.generate_name = f"{service.metadata.name}-"
-    result.metadata.namespace = service.metadata.namespace
-    return result
-
-
-def _labels(service: corev1.Service) -> dict[str, str]:
-    labels = dict(service.metadata.labels)
-    labels.pop(HEADLESS, None)
-    if is_headless(service):
-        labels[HEADLESS] = ""
-    return {**labels, SERVICE_NAME: service.metadata.name, MANAGED_BY: MANAGER}
-
-
-def _port(port: Port) -> discoveryv1.EndpointPort:
-    result = discoveryv1.EndpointPort(name=port.name, port=port.port, protocol=port.protocol)
-    if port.app_protocol:
-        result.app_protocol = port.app_protocol
-    return result
-
-
-def _ports_of(slice_: discoveryv1.EndpointSlice) -> Ports:
-    return tuple(Port(each.name, each.port, each.protocol, each.app_protocol) for each in slice_.ports)
+    result.delete += spare[1:]

@@ -1,6 +1,6 @@
 """Which part of the cluster's Pod addresses a Node gets. Pure; all state is in the Nodes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
@@ -24,12 +24,17 @@ class Range:
     node_prefix: int
 
     @classmethod
-    def parse(cls, text: str) -> "Range":
-        """From CIDR notation. Raises ValueError for a range that does not hold one part."""
+    def parse(cls, text: str, node_prefixes: Mapping[int, int] = NODE_PREFIX) -> "Range":
+        """From CIDR notation. node_prefixes: of a Node's part, by IP version.
+
+        Raises ValueError for a range that does not hold one part, or no part of that size.
+        """
         network = ip_network(text)
-        prefix = NODE_PREFIX[network.version]
+        prefix = node_prefixes[network.version]
         if network.prefixlen > prefix:
             raise ValueError(f"cluster CIDR {text} is smaller than the /{prefix} of one node")
+        if prefix > network.max_prefixlen:
+            raise ValueError(f"/{prefix} is no part of cluster CIDR {text}: at most /{network.max_prefixlen}")
         return cls(network, prefix)
 
     def first_free(self, taken: Iterable[Network]) -> Network:
@@ -44,6 +49,16 @@ class Range:
         if candidate + size > end:
             raise Exhausted(f"no free /{self.node_prefix} left in {self.network}")
         return type(self.network)((candidate, self.node_prefix))
+
+
+def ranges_of(texts: Sequence[str], node_prefixes: Mapping[int, int] = NODE_PREFIX) -> tuple[Range, ...]:
+    """The ranges of a cluster: one, or one of each IP version. Raises ValueError for others."""
+    ranges = tuple(Range.parse(text, node_prefixes) for text in texts)
+    if not ranges:
+        raise ValueError("no cluster CIDR: expected one, or one IPv4 and one IPv6")
+    if len({each.network.version for each in ranges}) < len(ranges):
+        raise ValueError(f"cluster CIDRs {', '.join(texts)}: expected one, or one IPv4 and one IPv6")
+    return ranges
 
 
 def parts_of(node: corev1.Node) -> list[Network]:

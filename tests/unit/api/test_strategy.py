@@ -190,6 +190,17 @@ def test_a_change_of_type_drops_what_only_the_old_type_had():
     assert strategy_for(KINDS.of(service)).validate(service) == []
 
 
+def test_a_service_that_becomes_a_name_loses_its_families_though_its_address_is_dropped_by_the_caller():
+    def to_external_name(service: corev1.Service) -> None:
+        service.spec.type, service.spec.external_name, service.spec.cluster_ip = "ExternalName", "example.com", ""
+        service.spec.ClearField("cluster_ips")
+
+    service = updated(allocated(), to_external_name)
+    assert (list(service.spec.ip_families), service.spec.ip_family_policy) == ([], "")
+    service.metadata.namespace = "default"
+    assert strategy_for(KINDS.of(service)).validate(service) == []
+
+
 def test_a_pod_template_warns_of_variables_that_hide_each_other():
     env = [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]
     pod = created("Pod", spec={"containers": [{"name": "c", "env": env}]})

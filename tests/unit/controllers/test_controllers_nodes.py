@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
-from navarch.services.controller_manager.node_ipam.plan import Exhausted, Range, allocate, parts_of
+from navarch.services.controller_manager.node_ipam.plan import Exhausted, Range, allocate, parts_of, ranges_of
 from navarch.services.controller_manager.node_lifecycle.plan import (
     Grace,
     marked_not_ready,
@@ -227,6 +227,28 @@ class TestAddresses:
     def test_ranges_that_cannot_be(self, text: str) -> None:
         with pytest.raises(ValueError):  # noqa: PT011 several texts
             Range.parse(text)
+
+    def test_a_part_of_another_size(self) -> None:
+        assert allocate([Range.parse("10.244.0.0/16", {4: 26, 6: 64})], []) == ["10.244.0.0/26"]
+        with pytest.raises(ValueError, match="smaller than the /15 of one node"):
+            Range.parse("10.244.0.0/16", {4: 15})
+
+    @pytest.mark.parametrize(
+        ("texts", "versions"),
+        [
+            (["10.0.0.0/16"], [4]),
+            (["fd00::/48", "10.0.0.0/16"], [6, 4]),
+            ([], None),
+            (["10.0.0.0/16", "10.1.0.0/16"], None),
+            (["10.0.0.0/16", "fd00::/48", "fd01::/48"], None),
+        ],
+    )
+    def test_one_range_or_one_of_each_version(self, texts: list[str], versions: list[int] | None) -> None:
+        if versions is None:
+            with pytest.raises(ValueError, match="expected one, or one IPv4 and one IPv6"):
+                ranges_of(texts)
+        else:
+            assert [each.network.version for each in ranges_of(texts)] == versions
 
     def test_what_a_node_holds(self) -> None:
         node = a_node()
