@@ -41,16 +41,14 @@ class CleanUp:
 
     @classmethod
     def of(cls, changes: Iterable[FrontendChange], node_ips: frozenset[str]) -> "CleanUp":
-        """What these changes make necessary."""
-        wanted: dict[FrontendId, FrontendChange] = {}
+        """What these changes, in the order in which they came, make necessary."""
+        merged: dict[FrontendId, FrontendChange] = {}
         for change in changes:
             frontend = change.new or change.old
-            if frontend is None or frontend.id.protocol != "udp":
-                continue
-            before, after = _targets(change.old), _targets(change.new)
-            if before - after or (after and not before):
-                wanted[frontend.id] = change
-        return cls(wanted, node_ips)
+            if frontend is not None and frontend.id.protocol == "udp":
+                first = merged.get(frontend.id, change)
+                merged[frontend.id] = FrontendChange(first.old, change.new)
+        return cls({id: change for id, change in merged.items() if _strands(change)}, node_ips)
 
     def is_stale(self, flow: Flow) -> bool:
         """Whether the flow leads elsewhere than its frontend does now."""
@@ -68,6 +66,12 @@ class CleanUp:
         if flow.answered_by == flow.sent_to:
             return bool(after)
         return flow.answered_by not in after and (flow.answered_by in before or change.old is None)
+
+
+def _strands(change: FrontendChange) -> bool:
+    """Whether flows may now lead to nowhere."""
+    before, after = _targets(change.old), _targets(change.new)
+    return bool(before - after) or (bool(after) and not before)
 
 
 def _targets(frontend: Frontend | None) -> set[Target]:

@@ -54,6 +54,8 @@ class Synchronizer:
         self._triggers: list[float] = []
         self._generation: int | None = None
         self._counts_not_before = 0.0
+        # What has not reached the kernel yet, or not been followed up.
+        self._pending: list[FrontendChange] = []
         self._applying = asyncio.Lock()
         self._log = get_logger("proxy")
         self.on_synced: OnSynced | None = None
@@ -110,10 +112,11 @@ class Synchronizer:
             self._state.distrust()
             self.notice()
 
-    # The table's intervals are left out where they never change: the kernel holds each as two.
-
     def _expected(self) -> Callable[[], tuple[int, dict[str, int]]]:
-        """What should be there, told only if it is asked."""
+        """How many rules and, by container, elements there should be; counted only if that is called.
+
+        Left out: sets that never change, whose intervals the kernel holds as two each, and sets that rules fill.
+        """
 
         def count() -> tuple[int, dict[str, int]]:
             state = self._state
@@ -148,7 +151,7 @@ class Synchronizer:
         whole = self._state.wants_whole
         try:
             async with self._applying:
-                changes = await (self._apply_whole() if whole else self._apply_changes())
+                await (self._apply_whole() if whole else self._apply_changes())
         except (nft.NftError, OSError) as failure:
             self._measures.failures.inc()
             self._log.warning("proxy.sync_failed", whole=whole, error=failure)
@@ -157,23 +160,23 @@ class Synchronizer:
             return False
         took_s = self._clock.monotonic() - began
         self._measure(whole, took_s, triggers)
-        await self._after(changes)
+        await self._after()
         return True
 
-    async def _apply_whole(self) -> list[FrontendChange]:
+    async def _apply_whole(self) -> None:
         text, changes = self._state.whole()
+        self._pending += changes
         kept = await self._affinity.whole(self._state)
         await self._transact(text + kept)
         self._log.info("proxy.table_set", services=len(self._state.rules), bytes=len(text))
-        return changes
 
-    async def _apply_changes(self) -> list[FrontendChange]:
+    async def _apply_changes(self) -> None:
         transaction, changes = self._state.changes()
+        self._pending += changes
         if transaction:
             self._measures.changed.observe(transaction.size)
             text = transaction.render(self._state.settings)
             await self._transact(await self._affinity.before(changes) + text)
-        return changes
 
     async def _transact(self, text: str) -> None:
         before = self._generation if self._generation is not None else await asyncio.to_thread(_generation)
@@ -181,12 +184,13 @@ class Synchronizer:
         # Ours is one more. If others changed something meanwhile, it is more than that, which the next check sees.
         self._generation = before + 1
 
-    async def _after(self, changes: list[FrontendChange]) -> None:
+    async def _after(self) -> None:
         """What follows from a change that has reached the kernel. A failure here is told, and does no harm."""
         for conflict in self._state.take_conflicts():
             self._log.warning(
                 "proxy.address_taken", service=conflict.service, frontend=conflict.id, owner=conflict.owner
             )
+        changes, self._pending = self._pending, []
         work = CleanUp.of(changes, self._state.node_ips)
         if work.changes:
             try:

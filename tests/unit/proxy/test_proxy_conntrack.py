@@ -80,3 +80,11 @@ def test_targets_of_this_node_count() -> None:
     work = clean_up(node_port(A, B, VIP), local)
     assert not work.is_stale(Flow(Family.V4, NODE, B))
     assert work.is_stale(Flow(Family.V4, NODE, VIP))
+
+
+def test_changes_of_one_frontend_are_one_change() -> None:
+    node_ips = frozenset({NODE.address})
+    changes = [FrontendChange(frontend(A), frontend(A, B)), FrontendChange(frontend(A, B), frontend(B))]
+    assert CleanUp.of(changes, node_ips).is_stale(Flow(Family.V4, VIP, A))
+    back = [FrontendChange(frontend(A), frontend(B)), FrontendChange(frontend(B), frontend(A))]
+    assert not CleanUp.of(back, node_ips).changes

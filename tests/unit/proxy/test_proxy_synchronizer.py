@@ -8,7 +8,8 @@ import pytest
 
 from navarch.services.base.clock import VirtualClock, settle
 from navarch.services.base.metrics import Metrics
-from navarch.services.proxy import nft, synchronizer
+from navarch.services.proxy import conntrack, nft, synchronizer
+from navarch.services.proxy.conntrack import CleanUp
 from navarch.services.proxy.frontends import HealthCheck
 from navarch.services.proxy.health import SICK_AFTER_S, ProxyHealth
 from navarch.services.proxy.measures import Measures
@@ -161,6 +162,32 @@ async def test_health_checks_are_told(world: World) -> None:
     world.loop.notice()
     await world.turn()
     assert world.checks == [HealthCheck(30999, "default", "s1", 0)]
+
+
+@pytest.mark.usefixtures("running")
+async def test_flows_are_looked_at_when_the_change_is_in_the_kernel_at_last(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cleaned: list[CleanUp] = []
+
+    def clean(work: CleanUp) -> int:
+        cleaned.append(work)
+        return 0
+
+    monkeypatch.setattr(conntrack, "clean", clean)
+    world.loop.notice()
+    await world.turn()
+    world.refusals = 1
+    world.state.set_service(ServiceBuilder("dns", "10.96.0.10").port(53, protocol="UDP").object)
+    world.state.set_slice(SliceBuilder("dns").port(5353, protocol="UDP").endpoint("10.244.0.1").object)
+    world.loop.notice()
+    await world.turn()
+    assert cleaned == []
+    async with asyncio.timeout(60):
+        while not cleaned:
+            await world.turn(RETRY_MIN_S)
+            await asyncio.sleep(0.001)
+    assert [str(id) for id in cleaned[0].changes] == ["udp://10.96.0.10:53"]
 
 
 class Kernel:
