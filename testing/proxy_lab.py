@@ -27,7 +27,6 @@ T = TypeVar("T")
 _CLONE_NEWNET = 0x40000000
 NODE_IP, NODE_IP6 = "203.0.113.1", "fd00:203::1"
 OUTSIDE_IP, OUTSIDE_IP6 = "203.0.113.9", "fd00:203::9"
-POD_CIDR, POD_CIDR6 = "10.244.1.0/24", "fd00:244:1::/64"
 # Generous: an answer comes at once, unless the machine is busy.
 ANSWER_S = 30.0
 

@@ -5,6 +5,7 @@ import json
 import socket
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
@@ -219,3 +220,30 @@ async def test_the_table_comes_back_and_connections_outlive_everything(lab: Prox
         assert await echoes()
         await answers(lab, "pod3", VIP, 80, {f"pod2 {pod_ip(3)}"})
     assert "other" in lab.run("node", "nft", "list", "tables")
+
+
+async def test_no_request_fails_while_endpoints_come_and_go(lab: ProxyLab) -> None:
+    lab.serve("pod3")
+    service = web().port(80)
+    await lab.put(service.object, backends(1, 2).object)
+    seen: Counter[str] = Counter()
+    ended = asyncio.Event()
+
+    async def keep_asking(name: str) -> None:
+        while not ended.is_set():
+            seen[(await ask(lab, name, VIP, 80)).split()[0]] += 1
+
+    askers = [asyncio.create_task(keep_asking(name)) for name in ("outside", "node")]
+    for turn in range(30):
+        await lab.put(backends(*((1, 2), (2, 3), (3,), (1, 3))[turn % 4]).object)
+        if turn == 15:
+            # A crash and a new start, which replaces the table, are nothing to them either.
+            await lab.kill_proxy()
+            await lab.start_proxy()
+            await lab.put(a_node(NODE_IP, NODE_IP6), service.object, backends(1, 2, 3).object)
+    async with asyncio.timeout(60):
+        while set(seen) != {"pod1", "pod2", "pod3"}:
+            await lab.put(backends(1, 2, 3).object)
+    ended.set()
+    await asyncio.gather(*askers)
+    assert set(seen) == {"pod1", "pod2", "pod3"}
