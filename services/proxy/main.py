@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from navarch.services.base.clock import SystemClock
+from navarch.services.base.credentials import Credentials
 from navarch.services.base.process import run
-from navarch.services.base.tls import Credentials
 from navarch.services.proxy.families import Family, networks
 from navarch.services.proxy.nft import NftError
 from navarch.services.proxy.service import PRIMARY, Config, Proxy, tear_down
