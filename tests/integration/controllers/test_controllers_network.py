@@ -23,6 +23,12 @@ def service() -> corev1.Service:
     return result
 
 
+@pytest.fixture
+def grace_s() -> float:
+    """Nobody reports for the Node here, and it is well all the same."""
+    return 3600.0
+
+
 @pytest.fixture(autouse=True)
 async def node(cluster) -> None:
     """The Node that the Pods are assigned to."""
