@@ -172,6 +172,30 @@ async def test_custom_endpoints_are_mirrored(cluster, service) -> None:
     assert (await cluster.client.get(corev1.Endpoints, "web", "default")).subsets
 
 
+async def test_custom_endpoints_go_with_their_service_and_those_without_one_stay(cluster, service) -> None:
+    service.spec.selector.clear()
+    await cluster.client.create(service)
+    own = corev1.Endpoints(metadata=metav1.ObjectMeta(name="web", namespace="default"))
+    lone = corev1.Endpoints(metadata=metav1.ObjectMeta(name="lone", namespace="default"))
+    for each in (own, lone):
+        each.subsets.add().addresses.add(ip="192.0.2.1")
+        each.subsets[0].ports.add(name="http", port=8080, protocol="TCP")
+        await cluster.client.create(each)
+
+    async def mirrored() -> bool:
+        return bool(await slices(cluster))
+
+    await cluster.until(mirrored)
+    await cluster.client.delete(corev1.Service, "web", "default")
+    await cluster.gone(corev1.Endpoints, "web")
+
+    async def none() -> bool:
+        return not await mirrored()
+
+    await cluster.until(none)
+    assert (await cluster.client.get(corev1.Endpoints, "lone", "default")).subsets
+
+
 class TestDualStackNodes:
     """Pod addresses of both families, beside a manager with ranges of its own."""
 
