@@ -37,9 +37,13 @@ class LocalProvider:
         return ingress
 
     def _others(self, service: corev1.Service) -> list[corev1.Service]:
-        shown = {one.metadata.uid: one for one in self._services() if held(one)}
-        self._given = {uid: one for uid, one in self._given.items() if uid not in shown}
-        return [one for uid, one in {**self._given, **shown}.items() if uid != service.metadata.uid]
+        """What others have, by their word and by what they were given since: both are taken until the two agree."""
+        shown = {one.metadata.uid: one for one in self._services()}
+        self._given = {
+            uid: one for uid, one in self._given.items() if uid not in shown or held(shown[uid]) != held(one)
+        }
+        known = (*shown.values(), *self._given.values())
+        return [one for one in known if one.metadata.uid != service.metadata.uid]
 
     async def delete_load_balancer(self, service: corev1.Service) -> None:
         """Its address is free once its status says so no more."""

@@ -1,4 +1,8 @@
-"""The Endpoints loop."""
+"""The Endpoints loop.
+
+Endpoints have no owner in their metadata, yet they go with their Service: those that were made here whenever it is
+found missing, those that somebody else made when its deletion is seen. Endpoints that never had a Service stay.
+"""
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api import errors
@@ -6,7 +10,7 @@ from navarch.services.api.meta import is_being_deleted, key_of, split_key
 from navarch.services.client.context import Context
 from navarch.services.client.controller import Controller, Result
 from navarch.services.controller_manager import backends
-from navarch.services.controller_manager.endpoints.plan import MANAGED_BY, MANAGER, plan
+from navarch.services.controller_manager.endpoints.plan import LEADER, MANAGED_BY, MANAGER, plan
 from navarch.services.controller_manager.own_writes import TTL_S, OwnWrites
 from navarch.services.controller_manager.service_watch import ServiceWatch
 from navarch.services.controller_manager.trigger_times import TriggerTimes, annotate
@@ -25,6 +29,9 @@ class EndpointsController:
         self._written = OwnWrites()
         self._triggers = TriggerTimes()
         self._endpoints.on_event(self._on_endpoints)
+        # Keys of Services that went while others' Endpoints may be left.
+        self._bereft: set[str] = set()
+        self._watch.services.on_event(self._on_service)
 
     async def reconcile(self, key: str) -> Result | None:
         """Bring one Service's Endpoints up to date, or remove those of a Service that is gone."""
@@ -33,9 +40,11 @@ class EndpointsController:
         service, current = self._watch.services.get(key), self._endpoints.get(key)
         if service is None:
             self._triggers.forget(key)
-            if current is not None and _is_own(current):
+            if current is not None and (_is_own(current) or (key in self._bereft and not _is_lock(current))):
                 await self._remove(key, current)
+            self._bereft.discard(key)
             return None
+        self._bereft.discard(key)
         if is_being_deleted(service):
             return None
         if service.spec.type == "ExternalName" and current is not None and _is_own(current):
@@ -59,6 +68,10 @@ class EndpointsController:
             return
         self._written.deleted(key, [current], self._clock.monotonic())
 
+    def _on_service(self, old: corev1.Service | None, new: corev1.Service | None) -> None:
+        if new is None and old is not None:
+            self._bereft.add(key_of(old))
+
     def _on_endpoints(self, old: corev1.Endpoints | None, new: corev1.Endpoints | None) -> None:
         if (endpoints := new or old) is not None:
             if new is None:
@@ -68,3 +81,8 @@ class EndpointsController:
 
 def _is_own(endpoints: corev1.Endpoints) -> bool:
     return endpoints.metadata.labels.get(MANAGED_BY) == MANAGER
+
+
+def _is_lock(endpoints: corev1.Endpoints) -> bool:
+    """Whether a leader keeps its record there: a Service of that name is a coincidence."""
+    return LEADER in endpoints.metadata.annotations

@@ -22,6 +22,8 @@ from navarch.services.controller_manager.backends import (
 LIMIT = 1000
 MANAGED_BY = "endpoints.kubernetes.io/managed-by"
 MANAGER = "endpoint-controller"
+# Endpoints that bear a leader's record are a lock, not addresses.
+LEADER = "control-plane.alpha.kubernetes.io/leader"
 OVER_CAPACITY = "endpoints.kubernetes.io/over-capacity"
 
 

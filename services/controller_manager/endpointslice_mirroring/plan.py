@@ -13,6 +13,7 @@ from navarch.protos.k8s.discovery import v1_pb2 as discoveryv1
 from navarch.services.api.equality import same
 from navarch.services.api.meta import owner_reference
 from navarch.services.controller_manager.backends import Port, family_of
+from navarch.services.controller_manager.endpoints.plan import LEADER
 from navarch.services.controller_manager.endpointslice.content import (
     MANAGED_BY,
     SERVICE_NAME,
@@ -27,8 +28,6 @@ from navarch.services.controller_manager.trigger_times import ANNOTATION as TRIG
 
 MANAGER = "endpointslicemirroring-controller.k8s.io"
 SKIP = "endpointslice.kubernetes.io/skip-mirror"
-# Endpoints that bear a leader's record are a lock, not addresses.
-LEADER = "control-plane.alpha.kubernetes.io/leader"
 # kubectl's memory of the Endpoints says nothing about slices.
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 SUBSET_LIMIT = 1000

@@ -133,7 +133,13 @@ def a_deployment_fixture() -> Callable[..., appsv1.Deployment]:
 
 
 @pytest.fixture
-async def cluster() -> AsyncIterator[Cluster]:
+def grace_s() -> float:
+    """After how much silence a Node counts as lost."""
+    return 2.0
+
+
+@pytest.fixture
+async def cluster(grace_s: float) -> AsyncIterator[Cluster]:
     authority = CertificateAuthority.create("test", time.time())
 
     def issue(name: str, *organizations: str, server: bool = False) -> Credentials:
@@ -151,7 +157,7 @@ async def cluster() -> AsyncIterator[Cluster]:
         client = Client.connect(address, issue("kubernetes-admin", "system:masters"))
         stack.push_async_callback(client.close)
         credentials = issue("system:kube-controller-manager", server=True)
-        config = Config(address, credentials, "127.0.0.1:0", node_monitor_grace_s=2.0, node_startup_grace_s=2.0)
+        config = Config(address, credentials, "127.0.0.1:0", node_monitor_grace_s=grace_s, node_startup_grace_s=grace_s)
         manager = ControllerManager(config)
         await manager.start()
         stack.push_async_callback(manager.stop)

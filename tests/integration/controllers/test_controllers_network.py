@@ -23,6 +23,12 @@ def service() -> corev1.Service:
     return result
 
 
+@pytest.fixture
+def grace_s() -> float:
+    """Nobody reports for the Node here, and it is well all the same."""
+    return 3600.0
+
+
 @pytest.fixture(autouse=True)
 async def node(cluster) -> None:
     """The Node that the Pods are assigned to."""
@@ -164,6 +170,30 @@ async def test_custom_endpoints_are_mirrored(cluster, service) -> None:
 
     await cluster.until(none)
     assert (await cluster.client.get(corev1.Endpoints, "web", "default")).subsets
+
+
+async def test_custom_endpoints_go_with_their_service_and_those_without_one_stay(cluster, service) -> None:
+    service.spec.selector.clear()
+    await cluster.client.create(service)
+    own = corev1.Endpoints(metadata=metav1.ObjectMeta(name="web", namespace="default"))
+    lone = corev1.Endpoints(metadata=metav1.ObjectMeta(name="lone", namespace="default"))
+    for each in (own, lone):
+        each.subsets.add().addresses.add(ip="192.0.2.1")
+        each.subsets[0].ports.add(name="http", port=8080, protocol="TCP")
+        await cluster.client.create(each)
+
+    async def mirrored() -> bool:
+        return bool(await slices(cluster))
+
+    await cluster.until(mirrored)
+    await cluster.client.delete(corev1.Service, "web", "default")
+    await cluster.gone(corev1.Endpoints, "web")
+
+    async def none() -> bool:
+        return not await mirrored()
+
+    await cluster.until(none)
+    assert (await cluster.client.get(corev1.Endpoints, "lone", "default")).subsets
 
 
 class TestDualStackNodes:

@@ -10,6 +10,7 @@ import pytest
 
 from navarch.protos.k8s.apps import v1_pb2 as appsv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.protos.k8s.discovery import v1_pb2 as discoveryv1
 from navarch.protos.k8s.meta import v1_pb2 as metav1
 from navarch.protos.navarch import controllers_pb2, controllers_pb2_grpc
 from navarch.services.api.meta import find_condition
@@ -49,6 +50,29 @@ async def test_every_node_gets_its_own_addresses(cluster) -> None:
 
     await cluster.until(all_have)
     assert sorted(await cidrs()) == [f"10.244.{number}.0/24" for number in range(5)]
+
+
+async def test_the_pods_of_a_silent_node_get_no_traffic(cluster, a_deployment: Make) -> None:
+    await make_node(cluster)
+    service = corev1.Service(metadata=metav1.ObjectMeta(name="web", namespace="default"))
+    service.spec.selector["app"] = "web"
+    service.spec.ports.add(name="http", port=80)
+    await cluster.client.create(service)
+    await cluster.client.create(a_deployment(2))
+
+    async def readiness() -> list[bool]:
+        slices = (await cluster.client.list(discoveryv1.EndpointSlice, "default")).items
+        return [end.conditions.ready for each in slices for end in each.endpoints]
+
+    async def both_ready() -> bool:
+        await heartbeat(cluster)
+        return await readiness() == [True, True]
+
+    async def none_ready() -> bool:
+        return await readiness() == [False, False]
+
+    await cluster.until(both_ready)
+    await cluster.until(none_ready)
 
 
 async def test_a_silent_node_is_tainted_and_comes_back(cluster) -> None:

@@ -231,6 +231,17 @@ async def test_no_address_is_given_twice(steps: list[int]) -> None:
             services[number] = a_service(f"s{number}", ingress.ip)
 
 
+async def test_an_address_given_anew_is_taken_though_its_service_still_shows_the_old_one() -> None:
+    shown = [a_service("a", "192.0.2.2")]
+    provider = LocalProvider([Range.parse("192.0.2.1-192.0.2.3")], lambda: shown)
+    (moved,) = await provider.ensure_load_balancer(a_service("a", "192.0.2.2", wanted="192.0.2.1"), [])
+    (other,) = await provider.ensure_load_balancer(a_service("b"), [])
+    assert (moved.ip, other.ip) == ("192.0.2.1", "192.0.2.3")
+    shown = [a_service("a", "192.0.2.1")]
+    (third,) = await provider.ensure_load_balancer(a_service("c"), [])
+    assert third.ip == "192.0.2.2", "free once nobody shows it"
+
+
 async def test_without_a_pool_the_nodes_own_addresses_serve() -> None:
     provider = LocalProvider([], list)
     many = [a_node("b", InternalIP="192.0.2.2"), a_node("a", InternalIP="192.0.2.1", ExternalIP="198.51.100.1")]

@@ -3,11 +3,11 @@
 import pytest
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.services.controller_manager.endpoints.plan import LEADER
 from navarch.services.controller_manager.endpointslice.content import MANAGED_BY, SERVICE_NAME
 from navarch.services.controller_manager.endpointslice.plan import Plan
 from navarch.services.controller_manager.endpointslice_mirroring.plan import (
     LAST_APPLIED,
-    LEADER,
     MANAGER,
     SKIP,
     is_mirrored,
