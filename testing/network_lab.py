@@ -290,10 +290,11 @@ def network_lab(topology: Topology, extra: Sequence[HostService] = ()) -> Iterat
 
 
 def _remove_dead_labs() -> None:
-    """Files and control groups of labs whose process is no more: all that a crash leaves."""
+    """What a crash leaves of labs whose process is no more."""
     for folder in Path("/tmp").glob("nvl-*-*-*"):
         _, pid, token, _ = folder.name.split("-", 3)
         if not Path(f"/proc/{pid}").exists():
+            subprocess.run(["ip", "link", "delete", f"nvl{token}"], check=False, capture_output=True)
             remove_upwards(Cgroups(), f"/nvlab{token}")
             shutil.rmtree(folder, ignore_errors=True)
 

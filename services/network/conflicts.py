@@ -4,48 +4,86 @@ Of two Nodes with overlapping ranges the older keeps its own; so all nodes agree
 is added with a range of others harms none of them.
 """
 
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from navarch.services.network.facts import NodeFacts
 from navarch.services.network.kernel import CIDR, PROTOCOL_KERNEL, Address, Kernel, Ownership, Route, overlap, within
 
 
-def conflict(
-    cidr: CIDR,
-    holder: NodeFacts,
-    nodes: Iterable[NodeFacts],
-    routes: Iterable[Route],
-    service_cidrs: Sequence[CIDR],
-) -> str:
-    """Why a Node's range cannot be used, in words; "" where it can. routes: those that are not the Pod network's."""
-    for service_cidr in service_cidrs:
-        if overlap(cidr, service_cidr):
-            return f"it overlaps the service CIDR {service_cidr}"
-    for node in sorted(nodes, key=lambda one: one.seniority):
-        if node.seniority > holder.seniority:
-            break
-        for address in node.addresses:
+class Claims:
+    """Who has which addresses, by what all nodes know alike: the Nodes and the service CIDRs.
+
+    Claims are granted from the oldest Node to the youngest, and what is granted does not overlap; so one look into a
+    sorted list tells who has an address. A cluster of thousands is planned anew at each change.
+    """
+
+    def __init__(self, nodes: Iterable[NodeFacts], service_cidrs: Sequence[CIDR]) -> None:
+        self._service_cidrs = service_cidrs
+        # By IP version: (first, last, range, node), and (address, node).
+        self._granted: dict[int, list[tuple[int, int, str, str]]] = {4: [], 6: []}
+        self._addresses: dict[int, list[tuple[int, str]]] = {4: [], 6: []}
+        self._faults: dict[tuple[str, CIDR], str] = {}
+        for node in sorted(nodes, key=lambda one: one.seniority):
+            for address in node.addresses:
+                insort(self._addresses[address.version], (int(address), node.name))
+            for cidr in node.cidrs:
+                if fault := self._fault(cidr, node):
+                    self._faults[node.name, cidr] = fault
+                else:
+                    insort(self._granted[cidr.version], (*_ends(cidr), str(cidr), node.name))
+
+    def fault(self, node: NodeFacts, cidr: CIDR) -> str:
+        """Why the Node cannot have this range of its own, in words; "" where it can."""
+        return self._faults.get((node.name, cidr), "")
+
+    def reachable(self, peer: NodeFacts, own: NodeFacts) -> NodeFacts:
+        """The peer with those of its addresses by which it may be reached: not ours, and in nobody's Pod CIDR."""
+        found = tuple(
+            address
+            for address in peer.addresses
+            if address not in own.addresses and not address.is_loopback and not self._is_of_pods(address)
+        )
+        return replace(peer, addresses=found)
+
+    def _is_of_pods(self, address: Address) -> bool:
+        granted = self._granted[address.version]
+        place = bisect_right(granted, int(address), key=lambda one: one[0])
+        return place > 0 and granted[place - 1][1] >= int(address)
+
+    def _fault(self, cidr: CIDR, node: NodeFacts) -> str:
+        """By what older Nodes, and this one, have."""
+        for service_cidr in self._service_cidrs:
+            if overlap(cidr, service_cidr):
+                return f"it overlaps the service CIDR {service_cidr}"
+        first, last = _ends(cidr)
+        addresses = self._addresses[cidr.version]
+        for number, owner in addresses[bisect_left(addresses, (first, "")) :]:
+            if number > last:
+                break
             # On a cluster of one host the bridge's own address may be all that there is.
-            is_own_gateway = node.name == holder.name and address == cidr[1]
-            if address in cidr and not is_own_gateway:
-                return f"it contains the address {address} of node {node.name}"
-        for other in node.cidrs:
-            if node.name != holder.name and overlap(cidr, other):
-                return f"it overlaps the Pod CIDR {other} of node {node.name}, which is older"
-    for route in sorted(routes, key=repr):
+            if owner != node.name or number != first + 1:
+                return f"it contains the address {cidr[number - first]} of node {owner}"
+        granted = self._granted[cidr.version]
+        # Of ranges that do not overlap, the last that begins before our end is the only one that may reach into us.
+        place = bisect_right(granted, last, key=lambda one: one[0])
+        if place and granted[place - 1][1] >= first:
+            _, _, other, owner = granted[place - 1]
+            return f"it overlaps the Pod CIDR {other} of node {owner}, which is older"
+        return ""
+
+
+def _ends(cidr: CIDR) -> tuple[int, int]:
+    return int(cidr.network_address), int(cidr.broadcast_address)
+
+
+def host_conflict(cidr: CIDR, routes: Iterable[Route]) -> str:
+    """Why a range cannot be used on this host, in words; "" where it can. routes: of others."""
+    for route in routes:
         if _takes(route, cidr):
             return f"it overlaps the route to {route.destination} through {route.device or 'nowhere'} of this host"
     return ""
-
-
-def usable_addresses(peer: NodeFacts, own: NodeFacts, nodes: Iterable[NodeFacts]) -> tuple[Address, ...]:
-    """The addresses of a peer by which it may be reached: not ours, and in nobody's Pod CIDR."""
-    cidrs = [cidr for node in nodes for cidr in node.cidrs]
-    return tuple(
-        address
-        for address in peer.addresses
-        if address not in own.addresses and not address.is_loopback and not any(address in cidr for cidr in cidrs)
-    )
 
 
 def _takes(route: Route, cidr: CIDR) -> bool:

@@ -118,17 +118,16 @@ def _missing(desired: Iterable[T], seen: frozenset[T]) -> list[Operation]:
 def _leftovers(desired: Desired, seen: Kernel, ours: Ownership) -> list[Operation]:
     """What is ours and wanted no more. What was replaced in place has the key of what is wanted."""
     wanted = {device.name for device in desired.devices}
-    routes = {route.destination for route in desired.routes}
+    # What was replaced in place is gone: the kernel tells routes apart by range and metric.
+    replaced = {(route.destination, route.metric) for route in desired.routes}
     neighbours = {(one.device, one.address) for one in desired.neighbours}
-    operations: list[Operation] = []
-    for route in sorted(seen.routes, key=repr):
-        # A change of a route's other fields is an Add, which replaces; one with another metric is another route.
-        replaced = route.destination in routes and any(_same_key(route, one) for one in desired.routes)
-        if ours.owns(route) and route not in desired.routes and not replaced:
-            operations.append(Delete(route))
-    for neighbour in sorted(seen.neighbours, key=repr):
-        is_ours = neighbour.device in wanted and (neighbour.device, neighbour.address) not in neighbours
-        if is_ours:
+    operations: list[Operation] = [
+        Delete(route)
+        for route in sorted(seen.routes - desired.routes, key=repr)
+        if ours.owns(route) and (route.destination, route.metric) not in replaced
+    ]
+    for neighbour in sorted(seen.neighbours - desired.neighbours, key=repr):
+        if neighbour.device in wanted and (neighbour.device, neighbour.address) not in neighbours:
             operations.append(Delete(neighbour))
     operations += [
         Delete(one) for one in sorted(seen.forwardings - desired.forwardings, key=repr) if one.device in wanted
@@ -136,8 +135,3 @@ def _leftovers(desired: Desired, seen: Kernel, ours: Ownership) -> list[Operatio
     operations += [Delete(one) for one in sorted(seen.addresses - desired.addresses, key=repr) if one.device in wanted]
     operations += [DeleteDevice(name) for name in ours.devices if name in seen.links and name not in wanted]
     return operations
-
-
-def _same_key(one: Route, other: Route) -> bool:
-    """Whether the kernel takes one for the other when it replaces."""
-    return (one.destination, one.metric) == (other.destination, other.metric)

@@ -9,6 +9,8 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 NONE, WIREGUARD = "none", "wireguard"
 MODES = (NONE, WIREGUARD)
+NO_MODULE = "this kernel has no WireGuard (CONFIG_WIREGUARD, module wireguard)"
+NOT_SET_UP = "this kernel has WireGuard, but this version of the network agent does not set it up"
 
 
 class EncryptionUnavailable(Exception):
@@ -34,8 +36,8 @@ def check(mode: str) -> None:
     if mode == NONE:
         return
     with IPRoute() as netlink:
-        if not has_wireguard(netlink):
-            raise EncryptionUnavailable(
-                "--encryption=wireguard: this kernel has no WireGuard (CONFIG_WIREGUARD, module wireguard); "
-                "load it, or accept that nodes talk in the clear: --encryption=none"
-            )
+        lacks = NOT_SET_UP if has_wireguard(netlink) else NO_MODULE
+    raise EncryptionUnavailable(
+        f"--encryption=wireguard: {lacks}; accept that nodes talk in the clear (--encryption=none), or protect them by "
+        "other means"
+    )

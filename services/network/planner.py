@@ -9,11 +9,11 @@ Pod's; its MAC follows from its name. So everybody knows all of it from the Node
 Each direction is chosen by its sender. Both choose alike as long as both hosts' routes are those of one link.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from ipaddress import ip_network
 
-from navarch.services.network.conflicts import conflict, foreign_routes, usable_addresses
+from navarch.services.network.conflicts import Claims, foreign_routes, host_conflict
 from navarch.services.network.facts import NodeFacts
 from navarch.services.network.kernel import (
     CIDR,
@@ -26,6 +26,7 @@ from navarch.services.network.kernel import (
     Ownership,
     Route,
     VxlanDevice,
+    within,
 )
 
 ROUTE, VXLAN, REFUSED, UNREACHABLE = "route", "vxlan", "refused", "unreachable"
@@ -104,15 +105,14 @@ class Plan:
 
 def plan(own: NodeFacts, others: Sequence[NodeFacts], kernel: Kernel, settings: Settings) -> Plan:
     """The network of this node. others: all other Nodes, in any order."""
-    foreign = foreign_routes(kernel, settings.ownership, settings.bridge)
-    everyone = (own, *others)
+    foreign = sorted(foreign_routes(kernel, settings.ownership, settings.bridge), key=repr)
+    claims = Claims((own, *others), settings.service_cidrs)
     for cidr in own.cidrs:
-        if why := conflict(cidr, own, everyone, foreign, settings.service_cidrs):
+        if why := claims.fault(own, cidr) or host_conflict(cidr, foreign):
             return Plan(own.cidrs, f"Pod CIDR {cidr}: {why}", mtu=settings.mtu or DEFAULT_MTU)
     planning = _Planning(own, kernel, settings, foreign)
-    peers = tuple(
-        _peer(planning, peer, everyone) for peer in sorted(others, key=lambda one: one.name) if peer.name != own.name
-    )
+    names = sorted((peer for peer in others if peer.name != own.name), key=lambda one: one.name)
+    peers = tuple(_peer(planning, peer, claims) for peer in names)
     return Plan(
         own.cidrs,
         peers=peers,
@@ -122,11 +122,11 @@ def plan(own: NodeFacts, others: Sequence[NodeFacts], kernel: Kernel, settings: 
     )
 
 
-def _peer(planning: "_Planning", peer: NodeFacts, everyone: Iterable[NodeFacts]) -> Peer:
+def _peer(planning: "_Planning", peer: NodeFacts, claims: Claims) -> Peer:
     ways = [Way(text, REFUSED, reason="it is no CIDR") for text in peer.malformed]
-    reachable = replace(peer, addresses=usable_addresses(peer, planning.own, everyone))
+    reachable = claims.reachable(peer, planning.own)
     for cidr in peer.cidrs:
-        why = conflict(cidr, peer, everyone, planning.foreign, planning.settings.service_cidrs)
+        why = claims.fault(peer, cidr) or planning.obstacle(cidr)
         if not why and peer.addresses and not reachable.addresses:
             why = f"its node's address {peer.addresses[0]} is this node's, of loopback, or in a Pod CIDR"
         ways.append(Way(str(cidr), REFUSED, reason=why) if why else planning.reach(reachable, cidr))
@@ -136,7 +136,7 @@ def _peer(planning: "_Planning", peer: NodeFacts, everyone: Iterable[NodeFacts])
 class _Planning:
     """A plan while it is made."""
 
-    def __init__(self, own: NodeFacts, kernel: Kernel, settings: Settings, foreign: frozenset[Route]) -> None:
+    def __init__(self, own: NodeFacts, kernel: Kernel, settings: Settings, foreign: Sequence[Route]) -> None:
         self.settings = settings
         self.foreign = foreign
         self.keep: set[CIDR] = set()
@@ -146,6 +146,13 @@ class _Planning:
         self._routes: set[Route] = set()
         self._neighbours: set[Neighbour] = set()
         self._forwardings: set[Forwarding] = set()
+
+    def obstacle(self, cidr: CIDR) -> str:
+        """Why this host cannot have a way to the range; "" where it can."""
+        inside = self.settings.cluster_cidrs
+        if inside and not any(within(cidr, one) for one in inside):
+            return "it is outside of the cluster CIDR"
+        return host_conflict(cidr, self.foreign)
 
     def reach(self, peer: NodeFacts, cidr: CIDR) -> Way:
         """Decide how, and note what it needs."""

@@ -185,7 +185,8 @@ class Network:
         """The links whose changes matter: all but those of Pods. And where the host's addresses go."""
         lost, self._addresses = self._addresses - kernel.addresses, kernel.addresses
         if self._nodes is not None and any(one.address == self._source for one in lost):
-            await self._nodes.reconnect()
+            # Calls of the old connection may take their time to end.
+            self._tasks.spawn(self._nodes.reconnect(), "network-reconnect")
         followed = {*kernel.links, *self._config.settings.ownership.devices}
         self._kernel_events.links = frozenset(index for index, name in socket.if_nameindex() if name in followed)
 

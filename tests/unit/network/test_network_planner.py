@@ -158,6 +158,9 @@ def test_ways(addresses: str, cidrs: str, kernel: Kernel, expected: list[str]) -
         pytest.param(
             a_node("b", "10.244.1.7", "10.244.2.0/24"), a_kernel(), "or in a Pod CIDR", id="address of a Pod of ours"
         ),
+        pytest.param(
+            a_node("b", "192.168.1.2", "10.245.2.0/24"), a_kernel(), "outside of", id="outside of the cluster"
+        ),
         pytest.param(a_node("b", "192.168.1.2", "10.244.2.0/99"), a_kernel(), "it is no CIDR", id="nonsense"),
     ],
 )
@@ -258,8 +261,8 @@ def test_the_only_address_of_a_node_may_be_its_bridge_s_and_no_other_of_its_rang
 
 def test_pods_keep_their_address_towards_pods_and_hosts_on_the_link() -> None:
     near, far = a_node("b", "192.168.1.2", "10.245.2.0/24"), a_node("c", "192.168.9.3", "10.245.3.0/24")
-    keep = set(map(str, plan(OWN, [near, far], a_kernel(), SETTINGS).keep))
-    assert {"10.244.0.0/16", "10.244.1.0/24", "10.245.2.0/24", "10.245.3.0/24", "192.168.1.2/32"} <= keep
+    keep = set(map(str, plan(OWN, [near, far], a_kernel(), Settings("nv0")).keep))
+    assert {"10.244.1.0/24", "10.245.2.0/24", "10.245.3.0/24", "192.168.1.2/32"} <= keep
     assert "192.168.9.3/32" not in keep
 
 
@@ -267,3 +270,28 @@ def test_macs_differ_and_are_the_nodes_own() -> None:
     macs = {a_node(f"node-{number}", "", "").mac for number in range(1000)}
     assert len(macs) == 1000
     assert all(mac.startswith("02:") for mac in macs)
+
+
+def test_of_three_in_a_row_only_who_overlaps_a_granted_range_yields() -> None:
+    """The second is refused for the first; the third overlaps only the second, and has its own."""
+    peers = [
+        a_node("b", "192.168.1.2", "10.244.4.0/23", 2),
+        a_node("c", "192.168.1.3", "10.244.4.0/22", 3),
+        a_node("d", "192.168.1.4", "10.244.6.0/24", 4),
+    ]
+    found = {peer.node: peer.ways[0].how for peer in plan(OWN, peers, a_kernel(), SETTINGS).peers}
+    assert found == {"b": "route", "c": "refused", "d": "route"}
+
+
+def test_two_thousand_nodes() -> None:
+    settings = Settings("nv0", cluster_cidrs=(ip_network("10.128.0.0/9"),))
+    own = a_node("n0", "192.168.1.1", "10.128.0.0/24")
+    peers = [
+        a_node(
+            f"n{number}", f"192.168.{number % 200}.{2 + number // 200}", f"10.{128 + number // 256}.{number % 256}.0/24"
+        )
+        for number in range(1, 2000)
+    ]
+    planned = plan(own, peers, a_kernel(), settings)
+    assert len(planned.desired.routes) == 1999
+    assert {way.how for peer in planned.peers for way in peer.ways} == {"route", "vxlan"}

@@ -64,6 +64,26 @@ async def test_add_chains_and_del_runs_backwards(tmp_path: Path) -> None:
     assert (tmp_path / "calls").read_text().splitlines() == calls
 
 
+@pytest.mark.parametrize(
+    ("plugin_of", "capabilities", "runs"),
+    [
+        pytest.param({"type": "portmap"}, {}, False, id="portmap, no host ports"),
+        pytest.param({"type": "portmap"}, {"portMappings": [{"hostPort": 80}]}, True, id="portmap, host ports"),
+        pytest.param({"type": "bandwidth"}, {"bandwidth": {}}, False, id="bandwidth, no limits"),
+        pytest.param({"type": "bandwidth"}, {"bandwidth": {"ingressRate": 1}}, True, id="bandwidth, a Pod's limit"),
+        pytest.param({"type": "bandwidth", "egressRate": 1}, {}, True, id="bandwidth, a limit for all"),
+        pytest.param({"type": "tuning"}, {}, True, id="another"),
+    ],
+)
+async def test_plugins_without_work_cost_no_process(
+    tmp_path: Path, plugin_of: dict[str, Any], capabilities: dict[str, Any], runs: bool
+) -> None:
+    recording(tmp_path, plugin_of["type"], {})
+    config = NetworkConfig.read({"cniVersion": "1.0.0", "name": "net", "plugins": [plugin_of]})
+    await Executor([tmp_path]).add(config, ATTACHMENT, capabilities)
+    assert (tmp_path / "calls").exists() is runs
+
+
 async def test_a_failing_del_does_not_spare_the_others(tmp_path: Path) -> None:
     recording(tmp_path, "first", {})
     plugin(tmp_path, "second", """echo '{"code": 7, "msg": "no", "details": "because"}'; exit 1""")
