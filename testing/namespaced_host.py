@@ -34,11 +34,11 @@ class NamespacedHost:
         self.pid = _children(self._holder.pid)[0] if whole else self._holder.pid
         spaces = ["--net", "--mount", "--pid"] if whole else ["--net"]
         self._started: list[NamespacedProcess] = []
-        self._enter = ("nsenter", f"--target={self.pid}", *spaces, "--", *DIE_WITH_PARENT)
+        self.entrance = ("nsenter", f"--target={self.pid}", *spaces, "--", *DIE_WITH_PARENT)
 
     def run(self, *command: str, given: str = "") -> str:
         """Run a command to its end; what it writes. Fails as it does."""
-        done = subprocess.run([*self._enter, *command], input=given, capture_output=True, text=True, check=False)
+        done = subprocess.run([*self.entrance, *command], input=given, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise AssertionError(f"{command} {given!r}: ended with {done.returncode}: {done.stderr}")
         return done.stdout
@@ -51,7 +51,7 @@ class NamespacedHost:
         """Start a program that is to run on."""
         with log.open("ab") as written:
             entrance = subprocess.Popen(
-                [*self._enter, *command], stdin=subprocess.DEVNULL, stdout=written, stderr=written
+                [*self.entrance, *command], stdin=subprocess.DEVNULL, stdout=written, stderr=written
             )
         self._started.append(NamespacedProcess(entrance))
         return self._started[-1]

@@ -5,6 +5,7 @@ connection may be idle or take for the next message. Who meets a bound is discon
 """
 
 import asyncio
+from typing import cast
 
 from navarch.services.base.clock import Clock
 from navarch.services.dns.responder import Responder
@@ -68,8 +69,8 @@ class _Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's is one by its methods alone.
+        self._transport = cast(asyncio.Transport, transport)
         if len(self._server.connections) >= self._server.max_connections:
             self._server.refused += 1
             self.close()
