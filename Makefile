@@ -25,7 +25,7 @@ test: REAL := tests/e2e tests/faults
 test: .venv/.developed ## every test
 	$(PYTEST) $(CORES) -n 3 --dist loadfile --junitxml=build/tests-fast.xml \
 		|| { [ $$? -eq 1 ] && $(PYTEST) $(CORES) $(AGAIN); }
-	$(PYTEST) $(REAL) -n 2 --dist loadfile --junitxml=build/tests-real.xml \
+	$(PYTEST) $(REAL) -n 3 --dist loadfile --junitxml=build/tests-real.xml \
 		|| { [ $$? -eq 1 ] && $(PYTEST) $(REAL) $(AGAIN); }
 
 .PHONY: test-fast

@@ -19,6 +19,10 @@ echo
 for pod in $("$navarch" get pods -l app=hello -o jsonpath='{.items[*].metadata.name}'); do
   "$navarch" logs "$pod" --tail 1
 done
+echo
+if command -v curl >/dev/null && [ "$(id -u)" -eq 0 ]; then
+  echo "Behind the Service: $(curl -s -m 5 "$("$navarch" get service hello -o jsonpath='{.spec.clusterIP}')")"
+fi
 cat <<'TXT'
 
 Try next:
