@@ -52,6 +52,10 @@ bench-shim: .venv/.developed ## the runtime shim beside containerd's CRI plugin,
 bench-kubelet: .venv/.developed ## the kubelet over both runtimes, written to docs/benchmarks/kubelet.md
 	$(BIN)/python tests/bench/bench_kubelet.py --markdown
 
+.PHONY: bench-net
+bench-net: .venv/.developed ## the Pod network and Services beside the plain way, written to docs/benchmarks/network.md
+	$(BIN)/python tests/bench/bench_net.py --markdown
+
 .PHONY: bench-api
 bench-api: .venv/.developed ## the API server's doors, written to docs/benchmarks/api.md
 	$(BIN)/python tests/bench/bench_api.py --markdown
