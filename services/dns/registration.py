@@ -154,11 +154,19 @@ class Leases:
 
     def __init__(self) -> None:
         self._seen: dict[str, tuple[str, float]] = {}
+        self._observed = 0.0
 
     def observe(self, versions: dict[str, str], now: float) -> None:
-        """Note the Leases of others as read: their versions by name, "" for one that does not exist."""
+        """Note the Leases of others as read: their versions by name, "" for one that does not exist.
+
+        Time in which nobody looked, because the API server was away, counts for none: the others could not renew, too.
+        """
+        blind_s = max(0.0, now - self._observed - RENEW_S)
+        self._observed = now
         self._seen = {
-            name: seen if (seen := self._seen.get(name)) is not None and seen[0] == version else (version, now)
+            name: (version, seen[1] + blind_s)
+            if (seen := self._seen.get(name)) is not None and seen[0] == version
+            else (version, now)
             for name, version in versions.items()
         }
 

@@ -9,12 +9,13 @@ A question that is not about the cluster comes back as `Outside`, for the forwar
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 from navarch.services.dns import records
 from navarch.services.dns.answers import Answer, Resolver
 from navarch.services.dns.names import MalformedName, Name
 from navarch.services.dns.records import IN, Rcode, Record, Type
-from navarch.services.dns.traffic import Traffic
+from navarch.services.dns.traffic import Label, Traffic
 from navarch.services.dns.wire import (
     HEADER_BYTES,
     MAX_TCP_BYTES,
@@ -32,8 +33,8 @@ from navarch.services.dns.wire import (
     response,
 )
 
-# About 1 KiB each at the most, mostly a quarter of it.
-MAX_REMEMBERED = 65536
+# Less than 1 KiB each, so that a flood of names that are not there costs no more than 32 MiB.
+MAX_REMEMBERED = 32768
 _CLASS_ANY = 255
 _NO_OPTIONS = bytes(6)
 _OPT = opt_record(False)
@@ -65,27 +66,33 @@ class Outside:
     aliases: tuple[Record, ...] = ()
 
 
+@cache
+def _heads(rcode: int, counts: bytes) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    """What comes between id and question, by the client's RD: in responses without and with an OPT record."""
+    flags = [flag_bytes(bool(rd), False, rcode, authoritative=True) + b"\0\1" for rd in (0, 1)]
+    with_opt = counts[:4] + (int.from_bytes(counts[4:]) + 1).to_bytes(2)
+    return tuple(each + counts for each in flags), tuple(each + with_opt for each in flags)
+
+
 class _Remembered:
-    """A response without id, flags of the client, and question. size: of the tail in bytes."""
+    """A response without id, flags of the client, and question. size: of the tail in bytes.
 
-    __slots__ = ("body", "heads", "heads_opt", "label", "rcode", "size", "tails", "topics", "turn", "turns")
+    Small ones are kept as bytes, one for each rotation of the answers. Of those that fit no datagram the parts are
+    kept, to be fitted to each client.
+    """
 
-    def __init__(self, answer: Answer, name: Name, number: int) -> None:
-        self.body = Body(name, answer.answers, answer.authority, answer.additional)
-        self.rcode = answer.rcode
+    __slots__ = ("body", "heads", "heads_opt", "label", "size", "tails", "topics", "turn", "turns")
+
+    def __init__(self, answer: Answer, body: Body, label: Label) -> None:
         self.topics = answer.topics or ()
+        self.label = label
         self.turn = 0
-        self.size = self.body.size
-        self.label = (number, int(answer.rcode))
-        # Of all rotations the response has the same size; large ones are fitted to each client instead.
-        self.turns = self.body.rotations()
-        turns = range(self.turns if self.size <= MAX_UDP_BYTES else 0)
-        self.tails = tuple(self.body.fitted(MAX_TCP_BYTES, turn)[1] for turn in turns)
-        counts = self.body.fitted(MAX_TCP_BYTES)[0]
-        with_opt = counts[:4] + (int.from_bytes(counts[4:]) + 1).to_bytes(2)
-        flags = [flag_bytes(bool(rd), False, answer.rcode, authoritative=True) for rd in (0, 1)]
-        self.heads = tuple(each + b"\0\1" + counts for each in flags)
-        self.heads_opt = tuple(each + b"\0\1" + with_opt for each in flags)
+        self.turns = body.rotations()
+        self.size = body.size
+        small = self.size <= MAX_UDP_BYTES
+        self.body = None if small else body
+        self.tails = tuple(body.fitted(MAX_TCP_BYTES, turn)[1] for turn in range(self.turns)) if small else ()
+        self.heads, self.heads_opt = _heads(answer.rcode, body.fitted(MAX_TCP_BYTES)[0])
 
 
 class Responder:
@@ -96,6 +103,12 @@ class Responder:
         self.traffic = traffic or Traffic()
         self._remembered: dict[bytes, _Remembered] = {}
         self._by_topic: dict[str, set[bytes]] = {}
+        # So that equal ones are one.
+        self._labels: dict[Label, Label] = {}
+
+    def __len__(self) -> int:
+        """How many responses are remembered."""
+        return len(self._remembered)
 
     def respond(self, data: bytes, udp: bool = True) -> bytes | Outside | None:
         """The response; None for what gets none. Any bytes are taken."""
@@ -139,21 +152,23 @@ class Responder:
             return self.refuse(query, udp, rcode)
         key = query.question[:-4].lower() + query.question[-4:]
         found = self._remembered.get(key)
-        if found is not None:
-            return self._response(query, udp, found)
+        if found is not None and found.body is not None:
+            return self._whole(query, udp, Rcode(found.label[1]), found.body, found)
         try:
             answer = self._resolver.resolve(query.name, query.type)
             if answer is None:
                 return self._outside(query, udp, query.name, ())
             if answer.target:
                 return self._outside(query, udp, answer.target, answer.answers)
-            made = _Remembered(answer, query.name, query.type)
+            body = Body(query.name, answer.answers, answer.authority, answer.additional)
         except MalformedName:
             # The cluster has names that together are too long for DNS.
             return self.refuse(query, udp, Rcode.SERVFAIL)
-        if answer.topics is not None and b"\0" not in key[:-5]:
-            self._remember(key, made)
-        return self._response(query, udp, made)
+        if found is None and answer.topics is not None and b"\0" not in key[:-5]:
+            label = self._labels.setdefault((query.type, int(answer.rcode)), (query.type, int(answer.rcode)))
+            found = _Remembered(answer, body, label)
+            self._remember(key, found)
+        return self._whole(query, udp, answer.rcode, body, found)
 
     def _outside(self, query: Query, udp: bool, name: Name, aliases: tuple[Record, ...]) -> bytes | Outside:
         """Recursion is what the client must have wished for."""
@@ -183,15 +198,13 @@ class Responder:
             for key in self._by_topic.pop(topic, ()):
                 self._forget(key)
 
-    def forget_all(self) -> None:
-        """Forget everything: the zone became ready, or its domain changed."""
-        self._remembered.clear()
-        self._by_topic.clear()
-
-    def _response(self, query: Query, udp: bool, found: _Remembered) -> bytes:
-        self.traffic.count(udp, found.label)
-        turn, found.turn = found.turn, (found.turn + 1) % found.turns
-        return response(query, found.rcode, found.body, udp=udp, authoritative=True, turn=turn)
+    def _whole(self, query: Query, udp: bool, rcode: Rcode, body: Body, found: _Remembered | None) -> bytes:
+        """A response from its parts."""
+        self.traffic.count(udp, (query.type, rcode))
+        turn = 0
+        if found is not None:
+            turn, found.turn = found.turn, (found.turn + 1) % found.turns
+        return response(query, rcode, body, udp=udp, authoritative=True, turn=turn)
 
     def _remember(self, key: bytes, made: _Remembered) -> None:
         if len(self._remembered) >= MAX_REMEMBERED:

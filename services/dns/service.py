@@ -113,18 +113,18 @@ class DnsService:
         self._follow()
         self._informers.start()
         self._log.info("dns.serving", address=config.listen_dns, port=self.port, upstreams=len(config.upstreams))
-        await self._informers.synced()
-        self._resolver.ready = True
         collector = DnsCollector(self.responder.traffic, self.forwarder, self.zone, self._unsent)
         self._server.metrics.registry.register(collector)
+        if config.listen_metrics:
+            self._exposition = Exposition(self._render, self._health)
+            await self._exposition.start(config.listen_metrics)
+        await self._informers.synced()
+        self._resolver.ready = True
         self._server.add(
             dns_pb2_grpc.add_DnsServicer_to_server,
             DnsServicer(self.responder, self.forwarder.forward, self._listing, self._changes),
         )
         self.grpc_port = await self._server.start(config.listen)
-        if config.listen_metrics:
-            self._exposition = Exposition(self._render, self._health)
-            await self._exposition.start(config.listen_metrics)
         if config.advertise_address:
             self._register()
 

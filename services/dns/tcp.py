@@ -86,27 +86,33 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Answer all messages that are complete."""
-        buffer = self._buffer
-        buffer += data
-        begin = self._server.clock.monotonic()
+        self._buffer += data
+        if self._process():
+            # Only whole messages count: who sends a byte now and then is idle.
+            self._wait()
+
+    def _process(self) -> bool:
+        """Answer messages in the buffer while there is room for more under way. Returns whether there was one."""
+        buffer, clock = self._buffer, self._server.clock
+        begin = clock.monotonic()
         answered, at = 0, 0
-        while len(buffer) - at >= 2 and self._transport is not None:
+        while len(buffer) - at >= 2 and self._transport is not None and self._under_way < MAX_UNDER_WAY:
             end = at + 2 + int.from_bytes(buffer[at : at + 2])
             if end > len(buffer):
                 break
             answered += self._answer(bytes(buffer[at + 2 : end]))
             at = end
-        if at:
-            del buffer[:at]
-            # Only whole messages count: who sends a byte now and then is idle.
-            self._wait()
+        del buffer[:at]
+        if self._transport is not None and self._under_way >= MAX_UNDER_WAY:
+            self._transport.pause_reading()
         if answered:
-            self._server.responder.traffic.took((self._server.clock.monotonic() - begin) / answered, answered)
+            self._server.responder.traffic.took((clock.monotonic() - begin) / answered, answered)
+        return at > 0
 
     def _answer(self, query: bytes) -> int:
         """Returns how many responses were sent at once: one or none."""
         answer = self._server.responder.respond(query, udp=False)
-        if answer is None or self._under_way >= MAX_UNDER_WAY:
+        if answer is None:
             # What is no query has no business here.
             self.close()
             return 0
@@ -120,6 +126,9 @@ class _Connection(asyncio.Protocol):
     def _send_later(self, response: bytes) -> None:
         self._under_way -= 1
         self._send(response)
+        if self._under_way == MAX_UNDER_WAY - 1 and self._transport is not None:
+            self._transport.resume_reading()
+            asyncio.get_running_loop().call_soon(self._process)
 
     def _send(self, response: bytes) -> None:
         if self._transport is None:

@@ -23,7 +23,7 @@ from navarch.services.dns.forward.exchange import NoReply, exchange
 from navarch.services.dns.forward.reply import Question, Reply, Unusable
 from navarch.services.dns.forward.upstreams import Policy, Upstream, Upstreams
 from navarch.services.dns.names import Name
-from navarch.services.dns.records import Rcode, Type
+from navarch.services.dns.records import Rcode, Type, rcode_name
 from navarch.services.dns.responder import Outside, Responder
 from navarch.services.dns.wire import Body
 
@@ -173,18 +173,16 @@ class Forwarder:
             try:
                 reply = await exchange(upstream, question, min(self._attempt_s, left_s), self._rng)
             except NoReply as failure:
-                self._note(upstream, "no-reply", str(failure))
+                self.counts.fail(upstream, "no-reply")
+                if self._upstreams.failed(upstream, self._clock.monotonic()):
+                    self._log.warning("dns.upstream_failing", upstream=upstream, error=failure)
             except Unusable as failure:
-                self._note(upstream, "unusable", str(failure))
+                # Not for its own health to answer for: the name asked about may be at fault.
+                self.counts.fail(upstream, rcode_name(failure.rcode))
             else:
                 self._upstreams.worked(upstream)
                 return reply
         return None
-
-    def _note(self, upstream: Upstream, kind: str, reason: str) -> None:
-        self.counts.fail(upstream, kind)
-        if self._upstreams.failed(upstream, self._clock.monotonic()):
-            self._log.warning("dns.upstream_failing", upstream=upstream, error=reason)
 
     def _failed_lately(self, question: Question, now: float) -> bool:
         failed = self._failed_at.get(question)
