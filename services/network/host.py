@@ -6,9 +6,10 @@ Nothing here is undone when the service stops or dies: Pods keep their network w
 import asyncio
 from dataclasses import dataclass, field
 
-from navarch.services.network import cni_config, masquerade, netlink
+from navarch.services.network import cni_config, forward_policy, masquerade, netlink
 from navarch.services.network.config import ALWAYS, Config
 from navarch.services.network.difference import Operation, difference
+from navarch.services.network.forward_policy import IptablesError
 from navarch.services.network.kernel import CIDR, Desired, Kernel
 from navarch.services.network.masquerade import NftError
 from navarch.services.network.netlink import KernelRefused
@@ -47,7 +48,7 @@ class Host:
     async def carry_out(self, plan: Plan, kernel: Kernel, *, check_rules: bool) -> Done:
         """Bring the host to the plan. check_rules: ask nftables, too, whether all is there.
 
-        Raises KernelRefused, NftError and OSError; what was done before stays.
+        Raises KernelRefused, NftError, IptablesError and OSError; what was done before stays.
         """
         config = self._config
         done = Done()
@@ -67,21 +68,23 @@ class Host:
         wanted = (plan.cidrs, plan.keep)
         if self._rules == wanted and not check:
             return False
-        if await masquerade.is_installed(self._config.table, *wanted):
-            self._rules = wanted
-            return False
-        await masquerade.install(self._config.table, *wanted)
+        table = self._config.table
+        changed = await forward_policy.ensure(table, self._config.settings.cluster_cidrs or plan.cidrs)
+        if not await masquerade.is_installed(table, *wanted):
+            await masquerade.install(table, *wanted)
+            changed = True
         self._rules = wanted
-        return True
+        return changed
 
 
 async def tear_down(config: Config) -> None:
     """Remove all that is ours from this host. Idempotent; goes on after a failure and raises the first."""
     failures: list[Exception] = []
-    try:
-        await masquerade.remove(config.table)
-    except (NftError, OSError) as failure:
-        failures.append(failure)
+    for remove in (masquerade.remove, forward_policy.remove):
+        try:
+            await remove(config.table)
+        except (NftError, IptablesError, OSError) as failure:
+            failures.append(failure)
     try:
         await asyncio.to_thread(_remove_links, config)
     except (KernelRefused, OSError) as failure:

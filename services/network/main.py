@@ -11,6 +11,7 @@ from navarch.services.base.tls import Credentials
 from navarch.services.network import encryption, planner
 from navarch.services.network.config import ALWAYS, AUTO, Config
 from navarch.services.network.encryption import MODES, NONE
+from navarch.services.network.forward_policy import IptablesError
 from navarch.services.network.host import tear_down
 from navarch.services.network.kernel import CIDR
 from navarch.services.network.masquerade import NftError
@@ -125,7 +126,7 @@ def main(argv: list[str]) -> None:
     if is_removal:
         try:
             asyncio.run(tear_down(config))
-        except (NftError, KernelRefused, OSError) as failure:
+        except (NftError, IptablesError, KernelRefused, OSError) as failure:
             sys.exit(f"cannot remove the network: {failure}")
         return
     try:

@@ -27,6 +27,7 @@ from navarch.services.network import cni_config, condition
 from navarch.services.network.condition import Condition
 from navarch.services.network.config import Config
 from navarch.services.network.facts import NodeFacts
+from navarch.services.network.forward_policy import IptablesError
 from navarch.services.network.host import Done, Host
 from navarch.services.network.kernel import Address, DeviceAddress, Kernel
 from navarch.services.network.masquerade import NftError
@@ -129,7 +130,7 @@ class Network:
             try:
                 await self._sync(check_rules=checking)
                 self._failures = 0
-            except (KernelRefused, NftError, OSError, errors.ApiError) as failure:
+            except (KernelRefused, NftError, IptablesError, OSError, errors.ApiError) as failure:
                 self._failures += 1
                 self._failed.inc()
                 self._log.warning("network.sync_failed", error=failure, failures=self._failures)

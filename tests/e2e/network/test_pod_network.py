@@ -260,6 +260,28 @@ async def test_a_node_whose_pods_have_our_addresses(network: Probing) -> None:
     await network.everybody_reaches(network.pods[:1], network.pods)
 
 
+async def test_a_firewall_that_drops_what_is_forwarded_lets_pods_through(network: Probing) -> None:
+    """As Docker sets it. Where it is lifted again, nothing of ours stays in it."""
+    host = network.lab.hosts["host-2"]
+    run = host.namespaces.run
+    for tool in ("iptables", "ip6tables"):
+        run(tool, "-P", "FORWARD", "DROP")
+    # It looks again by itself after a while, and at once when it starts.
+    host.kill("network")
+    host.start("network")
+    await network.everybody_reaches(network.of(host), network.pods)
+    assert run("iptables", "-S", "FORWARD").count("navarch") == 2
+    for tool in ("iptables", "ip6tables"):
+        run(tool, "-P", "FORWARD", "ACCEPT")
+    host.kill("network")
+    host.start("network")
+
+    async def is_left_alone() -> bool:
+        return "navarch" not in run("iptables", "-S", "FORWARD") + run("ip6tables", "-S", "FORWARD")
+
+    await network.eventually(is_left_alone, "our rules are gone")
+
+
 async def test_a_host_that_changes_its_address_and_one_that_goes(network: Probing) -> None:
     """The others follow it, and forget it; its own agent takes all away when it is told so."""
     lab = network.lab
