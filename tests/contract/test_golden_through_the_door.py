@@ -92,8 +92,9 @@ def as_sent(kind: Kind, path: Path) -> Any:
         # What a creator says of the status is not kept; a Node describes itself.
         document.pop("status", None)
     if kind.kind == "Pod":
-        # Admission knows no such class.
-        del document["spec"]["priorityClassName"], document["spec"]["priority"]
+        # Admission knows no such classes.
+        for name in ("priorityClassName", "priority", "runtimeClassName", "overhead"):
+            del document["spec"][name]
     if kind.kind == "Secret":
         # For writing only: it ends up in the data.
         document["data"]["stringDataKey"] = codec.to_json(corev1.Secret(data={"k": b"stringdatavalue"}))["data"]["k"]

@@ -17,7 +17,7 @@ RENAMED = {
 
 
 def _model(kind: Kind) -> str:
-    return RENAMED.get(kind.full_name, f"{kind.version.upper()}{kind.kind}")
+    return RENAMED.get(kind.full_name, f"V{kind.version[1:]}{kind.kind}")
 
 
 def _without_alpha(message: Any) -> Any:
