@@ -123,6 +123,7 @@ class FakeUpstream(asyncio.DatagramProtocol):
     queries: list[dns.message.Message] = field(default_factory=list)
     transport: asyncio.DatagramTransport | None = None
     port: int = 0
+    passes_probes: bool = False
 
     @property
     def address(self) -> Upstream:
@@ -133,7 +134,7 @@ class FakeUpstream(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         query = dns.message.from_wire(data)
-        if query.question[0].name.labels[-2] == b"navarch-dns-loop":
+        if query.question[0].name.labels[-2] == b"navarch-dns-loop" and not self.passes_probes:
             return
         self.queries.append(query)
         for packet in self.over_udp(query):

@@ -1,6 +1,7 @@
 """The DNS server over a real API server, asked over real sockets."""
 
 import asyncio
+from random import Random
 
 import grpc
 import pytest
@@ -9,6 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.k8s.discovery import v1_pb2 as discoveryv1
 from navarch.protos.navarch import dns_pb2, dns_pb2_grpc
+from navarch.services.base.clock import SystemClock
 from navarch.services.base.serving import channel
 from navarch.services.dns.registration import NAMESPACE, SERVICE
 from navarch.services.dns.service import Config, DnsService
@@ -200,10 +202,6 @@ async def test_health_and_metrics(cluster, ask) -> None:
 async def test_without_an_api_server_it_answers_what_it_can(cluster, ask, upstream, records) -> None:
     fake = await upstream(records("www.example.com. 60 IN A 192.0.2.1"))
     config = Config("127.0.0.1:1", None, "127.0.0.1:0", "127.0.0.1:0", upstreams=(fake.address,))
-    from random import Random
-
-    from navarch.services.base.clock import SystemClock
-
     server = DnsService(config, SystemClock(), Random(1))
     starting = asyncio.ensure_future(server.start())
     try:
