@@ -119,7 +119,11 @@ def pipes_of(pids: Iterator[int]) -> set[str]:
     """Which named pipes below "containers" these processes have open."""
     found = set()
     for pid in pids:
-        for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            entries = list(Path(f"/proc/{pid}/fd").iterdir())
+        except FileNotFoundError:
+            continue  # Ended just now.
+        for entry in entries:
             try:
                 path = os.readlink(entry)
             except FileNotFoundError:

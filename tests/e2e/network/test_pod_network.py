@@ -270,7 +270,7 @@ async def test_a_firewall_that_drops_what_is_forwarded_lets_pods_through(network
     host.kill("network")
     host.start("network")
     await network.everybody_reaches(network.of(host), network.pods)
-    assert run("iptables", "-S", "FORWARD").count("navarch") == 2
+    assert run("iptables", "-S", "FORWARD").count("navarch Pod network") == 2
     for tool in ("iptables", "ip6tables"):
         run(tool, "-P", "FORWARD", "ACCEPT")
     host.kill("network")
