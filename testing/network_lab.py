@@ -202,8 +202,12 @@ class NetworkLab:
         host.namespaces.remove()
         host.processes.clear()
         host.namespaces = self._new(whole=True)
-        # Its old link goes with its namespace, by and by.
-        self._fabric.run("sh", "-c", f"ip link delete {host.port} 2>/dev/null || true")
+        # Its old link goes with its namespace, by and by: it may be gone before we say so.
+        try:
+            self._fabric.run("ip", "link", "delete", host.port)
+        except AssertionError as failure:
+            if "Cannot find device" not in str(failure):
+                raise
         self.attach(host.namespaces, host.port, host.link, host.number)
         for service in ("containerd", "shim", "kubelet", "network", *self.extra):
             host.start(service)

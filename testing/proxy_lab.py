@@ -17,6 +17,7 @@ import sys
 import threading
 from base64 import b64encode
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -253,21 +254,8 @@ def _host(address: str, address6: str, gateway: str, gateway6: str) -> list[str]
 
 def _in_thread(do: Callable[[], T]) -> T:
     """Call on a thread that is never used again: it may have left for another namespace."""
-    result: list[T] = []
-    failure: list[BaseException] = []
-
-    def call() -> None:
-        try:
-            result.append(do())
-        except BaseException as raised:
-            failure.append(raised)
-
-    thread = threading.Thread(target=call)
-    thread.start()
-    thread.join()
-    if failure:
-        raise failure[0]
-    return result[0]
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(do).result()
 
 
 def _plain(address: str) -> str:

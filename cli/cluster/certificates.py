@@ -1,4 +1,4 @@
-"""The certificates of a cluster: made at its first start, kept afterwards.
+"""The certificates of a cluster: made at its first start, kept for as long as they name where its services are reached.
 
 Names and groups are those that Kubernetes gives its components, for authorization goes by them.
 """
@@ -9,9 +9,15 @@ from pathlib import Path
 
 from navarch.cli.cluster.layout import Layout
 from navarch.services.base.kubeconfig import write_kubeconfig
-from navarch.services.base.tls import CertificateAuthority, Credentials, new_key, write_private
+from navarch.services.base.tls import CertificateAuthority, Credentials, names_of, new_key, write_private
 
 MASTERS = "system:masters"
+IN_CLUSTER = (
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    "kubernetes.default.svc.cluster.local",
+)
 
 
 def subjects(layout: Layout) -> dict[str, tuple[str, tuple[str, ...], bool]]:
@@ -31,20 +37,23 @@ def subjects(layout: Layout) -> dict[str, tuple[str, tuple[str, ...], bool]]:
 
 
 def ensure_certificates(layout: Layout) -> None:
-    """Make what is missing below ``pki`` and the admin's kubeconfig."""
+    """Make what is missing below ``pki``, or serves at an address it does not name, and the admin's kubeconfig."""
     layout.pki.mkdir(mode=0o700, parents=True, exist_ok=True)
     now = time.time()
     authority = _authority(layout.pki, now)
-    names = ["localhost", layout.node_name, "kubernetes", "kubernetes.default", "kubernetes.default.svc"]
+    names = ["localhost", layout.node_name, *IN_CLUSTER]
     addresses = ["127.0.0.1", *_own_addresses(), *([] if layout.bind_address == "0.0.0.0" else [layout.bind_address])]
     # Where Pods find the API server.
     addresses += [layout.api_address, layout.node_address]
     for name, (common_name, organizations, serves) in subjects(layout).items():
-        if (layout.pki / f"{name}.key").exists():
+        cert, key = layout.pki / f"{name}.crt", layout.pki / f"{name}.key"
+        if key.exists() and (not serves or names_of(cert.read_bytes()) >= {*names, *addresses}):
             continue
         issued = authority.issue(common_name, organizations, names, addresses, now=now, server=serves)
-        (layout.pki / f"{name}.crt").write_bytes(issued.cert)
-        write_private(layout.pki / f"{name}.key", issued.key)
+        # Without its key, a certificate that a crash leaves half renewed is made again.
+        key.unlink(missing_ok=True)
+        cert.write_bytes(issued.cert)
+        write_private(key, issued.key)
     if not (token_key := service_account_key(layout)).exists():
         write_private(token_key, new_key())
     if not layout.kubeconfig.exists():

@@ -130,6 +130,8 @@ def arguments(layout: Layout, service: str) -> list[str]:
                 f"--advertise-address={layout.node_address}",
                 f"--node-name={layout.node_name}",
                 f"--cluster-ip={layout.dns_address}",
+                # It stops only with the cluster: there is nobody left to answer.
+                "--drain=0",
                 f"--cluster-cidr={layout.pod_cidr}",
                 f"--cluster-cidr={layout.service_cidr}",
                 *flags(layout, "dns"),

@@ -1,6 +1,7 @@
 """Waiting for a cluster to be ready, with the reason when it does not become so."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import aclosing
 from pathlib import Path
@@ -17,17 +18,21 @@ from navarch.services.client.client import Client
 # A service that ended this often since the start is not going to come up by waiting.
 HOPELESS_RESTARTS = 5
 RETRY_S = 0.1
+# What a start takes on a machine that is not busy.
+USUAL_S = 5.0
 
 
 async def wait_ready(layout: Layout, timeout_s: float, tell: Callable[[str], None]) -> None:
     """Return when the node is Ready. Raises UsageError that names what is missing."""
     client = Client.connect(layout.address("apiserver"), credentials(layout, "admin"), user_agent="navarch-cli")
-    waiting_for = ["the API server"]
+    began, waiting_for = time.monotonic(), ["the API server"]
 
     def waits(what: str) -> None:
+        """Tell for what, where that takes longer than usual."""
         if waiting_for[0] != what:
             waiting_for[0] = what
-            tell(what)
+            if time.monotonic() - began > USUAL_S:
+                tell(what)
 
     try:
         async with asyncio.timeout(timeout_s), asyncio.TaskGroup() as group:

@@ -192,6 +192,15 @@ def self_signed(common_name: str, names: Iterable[str], now: float) -> tuple[byt
     return certificate.public_bytes(serialization.Encoding.PEM), _key_pem(key)
 
 
+def names_of(cert_pem: bytes) -> set[str]:
+    """The DNS names and addresses at which a certificate may serve."""
+    try:
+        found = x509.load_pem_x509_certificate(cert_pem).extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return set()
+    return {str(one.value) for one in found.value}
+
+
 def new_key() -> bytes:
     """A new private key, PEM."""
     return _key_pem(ec.generate_private_key(ec.SECP256R1()))

@@ -36,6 +36,9 @@ def config_of(argv: list[str]) -> Config:
     parser.add_argument("--identity", default=f"{socket.gethostname()}_{os.getpid()}", help="unique among instances")
     parser.add_argument("--advertise-address", default="", metavar="ADDR", help="where Pods reach this instance")
     parser.add_argument("--node-name", default="", help="the node of that address")
+    parser.add_argument(
+        "--drain", type=float, default=2.0, metavar="SECONDS", help="to answer on after leaving the Service"
+    )
     cluster = parser.add_argument_group("cluster")
     cluster.add_argument("--cluster-domain", default="cluster.local")
     cluster.add_argument("--cluster-ip", action="append", default=[], help="of kube-dns; one an IP version")
@@ -75,6 +78,7 @@ def config_of(argv: list[str]) -> Config:
         identity=args.identity,
         advertise_address=args.advertise_address,
         node_name=args.node_name,
+        drain_s=args.drain,
     )
 
 

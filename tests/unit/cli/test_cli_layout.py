@@ -1,14 +1,17 @@
 import ipaddress
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 
 from navarch.cli.cluster import processes
+from navarch.cli.cluster.certificates import ensure_certificates
 from navarch.cli.cluster.host import free_cidr
 from navarch.cli.cluster.layout import Asked, Layout
 from navarch.cli.errors import UsageError
+from navarch.services.base.tls import names_of
 
 SIMULATED = Asked(runtime="simulated", pod_cidr="10.50.0.0/16", node_name="node-1")
 
@@ -167,3 +170,20 @@ def test_pods_reach_the_node(tmp_path: Path, runtime: str, bind_address: str, no
     assert layout.node_address == node_address
     assert layout.listen_to_pods("apiserver-rest") == api
     assert (layout.api_address, layout.dns_address) == ("10.96.0.1", "10.96.0.10")
+
+
+def test_what_serves_is_certified_anew_where_it_is_reached_at_another_address(tmp_path: Path) -> None:
+    """As after an upgrade from a version whose nodes had no address of their own."""
+    before = Layout(tmp_path, "node-1", "simulated", "127.0.0.1", 0, "10.50.0.0/16", "10.96.0.0/16")
+    ensure_certificates(before)
+    files = {path.name: path.read_bytes() for path in before.pki.iterdir()}
+    ensure_certificates(before)
+    assert {path.name: path.read_bytes() for path in before.pki.iterdir()} == files
+    ensure_certificates(replace(before, runtime="containerd"))
+    changed = {path.name for path in before.pki.iterdir() if path.read_bytes() != files[path.name]}
+    assert {"kubelet.crt", "kubelet.key", "apiserver.crt", "apiserver.key"} <= changed
+    assert changed.isdisjoint({"ca.crt", "ca.key", "sa.key", "admin.crt", "admin.key"})
+    assert "10.50.0.1" in names_of((before.pki / "kubelet.crt").read_bytes())
+    (before.pki / "kubelet.key").unlink()
+    ensure_certificates(before)
+    assert (before.pki / "kubelet.key").exists()
