@@ -29,7 +29,7 @@ from navarch.services.api.meta import condition_is
 from navarch.services.base.tls import CertificateAuthority, Credentials, new_key, write_private
 from navarch.services.client.client import Client
 from navarch.testing.namespaced_host import NamespacedHost, NamespacedProcess, module
-from navarch.testing.network_lab_host import MASTERS, SERVICE_CIDR, HostService, LabHost, Topology
+from navarch.testing.network_lab_host import MASTERS, HostService, LabHost, Topology
 from navarch.testing.private_containerd import IMAGE, busybox_builder
 
 ROUTER, CONTROL_PLANE, FIRST_HOST = 254, 100, 11
@@ -43,6 +43,7 @@ SERVICES = {
     "apiserver": "navarch.services.apiserver.main",
     "controller-manager": "navarch.services.controller_manager.main",
     "scheduler": "navarch.services.scheduler.main",
+    "cloud-controller": "navarch.services.cloud_controller.main",
 }
 
 
@@ -125,14 +126,20 @@ class NetworkLab:
             host.namespaces.end()
         self._stack.close()
 
-    def start_control(self, service: str) -> None:
-        """Start a service of the control plane."""
-        command = [*self.program(service), *self._control_arguments(service)]
+    def start_control(self, service: str, *options: str) -> None:
+        """Start a service of the control plane, with its usual command line and these further options."""
+        command = [*self.program(service), *self._control_arguments(service), *options]
         self.control_processes[service] = self.control.start(command, self.directory / f"{service}.log")
 
     def kill_control(self, service: str) -> None:
         """End a service of the control plane by SIGKILL."""
         self.control_processes.pop(service).kill()
+
+    def stranger(self, name: str, number: int, link: int = 1) -> NamespacedHost:
+        """A host on a link that is no node."""
+        made = self._new(whole=False)
+        self.attach(made, name, link, number)
+        return made
 
     def logs(self, lines: int = 20) -> str:
         """The last words of everybody, for a test that failed."""
@@ -232,7 +239,7 @@ class NetworkLab:
                     "--store-endpoints=127.0.0.1:2379",
                     "--listen=0.0.0.0:7443",
                     "--rest-listen=0.0.0.0:6443",
-                    f"--service-cidr={SERVICE_CIDR}",
+                    f"--service-cidr={self.topology.service_cidrs}",
                     f"--advertise-address={self.control_address}",
                     f"--service-account-key-file={key}",
                     *self._certificate("apiserver", "kube-apiserver", MASTERS),
@@ -240,6 +247,8 @@ class NetworkLab:
             case "controller-manager":
                 cidrs = f"--cluster-cidr={self.topology.pod_cidrs}"
                 return [api_server, cidrs, *self._certificate(service, "system:kube-controller-manager")]
+            case "cloud-controller":
+                return [api_server, *self._certificate(service, "system:cloud-controller-manager")]
         return [api_server, *self._certificate(service, "system:kube-scheduler")]
 
     def _certificate(self, name: str, user: str, *groups: str) -> list[str]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from navarch.testing.network_lab import NetworkLab
 
 POD_CIDRS = ("10.244.0.0/16", "fd01::/56")
-SERVICE_CIDR = "10.96.0.0/16"
+SERVICE_CIDRS = ("10.96.0.0/16", "fd00:10:96::/112")
 CLUSTER_DNS = "10.96.0.10"
 MASTERS = "system:masters"
 
@@ -37,6 +37,11 @@ class Topology:
     def pod_cidrs(self) -> str:
         """Of all Pods, as options have it."""
         return ",".join(POD_CIDRS if self.dual_stack else POD_CIDRS[:1])
+
+    @property
+    def service_cidrs(self) -> str:
+        """Of all Services, as options have it."""
+        return ",".join(SERVICE_CIDRS if self.dual_stack else SERVICE_CIDRS[:1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +135,7 @@ class LabHost:
                     f"--node-name={self.name}",
                     f"--cni-conf-dir={self.cni_conf_dir}",
                     f"--cluster-cidr={self.lab.topology.pod_cidrs}",
-                    f"--service-cidr={SERVICE_CIDR}",
+                    f"--service-cidr={self.lab.topology.service_cidrs}",
                     f"--runtime-endpoint=unix://{self.cri_socket}",
                     f"--listen={self.socket('network')}",
                 ]

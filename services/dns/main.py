@@ -43,7 +43,12 @@ def config_of(argv: list[str]) -> Config:
     cluster.add_argument("--cluster-domain", default="cluster.local")
     cluster.add_argument("--cluster-ip", action="append", default=[], help="of kube-dns; one an IP version")
     cluster.add_argument(
-        "--cluster-cidr", action="append", default=[], help="of Pods or Services: its reverse names are not forwarded"
+        "--cluster-cidr",
+        type=_comma_separated,
+        action="extend",
+        default=[],
+        metavar="CIDR[,CIDR]",
+        help="of Pods or Services: its reverse names are not forwarded",
     )
     outside = parser.add_argument_group("other names")
     outside.add_argument("--upstream", action="append", default=[], metavar="ADDR[:PORT]", help="servers to ask")
@@ -86,3 +91,7 @@ def _upstreams(given: list[str], resolv_conf: Path) -> tuple[Upstream, ...]:
     """Raises ValueError and OSError."""
     found = map(parse_upstream, given) if given else of_resolv_conf(resolv_conf.read_text())
     return tuple(dict.fromkeys(found))
+
+
+def _comma_separated(text: str) -> list[str]:
+    return text.split(",")

@@ -60,23 +60,26 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--table", default="navarch-proxy", help="name of the nftables table")
     parser.add_argument(
         "--cluster-cidr",
-        action="append",
+        type=_comma_separated,
+        action="extend",
         default=[],
-        metavar="CIDR",
+        metavar="CIDR[,CIDR]",
         help="of Pods: who comes from elsewhere to a cluster IP is masqueraded",
     )
     parser.add_argument(
         "--service-cidr",
-        action="append",
+        type=_comma_separated,
+        action="extend",
         default=[],
-        metavar="CIDR",
+        metavar="CIDR[,CIDR]",
         help="whose free addresses are refused, beside those of the ServiceCIDR objects",
     )
     parser.add_argument(
         "--nodeport-addresses",
-        action="append",
+        type=_comma_separated,
+        action="extend",
         default=[],
-        metavar="CIDR",
+        metavar="CIDR[,CIDR]",
         help=f"where node ports are open; {PRIMARY!r}, the default, is the Node's own address of each family",
     )
     parser.add_argument("--listen", default="127.0.0.1:10249", metavar="HOST:PORT", help="of gRPC; empty for none")
@@ -88,6 +91,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--remove", action="store_true", help="remove the table, then exit")
     return parser
+
+
+def _comma_separated(text: str) -> list[str]:
+    return text.split(",")
 
 
 if __name__ == "__main__":

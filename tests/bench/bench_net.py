@@ -1,6 +1,6 @@
 """The Pod network and Services beside the plain way: a bridge, and DNAT by one static rule.
 
-    python tests/bench/bench_net.py [--rounds 5] [--markdown]
+    python tests/bench/bench_net.py [--rounds 9] [--markdown]
 
 Two hosts on one link, in namespaces, with all that a node has; a Pod on the first asks a server, directly, through a
 Service, and through an address that one static rule in the same kernel leads there. All are asked in turns. What a
@@ -27,19 +27,19 @@ from navarch.services.api import codec
 from navarch.services.client.client import Client
 from navarch.services.kubelet.runtime import Runtime
 from navarch.testing.network_lab import NetworkLab, network_lab
-from navarch.testing.network_lab_host import POD_CIDRS, SERVICE_CIDR, HostService, LabHost, Topology
+from navarch.testing.network_lab_host import HostService, LabHost, Topology
 from navarch.testing.private_containerd import IMAGE
 
 REPORT = Path(__file__).parents[2] / "docs" / "benchmarks" / "network.md"
 PYTHON = f"{sys.base_prefix}/bin/python3"
 MOUNTED = {"usr": "/usr", "lib": "/usr/lib", "lib64": "/usr/lib64"}
-THROUGHPUT_PORT, ECHO_PORT = 5201, 7000
+THROUGHPUT_PORT, ECHO_PORT, CONNECT_PORT = 5201, 7000, 7001
 STATIC = "203.0.113.1"
 SECONDS = 2
 SWITCHES = 50
 
 SERVER = f"""
-import asyncio, subprocess, sys
+import asyncio, socket, subprocess, sys, threading
 subprocess.Popen(["/usr/bin/iperf3", "-s", "-p", "{THROUGHPUT_PORT}"], stdout=subprocess.DEVNULL)
 async def echo(reader, writer):
     writer.write(sys.argv[1].encode() + b"\\n")
@@ -49,15 +49,20 @@ async def echo(reader, writer):
 async def main():
     await asyncio.start_server(echo, "0.0.0.0", {ECHO_PORT})
     await asyncio.Event().wait()
+def accept(door=socket.create_server(("0.0.0.0", {CONNECT_PORT}), backlog=1024)):
+    while True: door.accept()[0].close()
+threading.Thread(target=accept, daemon=True).start()
 asyncio.run(main())
 """
 # Connections one after the other, then single bytes there and back over one of them.
 CLIENT = """
-import json, socket, sys, time
-host, port, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+import json, socket, struct, sys, time
+host, connect_port, port, seconds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
 opened, end = 0, time.perf_counter() + seconds
 while time.perf_counter() < end:
-    socket.create_connection((host, port), 5).close()
+    with socket.create_connection((host, connect_port), 5) as one:
+        # Ended by a reset: ports that wait to be used again would slow down whoever comes next.
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     opened += 1
 with socket.create_connection((host, port), 5) as one:
     one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -85,8 +90,8 @@ class Way:
 def proxy(host: LabHost) -> list[str]:
     return [
         f"--node-name={host.name}",
-        f"--cluster-cidr={POD_CIDRS[0]}",
-        f"--service-cidr={SERVICE_CIDR}",
+        f"--cluster-cidr={host.lab.topology.pod_cidrs}",
+        f"--service-cidr={host.lab.topology.service_cidrs}",
         f"--listen={host.socket('proxy')}",
         f"--healthz-bind-address={host.addresses[0]}:10256",
     ]
@@ -128,7 +133,7 @@ class Bench:
         """Its cluster IP. app: whose Pods; "" for none."""
         made = corev1.Service(metadata={"name": name, "namespace": "default"})
         made.spec.selector.update({"app": app} if app else {})
-        for port in (THROUGHPUT_PORT, ECHO_PORT):
+        for port in (THROUGHPUT_PORT, ECHO_PORT, CONNECT_PORT):
             made.spec.ports.add(name=f"p{port}", port=port)
         return (await self.client.create(made)).spec.cluster_ip
 
@@ -145,7 +150,7 @@ class Bench:
         run = ("/usr/bin/iperf3", "-c", way.address, "-p", str(THROUGHPUT_PORT), "-t", str(SECONDS), "-J")
         said = json.loads(await self.run("client", "host-1", *run))
         way.gigabits.append(said["end"]["sum_received"]["bits_per_second"] / 1e9)
-        ask = (PYTHON, "-I", "-c", CLIENT, way.address, str(ECHO_PORT), str(SECONDS))
+        ask = (PYTHON, "-I", "-c", CLIENT, way.address, str(CONNECT_PORT), str(ECHO_PORT), str(SECONDS))
         found = json.loads(await self.run("client", "host-1", *ask))
         way.connections.append(found["connections"])
         way.p50_us.append(found["p50"] * 1e6)
@@ -224,8 +229,9 @@ async def compare(lab: NetworkLab, rounds: int) -> tuple[list[Way], list[float]]
                 Way(f"a Pod {where}, through its Service", service),
             ]
         await asyncio.sleep(1)
-        for _ in range(rounds):
-            for way in ways:
+        for number in range(rounds):
+            # Each comes first as often as last.
+            for way in ways if number % 2 else reversed(ways):
                 await bench.measure(way)
         return ways, await switches(bench)
     finally:
@@ -278,7 +284,7 @@ def report(ways: Sequence[Way], times: Sequence[float], rules: str) -> str:
 def main() -> None:
     """See the module."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--rounds", type=int, default=9)
     options.add_argument("--markdown", action="store_true", help="write the report")
     chosen = options.parse_args()
     extra = HostService("proxy", "navarch.services.proxy.main", lambda _: ("system:kube-proxy",), proxy)

@@ -4,7 +4,7 @@ Rendezvous hashing: of all nodes that may hold an address, the one with the high
 comes or goes moves only the addresses that it gets or had.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from hashlib import sha256
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
@@ -28,7 +28,7 @@ def held(
     services: Iterable[corev1.Service],
     nodes: Iterable[corev1.Node],
     alive: Collection[str],
-    serving: Mapping[str, Collection[str]],
+    serving: Callable[[str], Collection[str]],
 ) -> set[str]:
     """The addresses that a node holds. serving: by "namespace/name" of a Service, the nodes that have its endpoints.
 
@@ -42,6 +42,6 @@ def held(
         candidates = able
         if service.spec.external_traffic_policy == "Local":
             key = f"{service.metadata.namespace}/{service.metadata.name}"
-            candidates = able & set(serving.get(key, ()))
+            candidates = able & set(serving(key))
         result |= {one for one in addresses(service) if one not in theirs and holder(one, candidates) == own}
     return result

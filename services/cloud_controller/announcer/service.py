@@ -20,8 +20,8 @@ from navarch.services.client.informer import Informers
 from navarch.services.cloud_controller.announcer.holders import held
 from navarch.services.cloud_controller.announcer.link import HolderLink, LinkRefused
 from navarch.services.cloud_controller.announcer.members import BEAT_S, Members, heartbeat, read
+from navarch.services.cloud_controller.announcer.serving import ServingNodes
 
-SERVICE_NAME = "kubernetes.io/service-name"
 # A greeting may be lost: it is told again so often, one heartbeat apart.
 GREETINGS = 4
 
@@ -55,6 +55,7 @@ class Announcer:
         self._link = HolderLink(config.link, list(config.node_addresses))
         self._members = Members(config.node_name, self._clock.monotonic())
         self._alive: frozenset[str] = frozenset()
+        self._serving = ServingNodes()
         self._look = asyncio.Event()
         self._greetings: dict[str, int] = {}
         self._client: Client | None = None
@@ -71,9 +72,9 @@ class Announcer:
         self._informers = Informers(self._client, self._clock)
         self._nodes = self._informers.of(corev1.Node)
         self._services = self._informers.of(corev1.Service)
-        self._slices = self._informers.of(discoveryv1.EndpointSlice)
-        for informer in (self._nodes, self._services, self._slices):
+        for informer in (self._nodes, self._services):
             informer.on_event(lambda *_: self._look.set())
+        self._informers.of(discoveryv1.EndpointSlice).on_event(self._endpoints_changed)
         self._informers.start()
         self._tasks.spawn(self._beat(), "heartbeats")
         self._tasks.spawn(self._hold(), "holding")
@@ -129,7 +130,7 @@ class Announcer:
             if not self._alive:
                 continue
             own = self._config.node_name
-            wanted = held(own, self._services.list(), self._nodes.list(), self._alive, self._serving())
+            wanted = held(own, self._services.list(), self._nodes.list(), self._alive, self._serving.get)
             try:
                 gained = await asyncio.to_thread(self._link.change, wanted)
             except LinkRefused as failure:
@@ -140,6 +141,10 @@ class Announcer:
             for address in sorted(gained):
                 self._log.info("address.held", address=address)
 
+    def _endpoints_changed(self, old: discoveryv1.EndpointSlice | None, new: discoveryv1.EndpointSlice | None) -> None:
+        if self._serving.change(old, new):
+            self._look.set()
+
     async def _greet_again(self) -> None:
         due = {address for address, left in self._greetings.items() if left}
         self._greetings = {address: left - 1 for address, left in self._greetings.items() if left}
@@ -147,14 +152,6 @@ class Announcer:
             await asyncio.to_thread(self._link.greet, due)
         except LinkRefused as failure:
             self._log.warning("addresses.not_told", error=failure)
-
-    def _serving(self) -> dict[str, set[str]]:
-        """By Service, the nodes that have ready endpoints of it."""
-        found: dict[str, set[str]] = {}
-        for each in self._slices.list():
-            key = f"{each.metadata.namespace}/{each.metadata.labels.get(SERVICE_NAME, '')}"
-            found.setdefault(key, set()).update(one.node_name for one in each.endpoints if one.conditions.ready)
-        return found
 
 
 class _Ear(asyncio.DatagramProtocol):

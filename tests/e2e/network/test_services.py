@@ -1,8 +1,8 @@
 """Services and names on three hosts, one of them behind a router: every kind, from Pods and hosts, over TCP and UDP."""
 
 import asyncio
-import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
@@ -12,26 +12,18 @@ from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.k8s.discovery import v1_pb2 as discoveryv1
 from navarch.services.api import codec
 from navarch.testing.network_lab import NetworkLab, network_lab
-from navarch.testing.network_lab_host import CLUSTER_DNS, POD_CIDRS, SERVICE_CIDR, HostService, LabHost, Topology
+from navarch.testing.network_lab_host import CLUSTER_DNS, HostService, LabHost, Topology
 from navarch.testing.private_containerd import IMAGE
 
-from .conftest import PORT, PROBE, PYTHON, Pod, Probing, probing
+from .conftest import PORT, PROBE, PROXY, PYTHON, Pod, Probing, is_address, probing
 
-VIP, OUTSIDE_IP = "198.51.100.9", "198.51.100.10"
+VIPS, OUTSIDE_IPS = ["198.51.100.9", "2001:db8::9"], ["198.51.100.10", "2001:db8::10"]
 SERVED = 80
+BOTH = ("tcp", "udp")
+DUAL = {"ipFamilyPolicy": "RequireDualStack"}
 # What a Pod needs of its host to run Python and dig.
 MOUNTED = {"usr": "/usr", "lib": "/usr/lib", "lib64": "/usr/lib64"}
 REQUESTS_A_SECOND = 200
-
-
-def proxy(host: LabHost) -> list[str]:
-    return [
-        f"--node-name={host.name}",
-        f"--cluster-cidr={POD_CIDRS[0]}",
-        f"--service-cidr={SERVICE_CIDR}",
-        f"--listen={host.socket('proxy')}",
-        f"--healthz-bind-address={host.addresses[0]}:10256",
-    ]
 
 
 def dns(host: LabHost) -> list[str]:
@@ -42,22 +34,22 @@ def dns(host: LabHost) -> list[str]:
         f"--advertise-address={host.addresses[0]}",
         f"--listen={host.socket('dns')}",
         f"--cluster-ip={CLUSTER_DNS}",
-        f"--cluster-cidr={POD_CIDRS[0]}",
-        f"--cluster-cidr={SERVICE_CIDR}",
+        f"--cluster-cidr={host.lab.topology.pod_cidrs}",
+        f"--cluster-cidr={host.lab.topology.service_cidrs}",
         # Nobody: no name of these tests is outside.
         f"--upstream={host.addresses[0]}:9",
     ]
 
 
 EXTRA = (
-    HostService("proxy", "navarch.services.proxy.main", lambda _: ("system:kube-proxy",), proxy),
+    PROXY,
     HostService("dns", "navarch.services.dns.main", lambda _: ("system:navarch-dns",), dns),
 )
 
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[NetworkLab]:
-    with network_lab(Topology((1, 1, 2)), EXTRA) as made:
+    with network_lab(Topology((1, 1, 2), dual_stack=True), EXTRA) as made:
         yield made
 
 
@@ -84,83 +76,94 @@ async def service(network: Probing, name: str, **spec: Any) -> corev1.Service:
     return made
 
 
-async def answered(network: Probing, address: str, port: int, sources: list[Pod | LabHost]) -> None:
-    """From everywhere, over TCP and UDP, with the address that the answering Pod saw."""
-    questions = [f"{protocol}/{address}/{port}/1" for protocol in ("tcp", "udp")]
-    for source, said in zip(
-        sources, await asyncio.gather(*(network.ask(source, questions) for source in sources)), strict=True
-    ):
-        wrong = {question: answer for question, answer in said.items() if not re.fullmatch(r"[0-9.]+", answer)}
+async def answered(network: Probing, addresses: Iterable[str], port: int, *protocols: str) -> None:
+    """From all Pods and hosts, with the address that the answering Pod saw."""
+    questions = [f"{protocol}/{address}/{port}/1" for protocol in protocols or BOTH for address in addresses]
+    sources: list[Pod | LabHost] = [*network.pods, *network.lab.hosts.values()]
+    told = await asyncio.gather(*(network.ask(source, questions) for source in sources))
+    for source, said in zip(sources, told, strict=True):
+        wrong = {question: answer for question, answer in said.items() if not is_address(answer)}
         assert not wrong, f"from {source.name}: {wrong}\n{network.lab.logs()}"
 
 
 async def test_every_kind_of_service_from_pods_and_hosts(network: Probing) -> None:
-    hosts = list(network.lab.hosts.values())
-    everywhere: list[Pod | LabHost] = [*network.pods, *hosts]
-    plain = await service(network, "plain")
-    await answered(network, plain.spec.cluster_ip, SERVED, everywhere)
-    sticky = await service(network, "sticky", sessionAffinity="ClientIP")
-    await answered(network, sticky.spec.cluster_ip, SERVED, everywhere)
-    own = await service(network, "own", internalTrafficPolicy="Local")
-    await answered(network, own.spec.cluster_ip, SERVED, everywhere)
-    given = await service(network, "given", externalIPs=[OUTSIDE_IP])
-    await answered(network, OUTSIDE_IP, SERVED, everywhere)
-    assert given.spec.external_ips == [OUTSIDE_IP]
-    balanced = await service(network, "balanced", type="LoadBalancer")
-    balanced.status.load_balancer.ingress.add(ip=VIP, ip_mode="VIP")
+    """Over both versions of IP; the third host is behind a router, and reached over VXLAN."""
+    plain = await service(network, "plain", **DUAL)
+    assert [ip_address(address).version for address in plain.spec.cluster_ips] == [4, 6]
+    await answered(network, plain.spec.cluster_ips, SERVED)
+    single = await service(network, "single", ipFamilies=["IPv6"])
+    assert [ip_address(address).version for address in single.spec.cluster_ips] == [6]
+    await answered(network, single.spec.cluster_ips, SERVED)
+    sticky = await service(network, "sticky", sessionAffinity="ClientIP", **DUAL)
+    await answered(network, sticky.spec.cluster_ips, SERVED)
+    own = await service(network, "own", internalTrafficPolicy="Local", **DUAL)
+    await answered(network, own.spec.cluster_ips, SERVED)
+    await service(network, "given", externalIPs=OUTSIDE_IPS, **DUAL)
+    await answered(network, OUTSIDE_IPS, SERVED)
+    balanced = await service(network, "balanced", type="LoadBalancer", **DUAL)
+    for address in VIPS:
+        balanced.status.load_balancer.ingress.add(ip=address, ip_mode="VIP")
     await network.client.update_status(balanced)
-    await answered(network, VIP, SERVED, everywhere)
+    await answered(network, VIPS, SERVED)
+    nodes = [address for host in network.lab.hosts.values() for address in host.addresses]
     for port in balanced.spec.ports:
-        protocol = port.protocol.lower()
-        for host in hosts:
-            question = f"{protocol}/{host.addresses[0]}/{port.node_port}/1"
-            for source in everywhere:
-                said = await network.ask(source, [question])
-                assert re.fullmatch(r"[0-9.]+", said[question]), (source.name, said)
+        await answered(network, nodes, port.node_port, port.protocol.lower())
 
 
 async def test_pods_are_seen_by_their_own_address_and_policies_hold(network: Probing) -> None:
     """Through a cluster IP a Pod keeps its address, but towards itself; a Local node port keeps the client's."""
     first, second, third = network.pods
-    plain = await service(network, "seen")
-    question = f"tcp/{plain.spec.cluster_ip}/{SERVED}/1"
-    seen = {(await network.ask(first, [question]))[question] for _ in range(12)}
-    gateway = first.addresses[0].rpartition(".")[0] + ".1"
-    assert first.addresses[0] in seen
-    assert seen <= {first.addresses[0], gateway}
+    plain = await service(network, "seen", **DUAL)
     label = {"metadata": {"labels": {"app": "all", "alone": "yes"}}}
     await network.client.patch(corev1.Pod, second.name, "default", label, "merge")
-    local = await service(network, "local", type="NodePort", externalTrafficPolicy="Local", selector={"alone": "yes"})
+    selected = {"externalTrafficPolicy": "Local", "selector": {"alone": "yes"}}
+    local = await service(network, "local", type="NodePort", **selected, **DUAL)
     (tcp,) = (port for port in local.spec.ports if port.protocol == "TCP")
-    question = f"tcp/{second.host.addresses[0]}/{tcp.node_port}/1"
-    client = third.host
-    assert (await network.ask(client, [question]))[question] == client.addresses[0]
-    nowhere = f"tcp/{first.host.addresses[0]}/{tcp.node_port}/1"
-    assert "Error" in (await network.ask(client, [nowhere], 2.0))[nowhere]
+    for own, address, of_client, here, elsewhere, prefix in zip(
+        first.addresses,
+        plain.spec.cluster_ips,
+        third.host.addresses,
+        second.host.addresses,
+        first.host.addresses,
+        (24, 64),
+        strict=True,
+    ):
+        question = f"tcp/{address}/{SERVED}/1"
+        seen = {(await network.ask(first, [question]))[question] for _ in range(12)}
+        gateway = str(ip_network(f"{own}/{prefix}", strict=False)[1])
+        assert own in seen
+        assert seen <= {own, gateway}
+        question = f"tcp/{here}/{tcp.node_port}/1"
+        assert (await network.ask(third.host, [question]))[question] == of_client
+        nowhere = f"tcp/{elsewhere}/{tcp.node_port}/1"
+        assert "Error" in (await network.ask(third.host, [nowhere], 2.0))[nowhere]
 
 
 async def test_names_from_pods_on_each_host(network: Probing) -> None:
-    headless = await service(network, "peers", clusterIP="None")
-    plain = await service(network, "named")
+    headless = await service(network, "peers", clusterIP="None", **DUAL)
+    plain = await service(network, "named", **DUAL)
     assert headless.spec.cluster_ip == "None"
     name = "named.default.svc.cluster.local"
+    first, second = plain.spec.cluster_ips
 
     async def told() -> bool:
         said = await network.exec(network.pods[0], "/bin/nslookup", name, CLUSTER_DNS)
-        return plain.spec.cluster_ip in said
+        return first in said and second in said
 
     await network.eventually(told, "the name is known")
     for pod in network.pods:
-        assert plain.spec.cluster_ip in await network.exec(pod, "/bin/nslookup", name)
-        assert await dig(network, pod, name) == [plain.spec.cluster_ip]
-        assert await dig(network, pod, name, "+tcp") == [plain.spec.cluster_ip]
+        assert first in await network.exec(pod, "/bin/nslookup", name)
+        assert await dig(network, pod, name) == [first]
+        assert await dig(network, pod, name, "AAAA", "+tcp") == [second]
         # By the search path of its resolv.conf.
-        assert await dig(network, pod, "named", "+search") == [plain.spec.cluster_ip]
-        own = await dig(network, pod, "peers.default.svc.cluster.local")
-        assert own == sorted(one.addresses[0] for one in network.pods)
+        assert await dig(network, pod, "named", "+search") == [first]
+        for number, kind in enumerate(("A", "AAAA")):
+            own = await dig(network, pod, "peers.default.svc.cluster.local", kind)
+            assert own == sorted(one.addresses[number] for one in network.pods)
         services = await dig(network, pod, f"_tcp._tcp.{name}", "SRV")
         assert services == [f"0 100 {SERVED} {name}."]
-        assert await dig(network, pod, "-x", plain.spec.cluster_ip) == [f"{name}."]
+        for address in plain.spec.cluster_ips:
+            assert await dig(network, pod, "-x", address) == [f"{name}."]
         assert await dig(network, pod, "kubernetes.default.svc.cluster.local") == ["10.96.0.1"]
 
 
@@ -215,7 +218,7 @@ async def test_a_rolling_update_loses_no_request_and_a_bad_version_gets_none(net
     await available(network, "rolled", 3)
     address, host = rolled.spec.cluster_ip, network.lab.hosts["host-1"]
     question = f"tcp/{address}/{SERVED}/1"
-    assert re.fullmatch(r"[0-9.]+", (await network.ask(host, [question]))[question])
+    assert is_address((await network.ask(host, [question]))[question])
     client = await asyncio.create_subprocess_exec(
         *host.namespaces.entrance,
         PYTHON,

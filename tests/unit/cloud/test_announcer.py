@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.protos.k8s.discovery import v1_pb2 as discoveryv1
 from navarch.services.cloud_controller.announcer.greetings import checksum, greeting
 from navarch.services.cloud_controller.announcer.holders import addresses, held, holder
 from navarch.services.cloud_controller.announcer.members import LIFE_S, Members, heartbeat, read
+from navarch.services.cloud_controller.announcer.serving import SERVICE_NAME, ServingNodes
 from navarch.services.cloud_controller.load_balancer.plan import EXCLUDED
 
 MAC = bytes.fromhex("020000000001")
@@ -33,6 +35,10 @@ def a_node(name: str, address: str = "") -> corev1.Node:
 
 NODES = [a_node(f"n{number}", f"198.51.100.{number}") for number in range(1, 4)]
 NAMES = {node.metadata.name for node in NODES}
+
+
+def nowhere(_service: str) -> list[str]:
+    return []
 
 
 @pytest.mark.parametrize("key", [b"", b"secret"])
@@ -84,18 +90,54 @@ def test_what_is_announced_of_a_service() -> None:
 def test_every_address_is_held_once_by_a_node_that_may() -> None:
     services = [a_service("a", "192.0.2.1", "192.0.2.2"), a_service("b", "192.0.2.3", policy="Local")]
     serving = {"default/b": {"n2"}, "default/a": {"n1"}}
-    found = {name: held(name, services, NODES, NAMES, serving) for name in NAMES}
+    found = {name: held(name, services, NODES, NAMES, serving.__getitem__) for name in NAMES}
     assert sorted(one for each in found.values() for one in each) == ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
     assert "192.0.2.3" in found["n2"]
-    assert held("n2", services, NODES, NAMES, {}) <= {"192.0.2.1", "192.0.2.2"}
+    assert held("n2", services, NODES, NAMES, nowhere) <= {"192.0.2.1", "192.0.2.2"}
+
+
+def a_slice(name: str, service: str, **nodes: str) -> discoveryv1.EndpointSlice:
+    """nodes: by name "ready", "ending" (it serves on) or "gone"."""
+    made = discoveryv1.EndpointSlice(metadata={"name": name, "namespace": "default", "labels": {SERVICE_NAME: service}})
+    for node, state in nodes.items():
+        conditions = made.endpoints.add(node_name=node, addresses=["10.0.0.1"]).conditions
+        conditions.ready = state == "ready"
+        conditions.serving = state != "gone"
+        conditions.terminating = state != "ready"
+    return made
+
+
+def test_nodes_that_serve_are_those_the_proxy_would_choose() -> None:
+    serving = ServingNodes()
+    assert serving.change(None, first := a_slice("a", "web", n1="ready", n2="ending", n3="gone"))
+    assert serving.get("default/web") == {"n1"}
+    assert not serving.change(first, first), "nothing of it matters here"
+    assert serving.change(None, other := a_slice("b", "web", n3="ending"))
+    assert serving.get("default/web") == {"n1"}
+    assert serving.change(first, ending := a_slice("a", "web", n1="ending"))
+    assert serving.get("default/web") == {"n1", "n3"}
+    assert serving.change(ending, elsewhere := a_slice("a", "db", n1="ready"))
+    assert (serving.get("default/web"), serving.get("default/db")) == ({"n3"}, {"n1"})
+    assert serving.change(other, None)
+    assert serving.change(elsewhere, None)
+    assert not serving.get("default/web") | serving.get("default/db") | serving.get("default/none")
+
+
+def test_an_endpoint_that_says_nothing_is_ready() -> None:
+    serving = ServingNodes()
+    silent = a_slice("a", "web")
+    silent.endpoints.add(node_name="n1")
+    silent.endpoints.add()
+    serving.change(None, silent)
+    assert serving.get("default/web") == {"n1"}
 
 
 def test_nodes_that_are_excluded_or_have_the_address_anyway() -> None:
     services = [a_service("a", "198.51.100.1", "192.0.2.2")]
     excluded = a_node("n1")
     excluded.metadata.labels[EXCLUDED] = ""
-    assert held("n1", services, [excluded], {"n1"}, {}) == set()
-    assert held("n1", services, NODES[:1], {"n1"}, {}) == {"192.0.2.2"}
+    assert held("n1", services, [excluded], {"n1"}, nowhere) == set()
+    assert held("n1", services, NODES[:1], {"n1"}, nowhere) == {"192.0.2.2"}
 
 
 def test_gratuitous_arp() -> None:
