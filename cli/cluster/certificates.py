@@ -33,6 +33,7 @@ def subjects(layout: Layout) -> dict[str, tuple[str, tuple[str, ...], bool]]:
         "proxy": ("system:kube-proxy", (), True),
         "dns": ("system:navarch-dns", (), True),
         "cloud-controller": ("system:cloud-controller-manager", (), True),
+        "announcer": ("system:navarch-announcer", (), False),
     }
 
 
@@ -44,7 +45,7 @@ def ensure_certificates(layout: Layout) -> None:
     names = ["localhost", layout.node_name, *IN_CLUSTER]
     addresses = ["127.0.0.1", *_own_addresses(), *([] if layout.bind_address == "0.0.0.0" else [layout.bind_address])]
     # Where Pods find the API server.
-    addresses += [layout.api_address, layout.node_address]
+    addresses += [layout.networks.api_address, *layout.node_addresses]
     for name, (common_name, organizations, serves) in subjects(layout).items():
         cert, key = layout.pki / f"{name}.crt", layout.pki / f"{name}.key"
         if key.exists() and (not serves or names_of(cert.read_bytes()) >= {*names, *addresses}):

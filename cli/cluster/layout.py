@@ -11,6 +11,7 @@ import os
 import shutil
 import socket
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -23,6 +24,7 @@ from navarch.cli.cluster.host import (
     subnets_in_use,
     why_simulated,
 )
+from navarch.cli.cluster.networks import Networks
 from navarch.cli.errors import UsageError
 from navarch.services.api.validation.names import dns_subdomain
 
@@ -31,7 +33,7 @@ DEFAULT_SERVICE_CIDR = "10.96.0.0/16"
 # A quiet cluster writes about two small revisions a second, some 5 MB an hour; one that starts 50 Pods a second all
 # the time would write half a gigabyte. A store that fills up keeps less, see the API server's compaction.
 DEFAULT_HISTORY = "1h"
-CHANGEABLE = frozenset({"history"})
+CHANGEABLE = frozenset({"history", "load_balancer_pool"})
 PORTS = {
     "apiserver": 7443,
     "apiserver-rest": 6443,
@@ -48,6 +50,7 @@ PORTS = {
     "dns-2": 10063,
     "dns-2-grpc": 10064,
     "cloud-controller": 10258,
+    "announcer": 7946,
 }
 SETTINGS_FILE = "cluster.json"
 
@@ -67,10 +70,6 @@ FILES = (
 )
 # "cri": one that is run elsewhere.
 RUNTIMES = ("containerd", "simulated", "cri")
-NODE_PREFIX = 24
-# Room for the API server, DNS at the tenth address, and some more.
-SERVICE_PREFIX = 27
-DNS_ADDRESS = 10
 UNIX = "unix://"
 # What the kernel takes, less the final zero.
 SOCKET_PATH_BYTES = 107
@@ -92,6 +91,7 @@ class Asked:
     store_key: str | None = None
     history: str | None = None
     runtime_endpoint: str | None = None
+    load_balancer_pool: str | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,7 @@ class Layout:
     store_endpoints: of a store or etcd that is run elsewhere; empty for one of our own. The files beside it are what
     the API server shows there. runtime_endpoint: of a CRI runtime that is run elsewhere, with a network of its own; ""
     for the private containerd. history: how long what was overwritten can still be read, as a duration.
+    load_balancer_pool: ranges of addresses with commas between; "" for the node's own.
     """
 
     data_dir: Path
@@ -116,6 +117,7 @@ class Layout:
     store_key: str = ""
     history: str = DEFAULT_HISTORY
     runtime_endpoint: str = ""
+    load_balancer_pool: str = ""
 
     @classmethod
     def load(cls, data_dir: Path) -> Self | None:
@@ -147,6 +149,7 @@ class Layout:
             store_key=asked.store_key or "",
             history=asked.history or DEFAULT_HISTORY,
             runtime_endpoint=asked.runtime_endpoint or "",
+            load_balancer_pool=asked.load_balancer_pool or "",
         )
         layout.check()
         return layout
@@ -166,19 +169,15 @@ class Layout:
         if faults := dns_subdomain(self.node_name):
             raise UsageError(f"--node-name {self.node_name!r}: {faults[0]}")
         try:
-            pods = ipaddress.IPv4Network(self.pod_cidr)
-            services = ipaddress.IPv4Network(self.service_cidr)
             ipaddress.IPv4Address(self.bind_address)
         except ValueError as error:
-            raise UsageError(f"--pod-cidr, --service-cidr or --bind-address: {error}") from error
-        if pods.prefixlen > NODE_PREFIX:
-            raise UsageError(f"--pod-cidr {self.pod_cidr} has no room for a node, which takes a /{NODE_PREFIX}")
-        if services.prefixlen > SERVICE_PREFIX:
-            raise UsageError(
-                f"--service-cidr {self.service_cidr} is too small; accepted is a /{SERVICE_PREFIX} or larger"
-            )
-        if services.overlaps(pods):
-            raise UsageError(f"--service-cidr {self.service_cidr} overlaps --pod-cidr {self.pod_cidr}")
+            raise UsageError(f"--bind-address: {error}") from error
+        if len(self.networks.pods) > 1 and self.runtime == "simulated":
+            raise UsageError(f"--pod-cidr {self.pod_cidr}: simulated containers have IPv4 addresses alone")
+        if self.load_balancer_pool:
+            if not self.has_links:
+                raise UsageError("--load-balancer-pool: simulated containers cannot be reached at any address")
+            self.networks.check_pool(self.load_balancer_pool, self.node_addresses)
         elsewhere = (self.store_endpoints, self.store_ca, self.store_cert, self.store_key)
         if any(elsewhere) and not all(elsewhere):
             raise UsageError("--store-endpoints needs --store-ca, --store-cert and --store-key, and they need it")
@@ -198,7 +197,8 @@ class Layout:
 
     def changed(self, asked: "Asked") -> Self:
         """With the settings that need not stay what they were. Raises UsageError for those that cannot be."""
-        layout = replace(self, history=asked.history or self.history)
+        pool = self.load_balancer_pool if asked.load_balancer_pool is None else asked.load_balancer_pool
+        layout = replace(self, history=asked.history or self.history, load_balancer_pool=pool)
         layout.check()
         return layout
 
@@ -277,9 +277,19 @@ class Layout:
         return f"{self.nft_table}_services"
 
     @property
+    def announcer_link(self) -> str:
+        """The link that holds the addresses of load balancers."""
+        return f"nvlb-{self.suffix}"
+
+    @cached_property
+    def networks(self) -> Networks:
+        """Of Pods and Services. Raises UsageError."""
+        return Networks.parse(self.pod_cidr, self.service_cidr)
+
+    @property
     def node_pod_cidr(self) -> str:
         """The share of the first node, as the controller manager allocates it."""
-        return str(next(ipaddress.ip_network(self.pod_cidr).subnets(new_prefix=NODE_PREFIX)))
+        return str(self.networks.node_shares[0])
 
     @property
     def has_links(self) -> bool:
@@ -300,44 +310,43 @@ class Layout:
         return (primary_address() or self.gateway) if bound.is_unspecified else self.bind_address
 
     @property
+    def node_addresses(self) -> tuple[str, ...]:
+        """One of each version of IP that Pods have. Over IPv6 the node is reached on its bridge."""
+        return (self.node_address, *self.networks.gateways[1:])
+
+    @property
     def gateway(self) -> str:
         """The bridge's own address."""
-        return str(ipaddress.ip_network(self.node_pod_cidr)[1])
-
-    @property
-    def api_address(self) -> str:
-        """Where the first of the Services leads, `kubernetes`."""
-        return str(ipaddress.ip_network(self.service_cidr)[1])
-
-    @property
-    def dns_address(self) -> str:
-        """What Pods ask for names."""
-        return str(ipaddress.ip_network(self.service_cidr)[DNS_ADDRESS])
+        return self.networks.gateways[0]
 
     @property
     def host(self) -> str:
         """Where processes of this host reach the services."""
         return "127.0.0.1" if self.bind_address == "0.0.0.0" else self.bind_address
 
+    def port(self, service: str) -> int:
+        """At which a service listens."""
+        return PORTS[service] + self.port_offset
+
     def address(self, service: str) -> str:
         """host:port at which a service is reached."""
-        return f"{self.host}:{PORTS[service] + self.port_offset}"
+        return f"{self.host}:{self.port(service)}"
 
     def listen(self, service: str) -> str:
         """host:port at which a service listens."""
-        return f"{self.bind_address}:{PORTS[service] + self.port_offset}"
+        return f"{self.bind_address}:{self.port(service)}"
 
     def listen_to_pods(self, service: str) -> str:
         """host[,host]:port at which a service listens that Pods have to reach."""
         hosts = [self.bind_address]
         if self.bind_address != "0.0.0.0" and self.node_address != self.bind_address:
             hosts.append(self.node_address)
-        return f"{','.join(hosts)}:{PORTS[service] + self.port_offset}"
+        return f"{','.join(hosts)}:{self.port(service)}"
 
     def listen_on_node(self, service: str) -> str:
         """host:port at which a service of the node listens."""
         host = self.bind_address if self.bind_address == "0.0.0.0" else self.node_address
-        return f"{host}:{PORTS[service] + self.port_offset}"
+        return f"{host}:{self.port(service)}"
 
     def require_free_ports(self) -> None:
         """Raise UsageError when another program listens where a service wants to."""

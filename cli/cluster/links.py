@@ -7,10 +7,11 @@ would make it. Where another runtime brings its own network, the bridge carries 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from navarch.cli.cluster.layout import NODE_PREFIX, Layout
+from navarch.cli.cluster.layout import Layout
 from navarch.cli.errors import UsageError
 
 EXISTS = 17
+IFA_F_NODAD = 0x02
 
 
 def ensure_bridge(layout: Layout) -> None:
@@ -27,16 +28,21 @@ def ensure_bridge(layout: Layout) -> None:
                 route.link("add", ifname=layout.bridge, kind="bridge")
                 found = route.link_lookup(ifname=layout.bridge)
             index = found[0]
-            _tolerate_existing(route, index, layout.gateway, NODE_PREFIX if own_network else 32)
+            networks = layout.networks
+            for share, gateway in zip(networks.node_shares, networks.gateways, strict=True):
+                _tolerate_existing(route, index, gateway, share.prefixlen if own_network else share.max_prefixlen)
             route.link("set", index=index, state="up")
-            route.route("replace", dst=layout.service_cidr, oif=index, prefsrc=layout.gateway)
+            for services, gateway in zip(networks.services, networks.gateways, strict=False):
+                route.route("replace", dst=str(services), oif=index, prefsrc=gateway)
         except NetlinkError as failure:
             raise UsageError(f"the link {layout.bridge} with {layout.gateway} cannot be made: {failure}") from failure
 
 
 def _tolerate_existing(route: IPRoute, index: int, address: str, prefix: int) -> None:
     try:
-        route.addr("add", index=index, address=address, prefixlen=prefix)
+        # Services listen there at once.
+        flags = {"flags": IFA_F_NODAD} if ":" in address else {}
+        route.addr("add", index=index, address=address, prefixlen=prefix, **flags)
     except NetlinkError as failure:
         if failure.code != EXISTS:
             raise

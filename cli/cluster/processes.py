@@ -22,6 +22,7 @@ MODULES = {
     "dns": "navarch.services.dns.main:main",
     "dns-2": "navarch.services.dns.main:main",
     "cloud-controller": "navarch.services.cloud_controller.main:main",
+    "announcer": "navarch.services.cloud_controller.announcer.main:main",
 }
 
 
@@ -43,6 +44,7 @@ def specs(layout: Layout) -> list[Spec]:
     services += [] if layout.runtime_endpoint else ["runtime-shim", *(["network"] if real else [])]
     services += ["kubelet", "controller-manager", "scheduler"]
     services += ["proxy", "dns", "dns-2", "cloud-controller"] if layout.has_links else []
+    services += ["announcer"] if layout.load_balancer_pool else []
     commands: list[Spec] = [CommandSpec("containerd", containerd_command(layout))] if real else []
     return commands + [ServiceSpec(name, MODULES[name], arguments(layout, name)) for name in services]
 
@@ -71,6 +73,12 @@ def network_removal_command(layout: Layout) -> list[str]:
 def proxy_removal_command(layout: Layout) -> list[str]:
     """Removes the nftables table of Services."""
     return [sys.executable, "-m", "navarch.services.proxy.main", "--remove", f"--table={layout.proxy_table}"]
+
+
+def announcer_removal_command(layout: Layout) -> list[str]:
+    """Lets go of the addresses of load balancers."""
+    program = [sys.executable, "-m", "navarch.services.cloud_controller.announcer.main", "--remove"]
+    return [*program, *arguments(layout, "announcer")]
 
 
 def arguments(layout: Layout, service: str) -> list[str]:
@@ -129,7 +137,7 @@ def arguments(layout: Layout, service: str) -> list[str]:
                 f"--identity={layout.node_name}-{service}",
                 f"--advertise-address={layout.node_address}",
                 f"--node-name={layout.node_name}",
-                f"--cluster-ip={layout.dns_address}",
+                f"--cluster-ip={layout.networks.dns_address}",
                 # It stops only with the cluster: there is nobody left to answer.
                 "--drain=0",
                 f"--cluster-cidr={layout.pod_cidr}",
@@ -141,7 +149,17 @@ def arguments(layout: Layout, service: str) -> list[str]:
                 api_server,
                 f"--listen={layout.listen('cloud-controller')}",
                 f"--identity={layout.node_name}",
+                *(f"--load-balancer-pool={one}" for one in filter(None, layout.load_balancer_pool.split(","))),
                 *flags(layout, "cloud-controller"),
+            ]
+        case "announcer":
+            return [
+                api_server,
+                f"--node-name={layout.node_name}",
+                f"--node-ip={','.join(layout.node_addresses)}",
+                f"--heartbeat-port={layout.port('announcer')}",
+                f"--link={layout.announcer_link}",
+                *flags(layout, "announcer"),
             ]
         case "kubelet":
             return [
@@ -152,8 +170,8 @@ def arguments(layout: Layout, service: str) -> list[str]:
                 f"--cgroup-root={layout.cgroup_root}",
                 f"--listen={layout.listen_on_node('kubelet')}",
                 f"--grpc-listen={layout.listen_on_node('kubelet-grpc')}",
-                f"--node-ip={layout.node_address}",
-                f"--cluster-dns={layout.dns_address}",
+                f"--node-ip={','.join(layout.node_addresses)}",
+                f"--cluster-dns={layout.networks.dns_address}",
                 *HOST_SHARED,
                 *(NO_GROUPS if layout.runtime == "simulated" else []),
                 *flags(layout, "kubelet"),

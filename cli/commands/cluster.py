@@ -49,10 +49,16 @@ def up(
         typer.Option(metavar="unix:///PATH", help="A CRI runtime that is run elsewhere, with a network of its own."),
     ] = None,
     pod_cidr: Annotated[
-        str | None, typer.Option(help="Addresses of Pods. Default: 10.244.0.0/16, or one that is free.")
+        str | None,
+        typer.Option(
+            metavar="IPV4[,IPV6]", help="Addresses of Pods. Default: 10.244.0.0/16, or one that is free; no IPv6."
+        ),
     ] = None,
     service_cidr: Annotated[
-        str | None, typer.Option(help="Addresses of Services. Default: 10.96.0.0/16, or one that is free.")
+        str | None,
+        typer.Option(
+            metavar="IPV4[,IPV6]", help="Addresses of Services. Default: 10.96.0.0/16, or one that is free; no IPv6."
+        ),
     ] = None,
     node_name: Annotated[str | None, typer.Option(help="Default: the name of this host.")] = None,
     store_endpoints: Annotated[
@@ -66,6 +72,13 @@ def up(
         str | None,
         typer.Option(metavar="DURATION", help="How long the past can be read. Default: 1h; 0: without end."),
     ] = None,
+    load_balancer_pool: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CIDR|FIRST-LAST,...",
+            help="Addresses for load balancers, which this host then announces. Default: its own address.",
+        ),
+    ] = None,
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay until interrupted, then stop.")] = False,
     timeout: options.Timeout = "60s",
 ) -> None:
@@ -76,7 +89,9 @@ def up(
     ca, cert, key = (str(path.resolve()) if path else None for path in (store_ca, store_cert, store_key))
     store = (store_endpoints, ca, cert, key)
     network = (pod_cidr, service_cidr)
-    asked = Asked(runtime, bind_address, port_offset, *network, node_name, *store, history, runtime_endpoint)
+    asked = Asked(
+        runtime, bind_address, port_offset, *network, node_name, *store, history, runtime_endpoint, load_balancer_pool
+    )
     layout = Layout.load(directory)
     if layout is None:
         layout = Layout.decide(directory, asked)
@@ -84,7 +99,9 @@ def up(
         layout.require_same(asked)
     was_running = supervisor.status(directory).running
     if was_running and layout.changed(asked) != layout:
-        raise UsageError("--history of a running cluster cannot be changed: navarch down, then up")
+        raise UsageError(
+            "--history and --load-balancer-pool of a running cluster cannot be changed: navarch down, then up"
+        )
     layout = layout.changed(asked)
     if was_running:
         print(f"The cluster in {directory} is already running.")
@@ -157,6 +174,8 @@ def _stop(layout: Layout) -> None:
         _run(processes.purge_command(layout))
     if layout.runtime == "containerd":
         _run(processes.network_removal_command(layout))
+    if layout.load_balancer_pool:
+        _run(processes.announcer_removal_command(layout))
     if layout.has_links:
         _run(processes.proxy_removal_command(layout))
         _links().remove_bridge(layout)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.services.base.address_range import AddressRange
 from navarch.services.base.process import run
 from navarch.services.base.tls import Credentials
-from navarch.services.cloud_controller.local.pool import Range
 from navarch.services.cloud_controller.local.provider import NAME, LocalProvider
 from navarch.services.cloud_controller.provider import Provider
 from navarch.services.cloud_controller.remote import RemoteProvider
@@ -64,9 +64,9 @@ def config_of(argv: list[str]) -> Config:
     )
 
 
-def _range(text: str) -> Range:
+def _range(text: str) -> AddressRange:
     try:
-        return Range.parse(text)
+        return AddressRange.parse(text)
     except ValueError as failure:
         raise argparse.ArgumentTypeError(str(failure)) from None
 

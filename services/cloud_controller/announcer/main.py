@@ -1,17 +1,26 @@
 """The process of a node's announcer."""
 
 import argparse
+import sys
 from ipaddress import ip_address
 from pathlib import Path
 
 from navarch.services.base.process import run
 from navarch.services.base.tls import Credentials
+from navarch.services.cloud_controller.announcer.link import HolderLink, LinkRefused
 from navarch.services.cloud_controller.announcer.service import Announcer, Config
 
 
 def main(argv: list[str]) -> None:
     """Announce until a signal."""
-    config = config_of(argv)
+    options = _parser().parse_args(argv)
+    if options.remove:
+        try:
+            HolderLink(options.link, list(options.node_ip)).remove()
+        except LinkRefused as failure:
+            sys.exit(f"cannot remove link {options.link}: {failure}")
+        return
+    config = config_of(options)
 
     async def factory() -> Announcer:
         return Announcer(config)
@@ -19,8 +28,7 @@ def main(argv: list[str]) -> None:
     run(factory, "announcer")
 
 
-def config_of(argv: list[str]) -> Config:
-    """The configuration that command-line arguments describe. Exits with a usage message."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="navarch-announcer", description=__doc__)
     add = parser.add_argument
     add("--api-server", required=True, metavar="HOST:PORT")
@@ -31,7 +39,12 @@ def config_of(argv: list[str]) -> Config:
     add("--heartbeat-port", type=int, default=7946, help="of UDP, the same on all nodes")
     add("--heartbeat-key-file", type=Path, metavar="PATH", help="signs heartbeats; the same on all nodes")
     add("--link", default="navarch-lb", help="name of the bridge that holds the addresses")
-    args = parser.parse_args(argv)
+    add("--remove", action="store_true", help="let go of all addresses, then exit")
+    return parser
+
+
+def config_of(args: argparse.Namespace) -> Config:
+    """The configuration that command-line arguments describe."""
     return Config(
         api_server=args.api_server,
         credentials=Credentials.load(args.ca, args.cert, args.key),
@@ -51,6 +64,4 @@ def _addresses(text: str) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    import sys
-
     main(sys.argv[1:])

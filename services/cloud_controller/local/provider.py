@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.navarch.cloud_pb2 import CloudRoute, Instance
-from navarch.services.cloud_controller.local.pool import VERSIONS, Range, allocate, held
+from navarch.services.base.address_range import AddressRange
+from navarch.services.cloud_controller.local.pool import VERSIONS, allocate, held
 from navarch.services.cloud_controller.provider import Abilities, ProviderFailure
 
 NAME = "local"
@@ -15,7 +16,7 @@ OUTSIDE, INSIDE = "ExternalIP", "InternalIP"
 class LocalProvider:
     """services: all there are, as cached; what was given and is not shown there yet is remembered."""
 
-    def __init__(self, ranges: Sequence[Range], services: Callable[[], Iterable[corev1.Service]]) -> None:
+    def __init__(self, ranges: Sequence[AddressRange], services: Callable[[], Iterable[corev1.Service]]) -> None:
         self._ranges = ranges
         self._services = services
         self._given: dict[str, corev1.Service] = {}

@@ -176,7 +176,7 @@ class RealCluster:
         return [
             *(f"process {one}" for one in self.processes(layout) if one.is_running()),
             *(f"mount {line}" for line in mounts.splitlines() if f"{self.data_dir}/" in line),
-            *(f"link {name}" for _, name in socket.if_nameindex() if name == layout.bridge),
+            *(f"link {name}" for _, name in socket.if_nameindex() if name in (layout.bridge, layout.announcer_link)),
             *(f"nftables {line}" for line in nft.splitlines() if layout.nft_table in line),
             *(f"control group {path}" for path in groups if path.name == layout.cgroup_root.strip("/")),
             *(f"socket {path}" for path in self.sockets if path.exists()),
@@ -213,11 +213,19 @@ def _free_cidr(seconds: range) -> str:
 
 @contextlib.contextmanager
 def _a_cluster(
-    images: Sequence[Path], flags: Sequence[str] = (), plugin: PrivateContainerd | None = None
+    images: Sequence[Path],
+    flags: Sequence[str] = (),
+    plugin: PrivateContainerd | None = None,
+    *,
+    dual_stack: bool = False,
 ) -> Iterator[RealCluster]:
     home = Path(f"/tmp/nv{os.getpid()}-{random.randrange(1 << 24):x}")
     home.mkdir()
-    made = RealCluster(home / "d", _free_offset(), _free_cidr(PODS), _free_cidr(SERVICES), images, flags, plugin)
+    pods, services = _free_cidr(PODS), _free_cidr(SERVICES)
+    if dual_stack:
+        site = f"fd00:{random.randrange(1 << 16):x}:{random.randrange(1 << 16):x}"
+        pods, services = f"{pods},{site}::/56", f"{services},{site}:100::/112"
+    made = RealCluster(home / "d", _free_offset(), pods, services, images, flags, plugin)
     try:
         made.up()
         made.load_images()
@@ -275,8 +283,8 @@ def cluster(image_archives: list[Path], request: pytest.FixtureRequest) -> Itera
 
 
 @pytest.fixture
-def a_cluster(image_archives: list[Path]) -> Callable[[Sequence[str]], contextlib.AbstractContextManager[RealCluster]]:
-    """Makes a cluster of its own for a test, with more flags for `navarch up`."""
+def a_cluster(image_archives: list[Path]) -> Callable[..., contextlib.AbstractContextManager[RealCluster]]:
+    """Makes a cluster of its own for a test, with more flags for `navarch up`; see `_a_cluster`."""
     return partial(_a_cluster, image_archives)
 
 

@@ -15,10 +15,10 @@ from navarch.protos.navarch.cloud_pb2 import Instance
 from navarch.services.api import errors
 from navarch.services.apiserver.service import ApiServer
 from navarch.services.apiserver.service import Config as ApiConfig
+from navarch.services.base.address_range import AddressRange
 from navarch.services.base.tls import CertificateAuthority, Credentials
 from navarch.services.client.client import Client
 from navarch.services.cloud_controller.load_balancer.plan import FINALIZER
-from navarch.services.cloud_controller.local.pool import Range
 from navarch.services.cloud_controller.local.provider import LocalProvider
 from navarch.services.cloud_controller.node.plan import SHUTDOWN, UNINITIALIZED
 from navarch.services.cloud_controller.remote import RemoteProvider
@@ -241,7 +241,7 @@ async def test_a_cloud_that_stalls_is_given_up_and_asked_again(cluster: Cluster,
 
 async def test_a_new_leader_goes_on_and_does_not_give_another_address(cluster: Cluster) -> None:
     def local(services: Callable[[], list[corev1.Service]]) -> LocalProvider:
-        return LocalProvider([Range.parse("192.0.2.1-192.0.2.2")], services)
+        return LocalProvider([AddressRange.parse("192.0.2.1-192.0.2.2")], services)
 
     first = await cluster.run(local)  # type: ignore[arg-type]
     for name in ("a", "b"):

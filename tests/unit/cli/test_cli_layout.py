@@ -1,4 +1,5 @@
 import ipaddress
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -169,7 +170,69 @@ def test_pods_reach_the_node(tmp_path: Path, runtime: str, bind_address: str, no
     layout = Layout(tmp_path, "node-1", runtime, bind_address, 0, "10.50.0.0/16", "10.96.0.0/16")
     assert layout.node_address == node_address
     assert layout.listen_to_pods("apiserver-rest") == api
-    assert (layout.api_address, layout.dns_address) == ("10.96.0.1", "10.96.0.10")
+    assert (layout.networks.api_address, layout.networks.dns_address) == ("10.96.0.1", "10.96.0.10")
+
+
+BOTH = ("10.50.0.0/16,fd00:50::/56", "10.96.0.0/16,fd00:96::/112")
+
+
+def test_both_versions_of_ip(tmp_path: Path) -> None:
+    layout = Layout(tmp_path, "node-1", "containerd", "127.0.0.1", 0, *BOTH)
+    assert layout.node_addresses == ("10.50.0.1", "fd00:50::1")
+    assert (layout.networks.api_address, layout.networks.dns_address) == ("10.96.0.1", "10.96.0.10")
+    assert "--node-ip=10.50.0.1,fd00:50::1" in processes.arguments(layout, "kubelet")
+    for service in ("proxy", "network", "controller-manager", "dns"):
+        assert f"--cluster-cidr={BOTH[0]}" in processes.arguments(layout, service)
+    assert f"--service-cidr={BOTH[1]}" in processes.arguments(layout, "apiserver")
+    assert "announcer" not in [spec.name for spec in processes.specs(layout)]
+
+
+@pytest.mark.parametrize(
+    ("pods", "services", "message"),
+    [
+        ("fd00:50::/56", BOTH[1], "--pod-cidr 'fd00:50::/56': accepted is one IPv4 network"),
+        ("10.50.0.0/16,10.51.0.0/16", BOTH[1], "--pod-cidr '10.50.0.0/16,10.51.0.0/16': accepted is one IPv4"),
+        ("fd00:50::/56,10.50.0.0/16", BOTH[1], "IPv6 after it"),
+        ("10.50.0.0/16,fd00:50::/72", BOTH[1], "no room for a node, which takes a /64"),
+        ("10.50.0.0/16,fd00:50::/32", BOTH[1], "too large; accepted is a /48"),
+        (BOTH[0], "10.96.0.0/16,fd00:96::/64", "too large; accepted is a /108"),
+        (BOTH[0], "10.96.0.0/16,fd00:50::/112", "overlaps --pod-cidr fd00:50::/56"),
+        ("10.50.0.0/16", BOTH[1], "needs a --pod-cidr of both"),
+        (BOTH[0], "10.96.0.0/16,", "--service-cidr"),
+    ],
+)
+def test_networks_that_cannot_be(tmp_path: Path, pods: str, services: str, message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        Layout(tmp_path, "node-1", "containerd", "127.0.0.1", 0, pods, services).check()
+
+
+def test_a_pool_for_load_balancers(tmp_path: Path) -> None:
+    layout = Layout(tmp_path, "node-1", "containerd", "127.0.0.1", 7, *BOTH)
+    asked = Asked(load_balancer_pool="192.168.7.8-192.168.7.9,fd00:77::/124")
+    layout.require_same(asked)
+    changed = layout.changed(asked)
+    assert "announcer" in [spec.name for spec in processes.specs(changed)]
+    arguments = processes.arguments(changed, "cloud-controller")
+    assert {"--load-balancer-pool=192.168.7.8-192.168.7.9", "--load-balancer-pool=fd00:77::/124"} <= {*arguments}
+    assert "--heartbeat-port=7953" in processes.arguments(changed, "announcer")
+    assert len(changed.announcer_link) <= 15
+    assert changed.changed(Asked()) == changed
+    assert changed.changed(Asked(load_balancer_pool="")) == layout
+
+
+@pytest.mark.parametrize(
+    ("pool", "message"),
+    [
+        ("192.168.7.9-192.168.7.8", "--load-balancer-pool '192.168.7.9-192.168.7.8' is no range of addresses"),
+        ("10.96.7.0/24", "--load-balancer-pool 10.96.7.0/24 overlaps --service-cidr 10.96.0.0/16"),
+        ("192.168.7.8/29,10.49.0.0-10.51.0.0", "overlaps --pod-cidr 10.50.0.0/16"),
+        ("192.168.7.0/28", "holds the node's own address 192.168.7.7"),
+    ],
+)
+def test_a_pool_that_cannot_be(tmp_path: Path, pool: str, message: str) -> None:
+    layout = Layout(tmp_path, "node-1", "containerd", "192.168.7.7", 0, *BOTH)
+    with pytest.raises(UsageError, match=re.escape(message)):
+        layout.changed(Asked(load_balancer_pool=pool))
 
 
 def test_what_serves_is_certified_anew_where_it_is_reached_at_another_address(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.navarch.cloud_pb2 import CloudRoute, Instance
+from navarch.services.base.address_range import AddressRange
 from navarch.services.cloud_controller.load_balancer import plan as balancing
-from navarch.services.cloud_controller.local.pool import WANTED, Range, allocate
+from navarch.services.cloud_controller.local.pool import WANTED, allocate
 from navarch.services.cloud_controller.local.provider import LocalProvider
 from navarch.services.cloud_controller.node import plan as nodes
 from navarch.services.cloud_controller.provider import ProviderFailure
@@ -162,16 +163,16 @@ def test_a_node_says_whether_its_pods_are_reached() -> None:
     ],
 )
 def test_ranges(text: str, first: str, last: str) -> None:
-    assert Range.parse(text) == Range(ip_address(first), ip_address(last))
+    assert AddressRange.parse(text) == AddressRange(ip_address(first), ip_address(last))
 
 
 @pytest.mark.parametrize("text", ["", "web", "192.0.2.1/24", "192.0.2.9-192.0.2.1", "192.0.2.1-2001:db8::"])
 def test_what_is_no_range(text: str) -> None:
     with pytest.raises(ValueError, match="is no range of addresses"):
-        Range.parse(text)
+        AddressRange.parse(text)
 
 
-RANGES = [Range.parse("192.0.2.1-192.0.2.3"), Range.parse("2001:db8::1-2001:db8::2")]
+RANGES = [AddressRange.parse("192.0.2.1-192.0.2.3"), AddressRange.parse("2001:db8::1-2001:db8::2")]
 
 
 @pytest.mark.parametrize(
@@ -233,7 +234,7 @@ async def test_no_address_is_given_twice(steps: list[int]) -> None:
 
 async def test_an_address_given_anew_is_taken_though_its_service_still_shows_the_old_one() -> None:
     shown = [a_service("a", "192.0.2.2")]
-    provider = LocalProvider([Range.parse("192.0.2.1-192.0.2.3")], lambda: shown)
+    provider = LocalProvider([AddressRange.parse("192.0.2.1-192.0.2.3")], lambda: shown)
     (moved,) = await provider.ensure_load_balancer(a_service("a", "192.0.2.2", wanted="192.0.2.1"), [])
     (other,) = await provider.ensure_load_balancer(a_service("b"), [])
     assert (moved.ip, other.ip) == ("192.0.2.1", "192.0.2.3")
