@@ -2,19 +2,31 @@
 
     python3 network_probe.py serve PORT
     python3 network_probe.py ask SECONDS PROTOCOL/ADDRESS/PORT/BYTES...
+    python3 network_probe.py traffic FILE ADDRESS PORT
 
 Asking prints a line for each question: what was asked, and what was answered or went wrong: "tcp/10.0.0.1/7000/1
 10.0.0.2". BYTES of payload, at least one, are sent along and must arrive whole. A question is asked until it is
 answered, or for so many seconds.
+
+Traffic goes on until the file exists: on one connection (FILE.begun tells that it is open), on new ones, and over UDP.
+Then a line of JSON tells of each
+kind how often it was asked, and what went wrong.
 """
 
 import asyncio
 import hashlib
+import json
+import os
 import socket
 import sys
 import time
+from collections.abc import Coroutine
 
 ATTEMPT_S = 1.0
+# Of traffic: how long an answer may take, so that packets that were lost can be sent again; between two questions.
+PATIENCE_S = 10.0
+PAUSE_S = 0.02
+KINDS = ("steady", "new", "datagrams")
 
 
 def answer(host: str, payload: bytes) -> bytes:
@@ -27,10 +39,10 @@ async def serve(port: int) -> None:
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            size = int(await reader.readline())
-            payload = await reader.readexactly(size)
-            writer.write(answer(writer.get_extra_info("peername")[0], payload))
-            await writer.drain()
+            while line := await reader.readline():
+                payload = await reader.readexactly(int(line))
+                writer.write(answer(writer.get_extra_info("peername")[0], payload))
+                await writer.drain()
         except (OSError, ValueError, asyncio.IncompleteReadError):
             pass
         finally:
@@ -114,8 +126,44 @@ async def ask_all(seconds: float, questions: list[str]) -> None:
         sys.stdout.write(f"{question} {said}\n")
 
 
+async def traffic(until: str, host: str, port: int) -> None:
+    """For ever, but for the file."""
+    asked = dict.fromkeys(KINDS, 0)
+    failures: dict[str, list[str]] = {kind: [] for kind in KINDS}
+
+    async def one(kind: str, question: Coroutine[None, None, bytes]) -> None:
+        asked[kind] += 1
+        try:
+            if not await asyncio.wait_for(question, PATIENCE_S):
+                failures[kind].append("closed")
+        except (TimeoutError, OSError) as error:
+            failures[kind].append(repr(error))
+
+    async def steady() -> None:
+        reader, writer = await asyncio.open_connection(host, port)
+        os.mknod(f"{until}.begun")
+        while not os.path.exists(until) and not failures["steady"]:
+            writer.write(b"1\nx")
+            await one("steady", reader.readline())
+            await asyncio.sleep(PAUSE_S)
+
+    async def new() -> None:
+        tasks = []
+        while not os.path.exists(until):
+            tasks.append(asyncio.create_task(one("new", tcp(host, port, b"x"))))
+            tasks.append(asyncio.create_task(one("datagrams", udp(host, port, b"x"))))
+            await asyncio.sleep(PAUSE_S)
+        await asyncio.gather(*tasks)
+
+    await asyncio.gather(steady(), new())
+    told = {kind: {"asked": asked[kind], "failures": failures[kind]} for kind in KINDS}
+    sys.stdout.write(f"{json.dumps(told)}\n")
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "serve":
         asyncio.run(serve(int(sys.argv[2])))
+    elif sys.argv[1] == "traffic":
+        asyncio.run(traffic(sys.argv[2], sys.argv[3], int(sys.argv[4])))
     else:
         asyncio.run(ask_all(float(sys.argv[2]), sys.argv[3:]))

@@ -52,7 +52,7 @@ class Networks:
     @property
     def node_shares(self) -> tuple[Network, ...]:
         """The Pod addresses of the first node, as the controller manager allocates them."""
-        return tuple(next(iter(pods.subnets(new_prefix=NODE_PREFIX[pods.version]))) for pods in self.pods)
+        return tuple(ip_network(f"{pods.network_address}/{NODE_PREFIX[pods.version]}") for pods in self.pods)
 
     @property
     def gateways(self) -> tuple[str, ...]:

@@ -78,6 +78,7 @@ class Probing:
             "imagePullPolicy": "IfNotPresent",
             "command": [PYTHON, "-I", "-c", PROBE.read_text(), "serve", str(PORT)],
             "ports": ports,
+            "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 1},
             "volumeMounts": [{"name": at, "mountPath": f"/{at}", "readOnly": True} for at in mounted],
         }
         spec = {
@@ -91,7 +92,7 @@ class Probing:
         await self.client.create(pod, namespace="default")
 
     async def ready(self, name: str, host: LabHost) -> Pod:
-        """Wait until a Pod is Ready; its probe may need a moment longer."""
+        """Wait until a Pod is Ready."""
 
         async def look() -> corev1.Pod | None:
             found = await self.client.get(corev1.Pod, name, "default")
