@@ -9,7 +9,8 @@ declare -A package_of=(
 )
 if [ "${1:-run}" = test ]; then
   package_of+=([etcd]=etcd-server [etcdctl]=etcd-client [docker-registry]=docker-registry [node]=nodejs [npm]=npm
-    [dig]=bind9-dnsutils [iperf3]=iperf3 [dnsperf]=dnsperf [dnsmasq]=dnsmasq-base [arping]=iputils-arping)
+    [dig]=bind9-dnsutils [iperf3]=iperf3 [dnsperf]=dnsperf [dnsmasq]=dnsmasq-base [arping]=iputils-arping
+    [wg]=wireguard-tools [wireguard-go]=wireguard-go)
 fi
 
 missing=()

@@ -7,7 +7,9 @@ from navarch.services.base.tls import Credentials
 from navarch.services.network.encryption import NONE
 from navarch.services.network.kernel import CIDR
 from navarch.services.network.planner import Settings
+from navarch.services.network.wireguard import Setup
 
+DEFAULT_KEY_FILE = Path("/var/lib/navarch/wireguard.key")
 AUTO, ALWAYS = "auto", "always"
 
 
@@ -17,7 +19,7 @@ class Config:
 
     api_server, credentials, node_name: whose node; without an API server `pod_cidrs` are the node's, and there are no
     other nodes. runtime_endpoint: of CRI, to have dead Pods' addresses given back; "" for not. listen: of gRPC.
-    listen_metrics: of plain HTTP. "" to serve neither.
+    listen_metrics: of plain HTTP. "" to serve neither. wireguard: if that is the encryption.
     """
 
     settings: Settings
@@ -29,6 +31,7 @@ class Config:
     node_name: str = ""
     manage: str = AUTO
     encryption: str = NONE
+    wireguard: Setup = field(default=Setup(DEFAULT_KEY_FILE))
     runtime_endpoint: str = ""
     listen: str = ""
     listen_metrics: str = ""

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from navarch.services.network.kernel import (
     Desired,
+    Device,
     DeviceAddress,
     Forwarding,
     Kernel,
@@ -17,22 +18,24 @@ from navarch.services.network.kernel import (
     Neighbour,
     Ownership,
     Route,
-    VxlanDevice,
+    WireguardPeer,
 )
+
+Entry = DeviceAddress | Route | Neighbour | Forwarding | WireguardPeer
 
 
 @dataclass(frozen=True, slots=True)
 class Add:
     """Make it, or make it as it should be. A device is up after that."""
 
-    what: VxlanDevice | DeviceAddress | Route | Neighbour | Forwarding
+    what: Device | Entry
 
 
 @dataclass(frozen=True, slots=True)
 class Delete:
     """Take it away. That it is gone already is no failure."""
 
-    what: DeviceAddress | Route | Neighbour | Forwarding
+    what: Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +77,27 @@ def difference(desired: Desired, kernel: Kernel, ours: Ownership) -> list[Operat
     operations += _sysctls(desired, kernel, remade)
     operations += _missing(desired.addresses, seen.addresses)
     operations += _missing(desired.forwardings, seen.forwardings)
+    # A range is of one peer: whoever is to give it up does so before another gets it.
+    operations += _without_peers(desired, seen)
+    operations += _missing(desired.peers, seen.peers)
     operations += _missing(desired.neighbours, seen.neighbours)
-    operations += _missing(desired.routes, seen.routes)
+    # Those to gateways come before those through them.
+    operations += [
+        Add(route)
+        for route in sorted(desired.routes - seen.routes, key=lambda one: (-one.destination.prefixlen, repr(one)))
+    ]
     return operations + _leftovers(desired, seen, ours)
 
 
-def _device(seen: Kernel, wanted: VxlanDevice) -> Operation | None:
+def _device(seen: Kernel, wanted: Device) -> Operation | None:
     link = seen.links.get(wanted.name)
     if link is None:
         return Add(wanted)
     return None if link.up and link.mtu == wanted.mtu else ChangeDevice(wanted.name, wanted.mtu)
 
 
-def _must_be_remade(link: Link, wanted: VxlanDevice) -> bool:
-    return link.vxlan is None or replace(link.vxlan, mtu=wanted.mtu) != wanted
+def _must_be_remade(link: Link, wanted: Device) -> bool:
+    return link.tunnel is None or replace(link.tunnel, mtu=wanted.mtu) != wanted
 
 
 def _without(kernel: Kernel, devices: list[str]) -> Kernel:
@@ -100,6 +110,7 @@ def _without(kernel: Kernel, devices: list[str]) -> Kernel:
         frozenset(one for one in kernel.routes if one.device not in devices),
         frozenset(one for one in kernel.neighbours if one.device not in devices),
         frozenset(one for one in kernel.forwardings if one.device not in devices),
+        frozenset(one for one in kernel.peers if one.device not in devices),
         kernel.sysctls,
     )
 
@@ -113,6 +124,13 @@ def _sysctls(desired: Desired, kernel: Kernel, remade: list[str]) -> list[Operat
 
 def _missing(desired: Iterable[T], seen: frozenset[T]) -> list[Operation]:
     return [Add(one) for one in sorted(set(desired) - seen, key=repr)]  # type: ignore[arg-type]
+
+
+def _without_peers(desired: Desired, seen: Kernel) -> list[Operation]:
+    wanted = {device.name for device in desired.devices}
+    keys = {(one.device, one.public_key) for one in desired.peers}
+    gone = (one for one in seen.peers if one.device in wanted and (one.device, one.public_key) not in keys)
+    return [Delete(one) for one in sorted(gone, key=repr)]
 
 
 def _leftovers(desired: Desired, seen: Kernel, ours: Ownership) -> list[Operation]:

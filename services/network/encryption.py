@@ -2,6 +2,7 @@
 
 import errno
 import secrets
+import shutil
 from typing import Any
 
 from pyroute2 import IPRoute
@@ -9,8 +10,9 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 NONE, WIREGUARD = "none", "wireguard"
 MODES = (NONE, WIREGUARD)
+TOOL = "wg"
 NO_MODULE = "this kernel has no WireGuard (CONFIG_WIREGUARD, module wireguard)"
-NOT_SET_UP = "this kernel has WireGuard, but this version of the network agent does not set it up"
+NO_TOOL = f"the program `{TOOL}` is not here (package wireguard-tools)"
 
 
 class EncryptionUnavailable(Exception):
@@ -31,13 +33,22 @@ def has_wireguard(netlink: Any) -> bool:
     return True
 
 
-def check(mode: str) -> None:
-    """Raise EncryptionUnavailable if traffic between nodes cannot be protected as asked. Raises NetlinkError."""
-    if mode == NONE:
-        return
+def check(mode: str, program: str = "") -> None:
+    """Raise EncryptionUnavailable if traffic between nodes cannot be protected as asked. Raises NetlinkError.
+
+    program: what makes the device in the kernel's place; "" for the kernel.
+    """
+    if mode != NONE and (lacks := _lacks(program)):
+        raise EncryptionUnavailable(
+            f"--encryption=wireguard: {lacks}; accept that nodes talk in the clear (--encryption=none), or protect "
+            "them by other means"
+        )
+
+
+def _lacks(program: str) -> str:
+    if not shutil.which(TOOL):
+        return NO_TOOL
+    if program:
+        return "" if shutil.which(program) else f"the program {program!r} (--wireguard-program) is not here"
     with IPRoute() as netlink:
-        lacks = NOT_SET_UP if has_wireguard(netlink) else NO_MODULE
-    raise EncryptionUnavailable(
-        f"--encryption=wireguard: {lacks}; accept that nodes talk in the clear (--encryption=none), or protect them by "
-        "other means"
-    )
+        return "" if has_wireguard(netlink) else NO_MODULE

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
+from navarch.services.network import wireguard_key
 from navarch.services.network.kernel import CIDR, Address
 
 INTERNAL_IP = "InternalIP"
@@ -15,6 +16,7 @@ INTERNAL_IP = "InternalIP"
 class NodeFacts:
     """A Node. addresses: its InternalIPs. cidrs: of its Pods. malformed: what of these is no CIDR.
 
+    public_key: of WireGuard, as its agent tells it; "" where it tells none.
     seniority: orders Nodes by age; where two hold the same addresses, the older keeps them.
     """
 
@@ -23,6 +25,7 @@ class NodeFacts:
     cidrs: tuple[CIDR, ...] = ()
     malformed: tuple[str, ...] = ()
     created_s: int = 0
+    public_key: str = ""
 
     @property
     def seniority(self) -> tuple[int, str]:
@@ -54,6 +57,7 @@ def node_facts(node: corev1.Node) -> NodeFacts:
         cidrs,
         malformed,
         node.metadata.creation_timestamp.seconds,
+        wireguard_key.checked(node.metadata.annotations.get(wireguard_key.ANNOTATION, "")),
     )
 
 

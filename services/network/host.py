@@ -55,7 +55,7 @@ class Host:
         desired = plan.desired if not plan.conflict else Desired()
         done.operations = difference(desired, kernel, config.settings.ownership)
         if done.operations:
-            await asyncio.to_thread(netlink.apply, done.operations)
+            await asyncio.to_thread(netlink.apply, done.operations, config.wireguard)
         if plan.conflict:
             done.files = await asyncio.to_thread(cni_config.withdraw, config.cni_conf_dir)
             return done

@@ -30,17 +30,41 @@ class VxlanDevice:
 
 
 @dataclass(frozen=True, slots=True)
+class WireguardDevice:
+    """A WireGuard device. port: UDP. public_key: its own, in base64."""
+
+    name: str
+    port: int
+    public_key: str
+    mtu: int
+
+
+Device = VxlanDevice | WireguardDevice
+
+
+@dataclass(frozen=True, slots=True)
+class WireguardPeer:
+    """Who has the key may send from these ranges, and what goes there is sent to the host, encrypted for the key."""
+
+    device: str
+    public_key: str
+    host: Address
+    port: int
+    allowed: frozenset[CIDR]
+
+
+@dataclass(frozen=True, slots=True)
 class Link:
     """A network device. shared: any host on it is reached by its address, as on Ethernet; not so through a tunnel.
 
-    vxlan: its parameters if it is a VXLAN device.
+    tunnel: its parameters if it is a tunnel of a kind that we make.
     """
 
     name: str
     mtu: int
     up: bool = True
     shared: bool = True
-    vxlan: VxlanDevice | None = None
+    tunnel: Device | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +123,7 @@ class Kernel:
     routes: frozenset[Route] = frozenset()
     neighbours: frozenset[Neighbour] = frozenset()
     forwardings: frozenset[Forwarding] = frozenset()
+    peers: frozenset[WireguardPeer] = frozenset()
     sysctls: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -106,11 +131,12 @@ class Kernel:
 class Desired:
     """What is to be there, of what is ours."""
 
-    devices: tuple[VxlanDevice, ...] = ()
+    devices: tuple[Device, ...] = ()
     addresses: frozenset[DeviceAddress] = frozenset()
     routes: frozenset[Route] = frozenset()
     neighbours: frozenset[Neighbour] = frozenset()
     forwardings: frozenset[Forwarding] = frozenset()
+    peers: frozenset[WireguardPeer] = frozenset()
     sysctls: Mapping[str, str] = field(default_factory=dict)
 
 

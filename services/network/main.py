@@ -3,13 +3,14 @@
 import argparse
 import asyncio
 import sys
+from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
 
 from navarch.services.base.process import run
 from navarch.services.base.tls import Credentials
-from navarch.services.network import encryption, planner
-from navarch.services.network.config import ALWAYS, AUTO, Config
+from navarch.services.network import encryption, planner, wireguard_key
+from navarch.services.network.config import ALWAYS, AUTO, DEFAULT_KEY_FILE, Config
 from navarch.services.network.encryption import MODES, NONE
 from navarch.services.network.forward_policy import IptablesError
 from navarch.services.network.host import tear_down
@@ -18,6 +19,7 @@ from navarch.services.network.masquerade import NftError
 from navarch.services.network.netlink import KernelRefused
 from navarch.services.network.planner import LONGEST_DEVICE_NAME, Settings
 from navarch.services.network.service import Network
+from navarch.services.network.wireguard import Setup
 
 # Less the suffix of the VXLAN devices, "-x4".
 LONGEST_BRIDGE_NAME = LONGEST_DEVICE_NAME - 3
@@ -75,7 +77,15 @@ def parser() -> argparse.ArgumentParser:
         default=AUTO,
         help="auto: leave all to another network whose CNI configuration comes first",
     )
-    add("--encryption", choices=MODES, default=NONE, help="between nodes")
+    add("--encryption", choices=MODES, default=NONE, help="of what Pods of different nodes say, the same on all nodes")
+    add("--wireguard-port", type=int, default=planner.DEFAULT_WIREGUARD_PORT, help="of UDP, the same on all nodes")
+    add("--wireguard-key-file", type=Path, default=DEFAULT_KEY_FILE, metavar="PATH", help="is made if it is not there")
+    add(
+        "--wireguard-program",
+        default="",
+        metavar="wireguard-go",
+        help="makes the device in user space, where the kernel has no WireGuard (default: then it is refused)",
+    )
     add("--runtime-endpoint", default="", metavar="unix:///PATH", help="to give back addresses of Pods that it lost")
     add("--address-grace", type=float, default=120.0, metavar="SECONDS", help="for which it must have lost them")
     add("--remove", action="store_true", help="remove routes, devices, bridge, table and files, then exit")
@@ -99,6 +109,7 @@ def read(argv: list[str]) -> tuple[Config, bool]:
         tuple(one for given in options.cluster_cidr for one in given),
         tuple(one for given in options.service_cidr for one in given),
         options.mtu,
+        options.wireguard_port,
     )
     has_identity = options.key is not None and not options.remove
     credentials = Credentials.load(options.ca, options.cert, options.key) if has_identity else None
@@ -112,12 +123,25 @@ def read(argv: list[str]) -> tuple[Config, bool]:
         node_name=options.node_name,
         manage=options.manage,
         encryption=options.encryption,
+        wireguard=Setup(options.wireguard_key_file, options.wireguard_program),
         runtime_endpoint=options.runtime_endpoint,
         listen=options.listen,
         listen_metrics=options.listen_metrics,
         address_grace_s=options.address_grace,
     )
     return config, options.remove
+
+
+def _with_key(config: Config) -> Config:
+    """With this node's public key, if there is to be encryption.
+
+    Raises EncryptionUnavailable, BadKey and OSError.
+    """
+    encryption.check(config.encryption, config.wireguard.program)
+    if config.encryption == NONE:
+        return config
+    public_key = wireguard_key.ensure(config.wireguard.key_file)
+    return replace(config, settings=replace(config.settings, public_key=public_key))
 
 
 def main(argv: list[str]) -> None:
@@ -130,8 +154,8 @@ def main(argv: list[str]) -> None:
             sys.exit(f"cannot remove the network: {failure}")
         return
     try:
-        encryption.check(config.encryption)
-    except encryption.EncryptionUnavailable as refusal:
+        config = _with_key(config)
+    except (encryption.EncryptionUnavailable, wireguard_key.BadKey, OSError) as refusal:
         sys.exit(f"navarch-network: {refusal}")
 
     async def create() -> Network:

@@ -11,8 +11,18 @@ from typing import Any
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from navarch.services.network.difference import Add, ChangeDevice, Delete, DeleteDevice, Operation, SetSysctl
+from navarch.services.network import wireguard
+from navarch.services.network.difference import (
+    Add,
+    ChangeDevice,
+    Delete,
+    DeleteDevice,
+    Entry,
+    Operation,
+    SetSysctl,
+)
 from navarch.services.network.kernel import (
+    Device,
     DeviceAddress,
     Forwarding,
     Kernel,
@@ -20,7 +30,10 @@ from navarch.services.network.kernel import (
     Neighbour,
     Route,
     VxlanDevice,
+    WireguardDevice,
+    WireguardPeer,
 )
+from navarch.services.network.wireguard import Setup
 
 SYSCTLS = Path("/proc/sys/net")
 MAIN_TABLE = 254
@@ -32,6 +45,8 @@ SCOPE_LINK = 253
 NUD_PERMANENT = 0x80
 FAMILIES = (socket.AF_INET, socket.AF_INET6)
 ANYWHERE = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}
+# Of WireGuard in user space it is "tun".
+WIREGUARD_KINDS = ("wireguard", "tun")
 # What says that something is not there.
 GONE = (errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EADDRNOTAVAIL)
 
@@ -49,12 +64,12 @@ def read(devices: Iterable[str], sysctls: Iterable[str] = ()) -> Kernel:
         raise KernelRefused(f"cannot read the kernel's network: {failure}") from failure
 
 
-def apply(operations: Iterable[Operation]) -> None:
-    """Carry out, in this order. Raises KernelRefused for the first that fails."""
+def apply(operations: Iterable[Operation], setup: Setup | None = None) -> None:
+    """Carry out, in this order. setup: for WireGuard. Raises KernelRefused for the first that fails."""
     with IPRoute() as netlink:
         for operation in operations:
             try:
-                _carry_out(netlink, operation)
+                _carry_out(netlink, operation, setup)
             except (NetlinkError, OSError) as failure:
                 raise KernelRefused(f"{operation}: {failure}") from failure
 
@@ -70,13 +85,14 @@ class _Reader:
     def __init__(self, netlink: Any) -> None:
         self._netlink = netlink
         self._names = dict(socket.if_nameindex())
+        self._peers: set[WireguardPeer] = set()
 
     def read(self, devices: set[str], sysctls: Iterable[str]) -> Kernel:
         addresses = frozenset(self._addresses())
         routes = frozenset(self._routes())
         wanted = devices | {one.device for one in addresses} | {one.device for one in routes}
         indexes = {index: name for index, name in self._names.items() if name in wanted}
-        links = {link.name: link for index in indexes for link in self._link(index)}
+        links = {link.name: link for index in indexes for link in self._link(index, devices)}
         own = [index for index, name in indexes.items() if name in devices and links.get(name)]
         return Kernel(
             links,
@@ -84,6 +100,7 @@ class _Reader:
             routes,
             frozenset(one for index in own for one in self._neighbours(index)),
             frozenset(one for index in own for one in self._forwardings(index)),
+            frozenset(self._peers),
             {path: value for path in sysctls if (value := _sysctl(path)) is not None},
         )
 
@@ -113,7 +130,7 @@ class _Reader:
                         entry["type"] == RTN_UNICAST,
                     )
 
-    def _link(self, index: int) -> Iterator[Link]:
+    def _link(self, index: int, devices: set[str]) -> Iterator[Link]:
         try:
             (found,) = self._netlink.get_links(index)
         except NetlinkError as failure:
@@ -122,7 +139,13 @@ class _Reader:
             raise
         flags, name, mtu = found["flags"], found.get("ifname"), found.get("mtu")
         is_shared = bool(flags & IFF_BROADCAST) and not flags & IFF_NOARP
-        yield Link(name, mtu, bool(flags & IFF_UP), is_shared, _vxlan(found, name, mtu))
+        tunnel = self._wireguard(found, name, mtu) if name in devices else None
+        yield Link(name, mtu, bool(flags & IFF_UP), is_shared, tunnel or _vxlan(found, name, mtu))
+
+    def _wireguard(self, link: Any, name: str, mtu: int) -> WireguardDevice | None:
+        found = wireguard.read(name, mtu) if link.get(("linkinfo", "kind")) in WIREGUARD_KINDS else None
+        self._peers |= found[1] if found else set()
+        return found[0] if found else None
 
     def _neighbours(self, index: int) -> Iterator[Neighbour]:
         for family in FAMILIES:
@@ -160,7 +183,7 @@ def _sysctl(path: str) -> str | None:
         return None
 
 
-def _carry_out(netlink: Any, operation: Operation) -> None:
+def _carry_out(netlink: Any, operation: Operation, setup: Setup | None) -> None:
     match operation:
         case DeleteDevice(name):
             with _gone_is_fine():
@@ -172,6 +195,14 @@ def _carry_out(netlink: Any, operation: Operation) -> None:
             if path == "ipv6/conf/all/forwarding":
                 _keep_router_advertisements()
             (SYSCTLS / path).write_text(value)
+        case Add(WireguardDevice() as device):
+            assert setup is not None
+            if setup.program:
+                wireguard.start_program(setup.program, device.name)
+            else:
+                netlink.link("add", ifname=device.name, kind="wireguard")
+            wireguard.set_up(device, setup.key_file)
+            netlink.link("set", index=_index(device.name), mtu=device.mtu, state="up")
         case Add(what):
             _add(netlink, what)
         case Delete(what):
@@ -179,7 +210,7 @@ def _carry_out(netlink: Any, operation: Operation) -> None:
                 _delete(netlink, what)
 
 
-def _add(netlink: Any, what: VxlanDevice | DeviceAddress | Route | Neighbour | Forwarding) -> None:
+def _add(netlink: Any, what: Device | Entry) -> None:
     match what:
         case VxlanDevice(name, vni, port, local, mac, mtu):
             end = {"vxlan_local" if local.version == 4 else "vxlan_local6": str(local)}
@@ -200,9 +231,11 @@ def _add(netlink: Any, what: VxlanDevice | DeviceAddress | Route | Neighbour | F
             with _gone_is_fine():
                 netlink.fdb("del", ifindex=index, lladdr=mac)
             netlink.fdb("add", ifindex=index, lladdr=mac, dst=str(remote))
+        case WireguardPeer():
+            wireguard.set_peer(what)
 
 
-def _delete(netlink: Any, what: DeviceAddress | Route | Neighbour | Forwarding) -> None:
+def _delete(netlink: Any, what: Entry) -> None:
     match what:
         case DeviceAddress(device, address, length):
             netlink.addr("del", index=_index(device), address=str(address), prefixlen=length)
@@ -212,6 +245,8 @@ def _delete(netlink: Any, what: DeviceAddress | Route | Neighbour | Forwarding) 
             netlink.neigh("del", ifindex=_index(device), dst=str(address))
         case Forwarding(device, mac, remote):
             netlink.fdb("del", ifindex=_index(device), lladdr=mac, dst=str(remote))
+        case WireguardPeer():
+            wireguard.remove_peer(what)
 
 
 def _route(route: Route) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from navarch.services.base.log import get_logger
 from navarch.services.client.client import Client
 from navarch.services.client.events import EventRecorder
 from navarch.services.client.informer import Informer
-from navarch.services.network import condition
+from navarch.services.network import condition, wireguard_key
 from navarch.services.network.condition import Condition
 from navarch.services.network.facts import NodeFacts, node_facts
 
@@ -75,6 +75,14 @@ class Nodes:
         node = self._informer.get(self._own)
         if node is not None and (wanted := condition.of_other(node, config)) is not None:
             await self.tell(wanted)
+
+    async def tell_key(self, public_key: str) -> None:
+        """Have it on our Node, or, if it is "", none. Raises ApiError."""
+        node = self._informer.get(self._own)
+        if node is None or node.metadata.annotations.get(wireguard_key.ANNOTATION, "") == public_key:
+            return
+        patch = {"metadata": {"annotations": {wireguard_key.ANNOTATION: public_key or None}}}
+        await self._client.patch(corev1.Node, self._own, "", patch, "strategic", subresource="status")
 
     def warn(self, reasons: dict[str, str]) -> None:
         """Report what is wrong on our Node, each once while it lasts: message by Event reason and subject."""

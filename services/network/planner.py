@@ -6,10 +6,13 @@ the underlay, no learning, and for each peer a forwarding entry (MAC to host), a
 MAC) and a route through the tunnel address. A node's tunnel address is the first of its Pod CIDR, which is never a
 Pod's; its MAC follows from its name. So everybody knows all of it from the Nodes alone.
 
+With encryption it is WireGuard instead, on one link or not: one device, with a peer for each other node whose Node
+tells its public key; whoever tells none is not reached, for nothing goes in the clear then.
+
 Each direction is chosen by its sender. Both choose alike as long as both hosts' routes are those of one link.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 
@@ -19,6 +22,7 @@ from navarch.services.network.kernel import (
     CIDR,
     Address,
     Desired,
+    Device,
     DeviceAddress,
     Forwarding,
     Kernel,
@@ -26,26 +30,36 @@ from navarch.services.network.kernel import (
     Ownership,
     Route,
     VxlanDevice,
+    WireguardDevice,
+    WireguardPeer,
     within,
 )
 
-ROUTE, VXLAN, REFUSED, UNREACHABLE = "route", "vxlan", "refused", "unreachable"
+ROUTE, VXLAN, WIREGUARD, REFUSED, UNREACHABLE = "route", "vxlan", "wireguard", "refused", "unreachable"
 DEFAULT_VNI = 118
 # Linux's and flannel's; IANA's is 4789.
 DEFAULT_VXLAN_PORT = 8472
 # Outer headers: IP, UDP, VXLAN, and the inner Ethernet header.
 OVERHEAD_BYTES = {4: 20 + 8 + 8 + 14, 6: 40 + 8 + 8 + 14}
+DEFAULT_WIREGUARD_PORT = 51820
+# Over either version of IP, so that the peers of both fit: IPv6, UDP, and WireGuard's header and tag.
+WIREGUARD_OVERHEAD_BYTES = 40 + 8 + 32
 DEFAULT_MTU = 1500
 # What IPv6 needs at least (RFC 8200, section 5).
 SMALLEST_MTU = 1280
 LONGEST_DEVICE_NAME = 15
+NO_ENDS = "the two nodes have no InternalIP of the same IP version"
+NO_KEY = "its Node tells no WireGuard key, and nothing goes in the clear"
 # By IP version, below /proc/sys/net/ipvN.
 FORWARDING = {4: "ip_forward", 6: "conf/all/forwarding"}
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """bridge: of this node's Pods. mtu: of Pods; 0 for what the links allow."""
+    """bridge: of this node's Pods. mtu: of Pods; 0 for what the links allow.
+
+    public_key: of this node, to encrypt what goes to other nodes; "" not to.
+    """
 
     bridge: str
     vni: int = DEFAULT_VNI
@@ -53,6 +67,13 @@ class Settings:
     cluster_cidrs: tuple[CIDR, ...] = ()
     service_cidrs: tuple[CIDR, ...] = ()
     mtu: int = 0
+    wireguard_port: int = DEFAULT_WIREGUARD_PORT
+    public_key: str = ""
+
+    @property
+    def wireguard(self) -> str:
+        """The name of the WireGuard device."""
+        return f"{self.bridge}-wg"
 
     def device(self, version: int) -> str:
         """The name of the VXLAN device over IPv4 or IPv6."""
@@ -61,12 +82,12 @@ class Settings:
     @property
     def devices(self) -> tuple[str, ...]:
         """The Pod network's: bridge and tunnels."""
-        return (self.bridge, self.device(4), self.device(6))
+        return (self.bridge, *self.ownership.devices)
 
     @property
     def ownership(self) -> Ownership:
         """What in the kernel is this agent's."""
-        return Ownership((self.device(4), self.device(6)), self.cluster_cidrs)
+        return Ownership((self.device(4), self.device(6), self.wireguard), self.cluster_cidrs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +131,7 @@ def plan(own: NodeFacts, others: Sequence[NodeFacts], kernel: Kernel, settings: 
     for cidr in own.cidrs:
         if why := claims.fault(own, cidr) or host_conflict(cidr, foreign):
             return Plan(own.cidrs, f"Pod CIDR {cidr}: {why}", mtu=settings.mtu or DEFAULT_MTU)
-    planning = _Planning(own, kernel, settings, foreign)
+    planning = _Planning(own, kernel, settings, foreign, _key_holders(own, others, settings))
     names = sorted((peer for peer in others if peer.name != own.name), key=lambda one: one.name)
     peers = tuple(_peer(planning, peer, claims) for peer in names)
     return Plan(
@@ -120,6 +141,12 @@ def plan(own: NodeFacts, others: Sequence[NodeFacts], kernel: Kernel, settings: 
         keep=frozenset({*planning.keep, *own.cidrs, *settings.cluster_cidrs}),
         mtu=planning.pod_mtu,
     )
+
+
+def _key_holders(own: NodeFacts, others: Sequence[NodeFacts], settings: Settings) -> dict[str, str]:
+    """Whose a key is: of two Nodes that tell the same, the older one's, so that all agree; ours in any case."""
+    holders = {node.public_key: node.name for node in sorted(others, key=lambda one: one.seniority, reverse=True)}
+    return {**holders, settings.public_key: own.name}
 
 
 def _peer(planning: "_Planning", peer: NodeFacts, claims: Claims) -> Peer:
@@ -136,13 +163,22 @@ def _peer(planning: "_Planning", peer: NodeFacts, claims: Claims) -> Peer:
 class _Planning:
     """A plan while it is made."""
 
-    def __init__(self, own: NodeFacts, kernel: Kernel, settings: Settings, foreign: Sequence[Route]) -> None:
+    def __init__(
+        self,
+        own: NodeFacts,
+        kernel: Kernel,
+        settings: Settings,
+        foreign: Sequence[Route],
+        key_holders: Mapping[str, str],
+    ) -> None:
         self.settings = settings
+        self._key_holders = key_holders
         self.foreign = foreign
         self.keep: set[CIDR] = set()
         self.own = own
         self._kernel = kernel
-        self._devices: dict[int, VxlanDevice] = {}
+        self._devices: dict[str, Device] = {}
+        self._peers: dict[str, WireguardPeer] = {}
         self._routes: set[Route] = set()
         self._neighbours: set[Neighbour] = set()
         self._forwardings: set[Forwarding] = set()
@@ -156,17 +192,46 @@ class _Planning:
 
     def reach(self, peer: NodeFacts, cidr: CIDR) -> Way:
         """Decide how, and note what it needs."""
+        if self.settings.public_key:
+            return self._encrypted(peer, cidr)
         direct = self._on_link(peer, cidr.version)
         if direct is not None:
             address, device = direct
             self._routes.add(Route(cidr, device, address))
             self.keep |= {cidr, *(ip_network(one) for one in peer.addresses if self._is_on_link(one))}
             return Way(str(cidr), ROUTE, str(address), device, f"{address} is on the link {device}")
+        ends = self._ends(peer)
+        return self._tunnel(peer, cidr, *ends) if ends else Way(str(cidr), UNREACHABLE, reason=NO_ENDS)
+
+    def _ends(self, peer: NodeFacts) -> tuple[Address, Address] | None:
+        """Of a tunnel: our address and the peer's, of one version."""
         for version in (4, 6):
             local, remote = self.own.address(version), peer.address(version)
             if local is not None and not local.is_loopback and remote is not None:
-                return self._tunnel(peer, cidr, local, remote)
-        return Way(str(cidr), UNREACHABLE, reason="the two nodes have no InternalIP of the same IP version")
+                return local, remote
+        return None
+
+    def _encrypted(self, peer: NodeFacts, cidr: CIDR) -> Way:
+        if not peer.public_key:
+            return Way(str(cidr), UNREACHABLE, reason=NO_KEY)
+        if (holder := self._key_holders[peer.public_key]) != peer.name:
+            return Way(str(cidr), REFUSED, reason=f"its WireGuard key is that of node {holder}")
+        ends = self._ends(peer)
+        if ends is None:
+            return Way(str(cidr), UNREACHABLE, reason=NO_ENDS)
+        local, remote = ends
+        if self._route_to(remote) is None:
+            return Way(str(cidr), UNREACHABLE, reason=f"this host has no route to {remote}")
+        name, port = self.settings.wireguard, self.settings.wireguard_port
+        mtu = max(self._underlay_mtu(local) - WIREGUARD_OVERHEAD_BYTES, SMALLEST_MTU)
+        self._devices[name] = WireguardDevice(name, port, self.settings.public_key, mtu)
+        before = self._peers.get(peer.name)
+        allowed = frozenset({cidr, *(before.allowed if before else ())})
+        self._peers[peer.name] = WireguardPeer(name, peer.public_key, remote, port, allowed)
+        source = self.own.cidr(cidr.version)
+        self._routes.add(Route(cidr, name, source=source.network_address if source else None))
+        self.keep.add(cidr)
+        return Way(str(cidr), WIREGUARD, str(remote), name, f"encrypted for the key {peer.public_key}")
 
     def _tunnel(self, peer: NodeFacts, cidr: CIDR, local: Address, remote: Address) -> Way:
         if self._route_to(remote) is None:
@@ -176,6 +241,9 @@ class _Planning:
         gateway = cidr.network_address
         self._forwardings.add(Forwarding(device, peer.mac, remote))
         self._neighbours.add(Neighbour(device, gateway, peer.mac))
+        if cidr.version == 6:
+            # Linux takes no gateway for IPv6 that the way of before leads to over another device, "onlink" or not.
+            self._routes.add(Route(ip_network(gateway), device))
         self._routes.add(Route(cidr, device, gateway, source.network_address if source else None, onlink=True))
         self.keep.add(cidr)
         return Way(str(cidr), VXLAN, str(remote), device, f"{remote} is on no link of this host")
@@ -184,7 +252,7 @@ class _Planning:
         name = self.settings.device(local.version)
         vni, port = self.settings.vni, self.settings.vxlan_port
         mtu = self._underlay_mtu(local) - OVERHEAD_BYTES[local.version]
-        self._devices[local.version] = VxlanDevice(name, vni, port, local, self.own.mac, max(mtu, SMALLEST_MTU))
+        self._devices[name] = VxlanDevice(name, vni, port, local, self.own.mac, max(mtu, SMALLEST_MTU))
         return name
 
     def _on_link(self, peer: NodeFacts, version: int) -> tuple[Address, str] | None:
@@ -220,16 +288,18 @@ class _Planning:
 
     @property
     def pod_mtu(self) -> int:
-        """What fits into VXLAN, also while no peer needs it: Pods keep what they began with."""
+        """What fits into the tunnel, also while no peer needs it: Pods keep what they began with."""
         if self.settings.mtu:
             return self.settings.mtu
         locals_ = [found for version in (4, 6) if (found := self.own.address(version)) is not None]
-        fitting = [self._underlay_mtu(local) - OVERHEAD_BYTES[local.version] for local in locals_[:1]]
-        return max(min(fitting, default=DEFAULT_MTU - OVERHEAD_BYTES[4]), SMALLEST_MTU)
+        encrypted = bool(self.settings.public_key)
+        overhead = OVERHEAD_BYTES | (dict.fromkeys((4, 6), WIREGUARD_OVERHEAD_BYTES) if encrypted else {})
+        fitting = [self._underlay_mtu(local) - overhead[local.version] for local in locals_[:1]]
+        return max(min(fitting, default=DEFAULT_MTU - overhead[4]), SMALLEST_MTU)
 
     def desired(self) -> Desired:
         """What all peers together need."""
-        devices = tuple(self._devices[version] for version in sorted(self._devices))
+        devices = tuple(self._devices[name] for name in sorted(self._devices))
         addresses = {
             DeviceAddress(device.name, cidr.network_address, cidr.max_prefixlen)
             for device in devices
@@ -244,5 +314,6 @@ class _Planning:
             frozenset(self._routes),
             frozenset(self._neighbours),
             frozenset(self._forwardings),
+            frozenset(self._peers.values()),
             sysctls,
         )

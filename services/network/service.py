@@ -169,6 +169,8 @@ class Network:
             if self._nodes is not None:
                 await self._nodes.give_way(foreign)
             return
+        if self._nodes is not None:
+            await self._nodes.tell_key(self._config.settings.public_key)
         with self._syncs.time():
             kernel = await self._host.observe()
             planned = plan(own, others, kernel, self._config.settings)

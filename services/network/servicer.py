@@ -9,10 +9,10 @@ import grpc
 from navarch.protos.navarch import network_pb2, network_pb2_grpc
 from navarch.services.api.errors import NotFound
 from navarch.services.network.facts import NodeFacts
-from navarch.services.network.planner import REFUSED, ROUTE, UNREACHABLE, VXLAN, Peer, Plan
+from navarch.services.network.planner import REFUSED, ROUTE, UNREACHABLE, VXLAN, WIREGUARD, Peer, Plan
 
 Context = grpc.aio.ServicerContext[object, object]
-HOWS = (ROUTE, VXLAN, UNREACHABLE, REFUSED)
+HOWS = (ROUTE, VXLAN, WIREGUARD, UNREACHABLE, REFUSED)
 WAITING, READY, CONFLICT, OTHER = "waiting", "ready", "conflict", "other"
 
 

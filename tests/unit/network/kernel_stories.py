@@ -84,8 +84,15 @@ def wireguard() -> None:
     with IPRoute() as route:
         has_it = encryption.has_wireguard(route)
     assert socket.if_nameindex() == before
-    lacks = "does not set it up" if has_it else "this kernel has no WireGuard"
-    with pytest.raises(EncryptionUnavailable, match=lacks):
+    if has_it:
+        encryption.check(encryption.WIREGUARD)
+    else:
+        with pytest.raises(EncryptionUnavailable, match="this kernel has no WireGuard"):
+            encryption.check(encryption.WIREGUARD)
+    with pytest.raises(EncryptionUnavailable, match=r"the program 'none' \(--wireguard-program\) is not here"):
+        encryption.check(encryption.WIREGUARD, "none")
+    os.environ["PATH"] = "/nowhere"
+    with pytest.raises(EncryptionUnavailable, match="package wireguard-tools"):
         encryption.check(encryption.WIREGUARD)
 
 

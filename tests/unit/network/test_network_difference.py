@@ -11,6 +11,7 @@ from navarch.services.network.difference import (
     ChangeDevice,
     Delete,
     DeleteDevice,
+    Entry,
     Operation,
     SetSysctl,
     difference,
@@ -19,6 +20,7 @@ from navarch.services.network.facts import NodeFacts
 from navarch.services.network.kernel import (
     PROTOCOL_KERNEL,
     Desired,
+    Device,
     DeviceAddress,
     Forwarding,
     Kernel,
@@ -27,6 +29,8 @@ from navarch.services.network.kernel import (
     Ownership,
     Route,
     VxlanDevice,
+    WireguardDevice,
+    WireguardPeer,
     within,
 )
 from navarch.services.network.planner import Settings, plan
@@ -45,6 +49,7 @@ class SimulatedKernel:
         self.routes = set(kernel.routes)
         self.neighbours = set(kernel.neighbours)
         self.forwardings = set(kernel.forwardings)
+        self.peers = set(kernel.peers)
         self.sysctls = dict(kernel.sysctls)
 
     @property
@@ -55,6 +60,7 @@ class SimulatedKernel:
             frozenset(self.routes),
             frozenset(self.neighbours),
             frozenset(self.forwardings),
+            frozenset(self.peers),
             dict(self.sysctls),
         )
 
@@ -64,8 +70,8 @@ class SimulatedKernel:
                 self._drop(name)
             case ChangeDevice(name, mtu):
                 link = self.links[name]
-                vxlan = replace(link.vxlan, mtu=mtu) if link.vxlan else None
-                self.links[name] = replace(link, mtu=mtu, up=True, vxlan=vxlan)
+                tunnel = replace(link.tunnel, mtu=mtu) if link.tunnel else None
+                self.links[name] = replace(link, mtu=mtu, up=True, tunnel=tunnel)
             case SetSysctl(path, value):
                 if "/conf/nv0" in path:
                     assert path.split("/")[2] in self.links, f"no such device: {path}"
@@ -73,7 +79,7 @@ class SimulatedKernel:
             case Add(what):
                 self._add(what)
             case Delete(what):
-                for kind in (self.addresses, self.routes, self.neighbours, self.forwardings):
+                for kind in (self.addresses, self.routes, self.neighbours, self.forwardings, self.peers):
                     kind.discard(what)  # type: ignore[arg-type]
 
     def down(self, name: str) -> None:
@@ -88,11 +94,12 @@ class SimulatedKernel:
         self.routes = {one for one in self.routes if one.device != name}
         self.neighbours = {one for one in self.neighbours if one.device != name}
         self.forwardings = {one for one in self.forwardings if one.device != name}
+        self.peers = {one for one in self.peers if one.device != name}
 
-    def _add(self, what: VxlanDevice | DeviceAddress | Route | Neighbour | Forwarding) -> None:
-        if isinstance(what, VxlanDevice):
+    def _add(self, what: Device | Entry) -> None:
+        if isinstance(what, VxlanDevice | WireguardDevice):
             assert what.name not in self.links, f"{what.name} exists"
-            self.links[what.name] = Link(what.name, what.mtu, vxlan=what)
+            self.links[what.name] = Link(what.name, what.mtu, shared=False, tunnel=what)
             return
         assert self.links[what.device].up, f"{what.device} is down"
         match what:
@@ -107,6 +114,10 @@ class SimulatedKernel:
             case Forwarding():
                 kept_ = {one for one in self.forwardings if (one.device, one.mac) != (what.device, what.mac)}
                 self.forwardings = kept_ | {what}
+            case WireguardPeer():
+                # A range is of one peer: who gets it takes it from the other.
+                others = {one for one in self.peers if one.public_key != what.public_key}
+                self.peers = {replace(one, allowed=one.allowed - what.allowed) for one in others} | {what}
             case DeviceAddress():
                 self.addresses.add(what)
 
@@ -126,30 +137,32 @@ def a_host(address: str) -> Kernel:
 OWN = NodeFacts("own", (ip_address("192.168.0.1"),), (ip_network("10.244.0.0/24"),))
 octets = st.integers(0, 9)
 peers = st.builds(
-    lambda number, link, host, cidr: NodeFacts(
-        f"n{number}", (ip_address(f"192.168.{link}.{host + 2}"),), (ip_network(f"10.244.{cidr}.0/24"),), (), number
+    lambda number, link, host, cidr, key: NodeFacts(
+        f"n{number}", (ip_address(f"192.168.{link}.{host + 2}"),), (ip_network(f"10.244.{cidr}.0/24"),), (), number, key
     ),
     st.integers(1, 6),
     st.integers(0, 2),
     octets,
     octets,
+    # As it is told: none, another's, ours.
+    st.sampled_from(["", "K1", "K2", "K3", "OURS"]),
 )
 clusters = st.lists(peers, max_size=6, unique_by=lambda node: node.name)
 owns = st.sampled_from(["192.168.0.1", "192.168.0.77"])
 
 
-def bring_about(simulated: SimulatedKernel, cluster: list[NodeFacts], address: str) -> Desired:
+def bring_about(
+    simulated: SimulatedKernel, cluster: list[NodeFacts], address: str, settings_: Settings = SETTINGS
+) -> Desired:
     own = replace(OWN, addresses=(ip_address(address),))
-    desired = plan(own, cluster, simulated.state, SETTINGS).desired
+    desired = plan(own, cluster, simulated.state, settings_).desired
     for operation in difference(desired, simulated.state, OURS):
         simulated.apply(operation)
     return desired
 
 
-damages = st.lists(
-    st.sampled_from(["delete routes", "delete devices", "down", "neighbours", "forwardings", "mtu", "addresses"]),
-    max_size=3,
-)
+KINDS = ("delete routes", "delete devices", "down", "neighbours", "forwardings", "peers", "mtu", "addresses")
+damages = st.lists(st.sampled_from(KINDS), max_size=3)
 
 
 def damage(simulated: SimulatedKernel, kinds: list[str]) -> None:
@@ -169,6 +182,8 @@ def damage(simulated: SimulatedKernel, kinds: list[str]) -> None:
                 simulated.neighbours.clear()
             case "forwardings":
                 simulated.forwardings = {replace(one, remote=ip_address("192.0.2.1")) for one in simulated.forwardings}
+            case "peers":
+                simulated.peers = {replace(one, host=ip_address("192.0.2.1")) for one in simulated.peers}
             case "mtu":
                 simulated.links = {name: replace(link, mtu=1300) for name, link in simulated.links.items()}
             case "addresses":
@@ -177,14 +192,16 @@ def damage(simulated: SimulatedKernel, kinds: list[str]) -> None:
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(clusters, owns, damages), min_size=1, max_size=4))
-def test_every_plan_converges_in_one_step(history: list[tuple[list[NodeFacts], str, list[str]]]) -> None:
+@given(st.lists(st.tuples(clusters, owns, damages, st.sampled_from(["", "", "OURS", "ANEW"])), min_size=1, max_size=4))
+def test_every_plan_converges_in_one_step(history: list[tuple[list[NodeFacts], str, list[str], str]]) -> None:
     simulated = SimulatedKernel(a_host("192.168.0.1"))
     foreign = {route for route in simulated.routes if not OURS.owns(route)}
-    for cluster, address, kinds in history:
-        desired = bring_about(simulated, cluster, address)
+    for cluster, address, kinds, key in history:
+        chosen = replace(SETTINGS, public_key=key)
+        desired = bring_about(simulated, cluster, address, chosen)
         own = replace(OWN, addresses=(ip_address(address),))
-        again = plan(own, cluster, simulated.state, SETTINGS).desired
+        again = plan(own, cluster, simulated.state, chosen).desired
+        assert again.peers == simulated.peers
         assert again == desired, "what we have done changes what we want"
         assert difference(again, simulated.state, OURS) == []
         assert desired.routes == {route for route in simulated.routes if OURS.owns(route)}

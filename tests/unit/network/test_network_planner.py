@@ -228,6 +228,7 @@ def test_what_vxlan_needs() -> None:
     }
     assert {(str(one.destination), str(one.gateway), str(one.source), one.onlink) for one in desired.routes} == {
         ("10.244.2.0/24", "10.244.2.0", "10.244.1.0", True),
+        ("fd01:0:0:2::/128", "None", "None", False),
         ("fd01:0:0:2::/64", "fd01:0:0:2::", "fd01:0:0:1::", True),
     }
     assert desired.sysctls == {

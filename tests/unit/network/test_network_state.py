@@ -115,7 +115,7 @@ def test_changes_are_told_once() -> None:
     assert [change.how for change in state.planned(a_plan(a_peer("b", VXLAN)))] == [VXLAN]
     assert state.planned(a_plan(a_peer("b", VXLAN))) == []
     assert [change.how for change in state.planned(a_plan(a_peer("b", ROUTE)))] == [ROUTE]
-    assert state.counts() == {"route": 1, "vxlan": 0, "unreachable": 0, "refused": 0}
+    assert state.counts() == {"route": 1, "vxlan": 0, "wireguard": 0, "unreachable": 0, "refused": 0}
     assert state.planned(a_plan()) == [Change("b", "10.244.2.0/24", "gone")]
 
 
