@@ -124,7 +124,7 @@ class Resolver:
         found = [self._soa(), records.pointing(name, Type.NS, self._primary, self._settings.ttl_s)]
         answer = self._of_type(name, number, found)
         additional = tuple(self._addresses(self._primary, self._settings.addresses)) if number == Type.NS else ()
-        # The serial grows with any change.
+        # The serial grows with any change of anything.
         return Answer(answer.rcode, answer.answers, answer.authority, additional, topics=None)
 
     def _service(self, name: Name, number: int, below: Name, service: str, namespace: str) -> Answer:

@@ -176,16 +176,20 @@ class DnsService:
         """Have the zone follow the cluster."""
 
         def on_namespace(old: corev1.Namespace | None, new: corev1.Namespace | None) -> None:
-            self._touch(self.zone.put_namespace(metadata_of(_either(old, new)).name, new is not None))
+            metadata = metadata_of(_either(old, new))
+            self.zone.seen(metadata.resource_version)
+            self._touch(self.zone.put_namespace(metadata.name, new is not None))
 
         def on_service(old: corev1.Service | None, new: corev1.Service | None) -> None:
             metadata = metadata_of(_either(old, new))
+            self.zone.seen(metadata.resource_version)
             facts = service_facts(new) if new is not None else None
             key = (metadata.namespace, metadata.name)
             self._touch(self.zone.put_service(*key, facts), key)
 
         def on_slice(old: discoveryv1.EndpointSlice | None, new: discoveryv1.EndpointSlice | None) -> None:
             metadata = metadata_of(_either(old, new))
+            self.zone.seen(metadata.resource_version)
             facts = slice_facts(new) if new is not None else None
             names = {each.metadata.labels.get(SERVICE_NAME, "") for each in (old, new) if each is not None}
             topics = self.zone.put_slice(metadata.namespace, metadata.name, facts)

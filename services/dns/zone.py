@@ -96,17 +96,22 @@ class Zone:
         # Both by address; two Services can have the same endpoint, and one address can move from a Service to another.
         self._cluster_ips: dict[str, tuple[Key, ...]] = {}
         self._endpoints: dict[str, tuple[tuple[Key, str], ...]] = {}
+        # The latest resource version seen: the same at all instances that know the same.
         self.serial = 1
 
     def __len__(self) -> int:
         return sum(1 for entry in self._entries.values() if entry.facts is not None)
+
+    def seen(self, resource_version: str) -> None:
+        """An object in this version has been looked at."""
+        self.serial = max(self.serial, int(resource_version or 0))
 
     def put_namespace(self, name: str, present: bool = True) -> Topics:
         """A Namespace exists, or no longer."""
         if (name in self._namespaces) == present:
             return NOTHING
         (self._namespaces.add if present else self._namespaces.discard)(name)
-        return self._touched({namespace_topic(name)})
+        return frozenset({namespace_topic(name)})
 
     def put_service(self, namespace: str, name: str, facts: ServiceFacts | None) -> Topics:
         """A Service is like this now; None: it has no names any more."""
@@ -127,7 +132,7 @@ class Zone:
         if _traits(old) != _traits(facts):
             topics.update(address_topic(each.address) for part in entry.slices.values() for each in part.endpoints)
         self._drop_if_empty(key, entry)
-        return self._touched(topics)
+        return frozenset(topics)
 
     def put_slice(self, namespace: str, name: str, facts: SliceFacts | None) -> Topics:
         """An EndpointSlice is like this now; None: it is gone or of no use."""
@@ -143,7 +148,7 @@ class Zone:
             self._slices[namespace, name] = facts
         else:
             del self._slices[namespace, name]
-        return self._touched(topics)
+        return frozenset(topics)
 
     def _file(self, namespace: str, name: str, old: SliceFacts | None, new: SliceFacts | None) -> set[str]:
         """Have a slice of one Service as it is now. Returns the topics."""
@@ -223,10 +228,6 @@ class Zone:
     def _drop_if_empty(self, key: Key, entry: _Entry) -> None:
         if entry.facts is None and not entry.slices:
             del self._entries[key]
-
-    def _touched(self, topics: set[str]) -> Topics:
-        self.serial += 1
-        return frozenset(topics)
 
 
 def _traits(facts: ServiceFacts | None) -> tuple[bool, bool]:

@@ -27,8 +27,8 @@ RETRY_MIN_S, RETRY_MAX_S = 0.1, 10.0
 CHECK_S = 1.0
 # Of counting a large table again and again, this share of a processor at most.
 COUNTING_SHARE = 0.05
-# Whatever was not noticed is mended by then.
-FULL_S = 3600.0
+# Whatever was not noticed is mended by then; sooner where others have changed something, and no number tells what.
+FULL_S, SUSPECT_S = 3600.0, 300.0
 
 OnSynced = Callable[[], None]
 
@@ -54,6 +54,8 @@ class Synchronizer:
         self._triggers: list[float] = []
         self._generation: int | None = None
         self._counts_not_before = 0.0
+        self._suspects = False
+        self._whole_at = clock.monotonic()
         # What has not reached the kernel yet, or not been followed up.
         self._pending: list[FrontendChange] = []
         self._applying = asyncio.Lock()
@@ -85,17 +87,19 @@ class Synchronizer:
 
     async def watch(self) -> None:
         """Look for others' changes for ever."""
-        checked_whole = self._clock.monotonic()
         while True:
             await self._clock.sleep(CHECK_S)
-            if self._clock.monotonic() - checked_whole >= FULL_S:
-                checked_whole = self._clock.monotonic()
+            if self._is_whole_due():
+                self._whole_at = self._clock.monotonic()
                 self._state.distrust()
                 self.notice()
             try:
                 await self._check()
             except (OSError, TimeoutError) as failure:
                 self._log.warning("proxy.check_failed", error=failure)
+
+    def _is_whole_due(self) -> bool:
+        return self._clock.monotonic() - self._whole_at >= (SUSPECT_S if self._suspects else FULL_S)
 
     async def _check(self) -> None:
         async with self._applying:
@@ -104,6 +108,7 @@ class Synchronizer:
                 return
             intact, generation = await asyncio.to_thread(self._look, self._generation, self._expected())
             if generation != self._generation:
+                self._suspects = True
                 self._counts_not_before = began + (self._clock.monotonic() - began) / COUNTING_SHARE
             self._generation = generation
         if not intact:
@@ -168,6 +173,7 @@ class Synchronizer:
         self._pending += changes
         kept = await self._affinity.whole(self._state)
         await self._transact(text + kept)
+        self._whole_at, self._suspects = self._clock.monotonic(), False
         self._log.info("proxy.table_set", services=len(self._state.rules), bytes=len(text))
 
     async def _apply_changes(self) -> None:

@@ -4,8 +4,9 @@
 
 Two hosts on one link, in namespaces, with all that a node has; a Pod on the first asks a server, directly, through a
 Service, and through an address that one static rule in the same kernel leads there. All are asked in turns. What a
-change of endpoints costs is measured from its write to the first connection that it leads elsewhere. The rules
-themselves, with many Services, are `bench_proxy`'s, whose table is put below.
+change of endpoints costs is measured from its write to the first connection that it leads elsewhere; what a rolling
+update loses, at 500 connections a second. The rules themselves, with many Services, are `bench_proxy`'s, and names are
+`bench_dns`'s, whose tables are put below.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from navarch.protos.k8s.apps import v1_pb2 as appsv1
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.k8s.discovery import v1_pb2 as discoveryv1
 from navarch.services.api import codec
@@ -37,6 +39,7 @@ THROUGHPUT_PORT, ECHO_PORT, CONNECT_PORT = 5201, 7000, 7001
 STATIC = "203.0.113.1"
 SECONDS = 2
 SWITCHES = 50
+REPLICAS, UPDATES, REQUESTS_A_SECOND = 4, 3, 500
 
 SERVER = f"""
 import asyncio, socket, subprocess, sys, threading
@@ -87,6 +90,16 @@ class Way:
     p99_us: list[float] = field(default_factory=list)
 
 
+@dataclass
+class Rolled:
+    """What clients saw of rolling updates."""
+
+    requests: int
+    lost: int
+    seconds: float
+    p99_ms: float
+
+
 def proxy(host: LabHost) -> list[str]:
     return [
         f"--node-name={host.name}",
@@ -107,16 +120,7 @@ class Bench:
     addresses: dict[str, str] = field(default_factory=dict)
 
     async def make_pod(self, name: str, host: str) -> None:
-        container = {
-            "name": "main",
-            "image": IMAGE,
-            "imagePullPolicy": "IfNotPresent",
-            "command": [PYTHON, "-I", "-c", SERVER, name],
-            "readinessProbe": {"tcpSocket": {"port": ECHO_PORT}, "periodSeconds": 1},
-            "volumeMounts": [{"name": at, "mountPath": f"/{at}", "readOnly": True} for at in MOUNTED],
-        }
-        volumes = [{"name": at, "hostPath": {"path": path}} for at, path in MOUNTED.items()]
-        spec = {"nodeName": host, "terminationGracePeriodSeconds": 0, "containers": [container], "volumes": volumes}
+        spec = {"nodeName": host, "terminationGracePeriodSeconds": 0, **pod_spec(name)}
         body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}}, "spec": spec}
         pod: Any = codec.from_json(body, strict=True)
         await self.client.create(pod, namespace="default")
@@ -155,6 +159,90 @@ class Bench:
         way.connections.append(found["connections"])
         way.p50_us.append(found["p50"] * 1e6)
         way.p99_us.append(found["p99"] * 1e6)
+
+
+def pod_spec(name: str) -> dict[str, Any]:
+    """Of a Pod that serves and says this name."""
+    container = {
+        "name": "main",
+        "image": IMAGE,
+        "imagePullPolicy": "IfNotPresent",
+        "command": [PYTHON, "-I", "-c", SERVER, name],
+        "readinessProbe": {"tcpSocket": {"port": ECHO_PORT}, "periodSeconds": 1},
+        "volumeMounts": [{"name": at, "mountPath": f"/{at}", "readOnly": True} for at in MOUNTED],
+    }
+    return {
+        "containers": [container],
+        "volumes": [{"name": at, "hostPath": {"path": path}} for at, path in MOUNTED.items()],
+    }
+
+
+async def roll(bench: Bench) -> Rolled:
+    """Update a Deployment time and again while its Service is asked from a host."""
+    labels = {"app": "rolled"}
+
+    def template(version: int) -> dict[str, Any]:
+        return {"metadata": {"labels": labels}, "spec": pod_spec(f"v{version}")}
+
+    spec = {"replicas": REPLICAS, "selector": {"matchLabels": labels}, "template": template(0)}
+    body = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "rolled"}, "spec": spec}
+    made: Any = codec.from_json(body, strict=True)
+    await bench.client.create(made, namespace="default")
+    address = await bench.service("rolled", "rolled")
+    await rolled_out(bench)
+    host = bench.lab.hosts["host-1"]
+    command = (PYTHON, "-I", "-c", ROLLING_CLIENT, address, str(ECHO_PORT), str(REQUESTS_A_SECOND))
+    asker = await asyncio.create_subprocess_exec(
+        *host.namespaces.entrance, *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    for version in range(1, UPDATES + 1):
+        await bench.client.patch(
+            appsv1.Deployment, "rolled", "default", {"spec": {"template": template(version)}}, "merge"
+        )
+        await rolled_out(bench)
+    said, _ = await asker.communicate(b"enough")
+    return Rolled(**json.loads(said))
+
+
+async def rolled_out(bench: Bench) -> None:
+    async with asyncio.timeout(120):
+        while True:
+            found = await bench.client.get(appsv1.Deployment, "rolled", "default")
+            status = found.status
+            counts = (status.replicas, status.updated_replicas, status.available_replicas)
+            if status.observed_generation == found.metadata.generation and counts == (REPLICAS,) * 3:
+                return
+            await asyncio.sleep(0.05)
+
+
+# A new connection for each request, whose answer is the name of the server.
+ROLLING_CLIENT = """
+import asyncio, json, sys, time
+took, failures = [], []
+async def one(address, port):
+    began = time.perf_counter()
+    try:
+        reader, writer = await asyncio.wait_for(asyncio.open_connection(address, port), 5)
+        if not await asyncio.wait_for(reader.readline(), 5): failures.append("no answer")
+        writer.close()
+    except (OSError, TimeoutError) as error: failures.append(repr(error))
+    took.append(time.perf_counter() - began)
+async def main(address, port, rate):
+    tasks, count = set(), 0
+    loop = asyncio.get_running_loop(); stop = asyncio.Event()
+    loop.add_reader(sys.stdin, stop.set)
+    began = time.monotonic()
+    while not stop.is_set():
+        task = asyncio.ensure_future(one(address, port)); tasks.add(task); task.add_done_callback(tasks.discard)
+        count += 1
+        await asyncio.sleep(max(0, began + count / rate - time.monotonic()))
+    seconds = time.monotonic() - began
+    await asyncio.gather(*tasks)
+    took.sort()
+    p99_ms = 1000 * took[int(len(took) * .99)]
+    print(json.dumps({"requests": count, "lost": len(failures), "seconds": seconds, "p99_ms": p99_ms}))
+asyncio.run(main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))
+"""
 
 
 async def switches(bench: Bench) -> list[float]:
@@ -211,7 +299,7 @@ while True:
 """
 
 
-async def compare(lab: NetworkLab, rounds: int) -> tuple[list[Way], list[float]]:
+async def compare(lab: NetworkLab, rounds: int) -> tuple[list[Way], list[float], Rolled]:
     client = lab.client()
     try:
         bench = Bench(lab, client)
@@ -233,7 +321,7 @@ async def compare(lab: NetworkLab, rounds: int) -> tuple[list[Way], list[float]]
             # Each comes first as often as last.
             for way in ways if number % 2 else reversed(ways):
                 await bench.measure(way)
-        return ways, await switches(bench)
+        return ways, await switches(bench), await roll(bench)
     finally:
         await client.close()
 
@@ -246,7 +334,7 @@ def static_rule(address: str, pod: str) -> str:
     )
 
 
-def report(ways: Sequence[Way], times: Sequence[float], rules: str) -> str:
+def report(ways: Sequence[Way], times: Sequence[float], rolled: Rolled, rules: str, names: str) -> str:
     lines = [
         "# The Pod network and Services",
         "",
@@ -271,14 +359,28 @@ def report(ways: Sequence[Way], times: Sequence[float], rules: str) -> str:
         "An endpoint is replaced: from the write to the API until a connection of another process reaches the new one: "
         f"p50 {p50:.0f} ms, p99 {p99:.0f} ms ({len(times)} changes).",
         "",
+        f"{UPDATES} rolling updates of a Deployment of {REPLICAS}, each request a new connection to its Service: "
+        f"{rolled.requests} requests, {rolled.requests / rolled.seconds:.0f} a second, of which {rolled.lost} were "
+        f"lost; p99 {rolled.p99_ms:.1f} ms.",
+        "",
         "The proxy alone, five endpoints a Service (`tests/bench/bench_proxy.py`):",
         "",
         "```",
         rules.rstrip(),
         "```",
         "",
+        "DNS on one core, beside Debian's dnsmasq with the same records (`tests/bench/bench_dns.py`):",
+        "",
+        names.rstrip(),
+        "",
     ]
     return "\n".join(lines)
+
+
+def other_bench(name: str) -> str:
+    """What another benchmark says."""
+    command = [sys.executable, Path(__file__).with_name(name)]
+    return subprocess.run(command, check=True, text=True, capture_output=True).stdout
 
 
 def main() -> None:
@@ -289,11 +391,9 @@ def main() -> None:
     chosen = options.parse_args()
     extra = HostService("proxy", "navarch.services.proxy.main", lambda _: ("system:kube-proxy",), proxy)
     with network_lab(Topology((1, 1)), (extra,)) as lab:
-        ways, times = asyncio.run(compare(lab, chosen.rounds))
-    rules = subprocess.run(
-        [sys.executable, Path(__file__).with_name("bench_proxy.py")], check=True, text=True, capture_output=True
-    ).stdout
-    text = report(ways, times, rules)
+        ways, times, rolled = asyncio.run(compare(lab, chosen.rounds))
+    rules, names = map(other_bench, ("bench_proxy.py", "bench_dns.py"))
+    text = report(ways, times, rolled, rules, names)
     print(text)
     if chosen.markdown:
         REPORT.write_text(text)

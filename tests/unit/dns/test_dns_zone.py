@@ -63,6 +63,18 @@ def test_events_lead_to_the_same_as_the_last_state(events) -> None:
     assert state(zone) == state(rebuilt)
 
 
+def test_instances_that_know_the_same_have_the_same_serial() -> None:
+    """However often, and in whatever order, they heard of it."""
+    one, other = Zone(), Zone()
+    for version in ("7", "42", "41"):
+        one.seen(version)
+    for version in ("42", "42", "7"):
+        other.seen(version)
+    assert one.serial == other.serial == 42
+    one.seen("")
+    assert one.serial == 42
+
+
 def test_what_changes_nothing_touches_nothing() -> None:
     zone = Zone()
     facts = ServiceFacts(("10.96.0.1",))

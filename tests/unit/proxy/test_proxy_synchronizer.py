@@ -16,7 +16,7 @@ from navarch.services.proxy.measures import Measures
 from navarch.services.proxy.netlink import Counts
 from navarch.services.proxy.state import ProxyState
 from navarch.services.proxy.structure import Settings
-from navarch.services.proxy.synchronizer import MIN_PERIOD_S, RETRY_MIN_S, Synchronizer
+from navarch.services.proxy.synchronizer import FULL_S, MIN_PERIOD_S, RETRY_MIN_S, SUSPECT_S, Synchronizer
 from navarch.testing.proxy_objects import NODE, ServiceBuilder, SliceBuilder
 
 
@@ -243,6 +243,20 @@ async def test_others_changes_elsewhere_are_counted_once_and_at_intervals(world:
     await world.loop._check()
     assert kernel.counted == 2
     assert not world.state.is_dirty
+
+
+async def test_others_changes_that_no_number_tells_are_mended_by_and_by(world: World, kernel: Kernel) -> None:
+    """As an element that is replaced by another: nobody can say, so the whole is put in place now and then."""
+    world.clock.advance(SUSPECT_S)
+    assert not world.loop._is_whole_due()
+    kernel.now = 2
+    await world.loop._check()
+    assert world.loop._is_whole_due()
+    await world.loop._apply_whole()
+    world.clock.advance(SUSPECT_S)
+    assert not world.loop._is_whole_due(), "only once"
+    world.clock.advance(FULL_S)
+    assert world.loop._is_whole_due()
 
 
 @pytest.mark.parametrize("damage", ["table", "rule", "element"])
