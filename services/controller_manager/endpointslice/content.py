@@ -18,8 +18,13 @@ _SAME_NODE = "PreferSameNode"
 _SAME_ZONE = ("PreferClose", "PreferSameZone", _SAME_NODE)
 
 
-def endpoint(service: corev1.Service, backend: Backend, zone: str) -> discoveryv1.Endpoint:
-    """A backend as slices list it. zone: of its Node, empty where that has none."""
+def endpoint(
+    service: corev1.Service, backend: Backend, zone: str, allocated: Mapping[str, str] | None
+) -> discoveryv1.Endpoint:
+    """A backend as slices list it. zone: of its Node, empty where that has none.
+
+    allocated: for which zone each Pod is, by uid, where that is decided for all together; None where it is not.
+    """
     pod = backend.pod
     result = discoveryv1.Endpoint(
         addresses=[backend.ip],
@@ -36,7 +41,10 @@ def endpoint(service: corev1.Service, backend: Backend, zone: str) -> discoveryv
         result.zone = zone
     if name := hostname(service, pod):
         result.hostname = name
-    _hint(service.spec.traffic_distribution, result)
+    if allocated is None:
+        _hint(service.spec.traffic_distribution, result)
+    elif meant_for := allocated.get(pod.metadata.uid):
+        result.hints.for_zones.add(name=meant_for)
     return result
 
 

@@ -5,13 +5,15 @@ spread over slices is said in `packing`. A slice that would be deleted while ano
 instead. A Service without endpoints has one empty slice a family: it says that there are none.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.protos.k8s.discovery import v1_pb2 as discoveryv1
 from navarch.services.api.equality import same
 from navarch.services.controller_manager.backends import Backend, backends, families
+from navarch.services.controller_manager.endpointslice import topology
 from navarch.services.controller_manager.endpointslice.content import Ports, blank, endpoint, filled, ports_of
 from navarch.services.controller_manager.endpointslice.packing import pack
 
@@ -22,11 +24,15 @@ Endpoints = Mapping[str, discoveryv1.Endpoint]
 
 @dataclass(slots=True)
 class Plan:
-    """Writes. Creates and updates come before deletions, so that no endpoint is missing in between."""
+    """Writes. Creates and updates come before deletions, so that no endpoint is missing in between.
+
+    without_hints: by address family, why a Service that asks for hints has none; "" for one that has them.
+    """
 
     create: list[discoveryv1.EndpointSlice] = field(default_factory=list)
     update: list[discoveryv1.EndpointSlice] = field(default_factory=list)
     delete: list[discoveryv1.EndpointSlice] = field(default_factory=list)
+    without_hints: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -44,12 +50,12 @@ def plan(
     zones: Mapping[str, str],
     slices: Sequence[discoveryv1.EndpointSlice],
     limit: int = SLICE_LIMIT,
+    share: Callable[[], Mapping[str, Fraction]] = dict,
 ) -> Plan:
     """The writes for one Service.
 
     slices: those that this controller made for it. zones: by the names of the Pods' Nodes that exist, empty
-    for a Node without one. limit:
-    endpoints in a slice, at most.
+    for a Node without one. limit: endpoints in a slice, at most. share: of each zone in the cluster's processors.
     """
     result, candidates, wanted = Plan(), list(pods), families(service)
     # Slices of a namesake that is gone are the garbage collector's prey; nothing is to be put into them.
@@ -57,7 +63,10 @@ def plan(
     for family in wanted:
         present = [each for each in own if each.address_type == family]
         found = [each for each in backends(service, candidates, family) if _is_placed(service, each, zones)]
-        _plan_family(service, family, _groups(service, found, zones, present), limit, result)
+        allocated = None
+        if topology.is_asked(service):
+            allocated, result.without_hints[family] = _allocated(found, zones, present, share())
+        _plan_family(service, family, _groups(service, found, zones, present, allocated), limit, result)
     result.delete += [each for each in slices if not any(each is kept for kept in own)]
     return result
 
@@ -73,17 +82,38 @@ def _is_placed(service: corev1.Service, backend: Backend, zones: Mapping[str, st
     return not node or node in zones or bool(service.spec.publish_not_ready_addresses)
 
 
+def _allocated(
+    found: Iterable[Backend],
+    zones: Mapping[str, str],
+    present: Iterable[discoveryv1.EndpointSlice],
+    share: Mapping[str, Fraction],
+) -> tuple[dict[str, str], str]:
+    """For which zone each ready backend is, by its Pod's uid; or why none is for any."""
+    ready = {each.pod.metadata.uid: zones.get(each.pod.spec.node_name, "") for each in found if each.ready}
+    before = {
+        one.target_ref.uid: one.hints.for_zones[0].name
+        for each in present
+        for one in each.endpoints
+        if one.hints.for_zones
+    }
+    try:
+        return topology.hints(ready, share, before), ""
+    except topology.NoHints as reason:
+        return {}, str(reason)
+
+
 def _groups(
     service: corev1.Service,
     found: Iterable[Backend],
     zones: Mapping[str, str],
     present: Iterable[discoveryv1.EndpointSlice],
+    allocated: Mapping[str, str] | None,
 ) -> list[_Group]:
     groups: dict[Ports, _Group] = {}
     for backend in found:
         group = groups.setdefault(backend.ports, _Group(backend.ports))
         group.endpoints[backend.pod.metadata.uid] = endpoint(
-            service, backend, zones.get(backend.pod.spec.node_name, "")
+            service, backend, zones.get(backend.pod.spec.node_name, ""), allocated
         )
     if not groups:
         groups[()] = _Group(())

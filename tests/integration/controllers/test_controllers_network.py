@@ -134,6 +134,36 @@ async def test_hints_come_and_slices_go_with_what_the_service_says(cluster, a_de
     await cluster.until(aliased)
 
 
+async def test_hints_for_all_zones_need_enough_zones(cluster, a_deployment: Make, service) -> None:
+    """Events say why there are none, and when there are."""
+    service.metadata.annotations["service.kubernetes.io/topology-mode"] = "Auto"
+    await cluster.client.create(service)
+    await cluster.client.create(a_deployment(4))
+    await cluster.complete()
+
+    async def told(reason: str) -> list[str]:
+        events = (await cluster.client.list(corev1.Event, "default")).items
+        return [each.message for each in events if each.reason == reason]
+
+    await cluster.until(lambda: told("TopologyAwareHintsDisabled"))
+    node = await cluster.client.get(corev1.Node, "node-1")
+    node.status.allocatable["cpu"].string = "2"
+    node.status.conditions.add(type="Ready", status="True")
+    await cluster.client.update_status(node)
+    labels = {"topology.kubernetes.io/zone": "east"}
+    other = await cluster.client.create(corev1.Node(metadata=metav1.ObjectMeta(name="node-2", labels=labels)))
+    other.status.allocatable["cpu"].string = "2"
+    other.status.conditions.add(type="Ready", status="True")
+    await cluster.client.update_status(other)
+
+    async def hinted() -> bool:
+        found = [each.hints for one in await slices(cluster) for each in one.endpoints]
+        return {zone.name for hints in found for zone in hints.for_zones} == {"east", "west"}
+
+    await cluster.until(hinted)
+    await cluster.until(lambda: told("TopologyAwareHintsEnabled"))
+
+
 async def test_custom_endpoints_are_mirrored(cluster, service) -> None:
     service.spec.selector.clear()
     await cluster.client.create(service)

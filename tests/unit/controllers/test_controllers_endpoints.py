@@ -1,5 +1,7 @@
 """Endpoints and EndpointSlices: who is behind a Service, and the fewest writes that say so."""
 
+from fractions import Fraction
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -141,6 +143,24 @@ def test_hints_come_and_go_with_the_wish() -> None:
     assert [each.endpoints[0].hints.for_zones[0].name for each in near.update] == ["west"]
     far = plan(a_service(), pods, zones, stored(near, slices))
     assert [each.endpoints[0].HasField("hints") for each in far.update] == [False]
+
+
+def test_hints_for_all_zones_together_come_before_those_for_each() -> None:
+    """And there are none at all where that cannot be."""
+    zones, share = {"node-0": "west", "node-1": "east"}, {"west": Fraction(1, 2), "east": Fraction(1, 2)}
+    service = a_service(traffic_distribution="PreferClose")
+    service.metadata.annotations["service.kubernetes.io/topology-mode"] = "Auto"
+    # Of node-0 and node-1.
+    pods = [a_pod(number) for number in (0, 3, 6, 1)] + [a_pod(4, ready=False)]
+    step = plan(service, pods, zones, [], share=lambda: share)
+    (only,) = step.create
+    meant = {each.target_ref.uid: [one.name for one in each.hints.for_zones] for each in only.endpoints}
+    assert sorted(zone for found in meant.values() for zone in found) == ["east", "east", "west", "west"]
+    assert meant["uid-4"] == []
+    assert step.without_hints == {"IPv4": ""}
+    step = plan(service, pods[:3], zones, stored(step, []), share=lambda: share)
+    assert [each.HasField("hints") for one in step.update for each in one.endpoints] == [False] * 3
+    assert "exceeds overload threshold" in step.without_hints["IPv4"]
 
 
 @pytest.mark.parametrize(("publish", "expected"), [(False, 0), (True, 1)])
