@@ -212,3 +212,24 @@ async def test_what_is_out_of_the_ordinary_harms_no_other(network: Probing) -> N
     with pytest.raises(ApiError, match=f"{node_port}.*provided port is already allocated"):
         await service(network, "taken", [], **taken)
     await answered(network, first.host.addresses[0], [first, second], node_port)
+
+
+async def test_a_host_that_changes_its_address(network: Probing) -> None:
+    """Its Pods and its node ports are reached there as soon as its kubelet says so."""
+    lab, (first, _, third) = network.lab, network.pods
+    host = third.host
+    made = await service(network, "moving", [third], type="NodePort")
+    node_port = made.spec.ports[0].node_port
+    await answered(network, host.addresses[0], [first, first.host], node_port)
+    (before,), (router,) = lab.topology.addresses(host.link, host.number), lab.topology.addresses(host.link, 254)
+    host.kill("kubelet")
+    host.number += 20
+    (after,) = lab.topology.addresses(host.link, host.number)
+    host.namespaces.ip(
+        f"addr del {before} dev eth0",
+        f"addr add {after} dev eth0",
+        f"route replace default via {router.partition('/')[0]}",
+    )
+    host.start("kubelet")
+    await answered(network, made.spec.cluster_ip, [*network.pods, *lab.hosts.values()])
+    await answered(network, host.addresses[0], [first, first.host, host], node_port)
