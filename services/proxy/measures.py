@@ -35,6 +35,7 @@ class Measures:
         )
         self.restored = metrics.counter("navarch_proxy_restored", "Times that others' changes were undone.")
         self.services = metrics.gauge("navarch_proxy_services", "Services that have rules.")
+        self.left_out = metrics.gauge("navarch_proxy_services_left_out", "Services that the kernel cannot have.")
         self.chains = metrics.gauge("navarch_proxy_chains", "Chains that frontends lead to.")
         self.changed = metrics.histogram(
             "navarch_proxy_transaction_size",

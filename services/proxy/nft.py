@@ -12,9 +12,22 @@ class NftError(Exception):
     """nft refused, or did not answer."""
 
 
+class NftRefused(NftError):
+    """nft, or the kernel, says that this cannot be."""
+
+
 async def apply(text: str) -> None:
     """Run one transaction. Raises NftError, and then nothing of it has happened."""
     await _nft("-f", "-", input=text)
+
+
+async def is_refused(text: str) -> bool:
+    """Whether nft would refuse one transaction. Changes nothing. Raises NftError if there is no saying."""
+    try:
+        await _nft("--check", "-f", "-", input=text)
+    except NftRefused:
+        return True
+    return False
 
 
 async def remove(settings: Settings) -> None:
@@ -50,5 +63,5 @@ async def _nft(*words: str, input: str | None = None) -> bytes:
     if process.returncode != 0:
         # The input it repeats may be megabytes.
         message = err[:1000].decode(errors="replace").strip()
-        raise NftError(message or f"nft ended with {process.returncode}")
+        raise NftRefused(message or f"nft ended with {process.returncode}")
     return out

@@ -7,7 +7,7 @@ belongs to the first that came until that lets go of it.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
@@ -73,6 +73,7 @@ class ProxyState:
         self._chains: dict[str, Chain] = {}
         # Ordered: the first to change is the first to be looked at.
         self._dirty: dict[str, None] = {}
+        self._left_out: set[str] = set()
         self._whole = True
 
     # What is known.
@@ -81,19 +82,19 @@ class ProxyState:
         """A Service is new or has changed."""
         key = key_of(service)
         self._services[key] = service
-        self._dirty[key] = None
+        self._change(key)
 
     def remove_service(self, key: str) -> None:
         """A Service is gone."""
         if self._services.pop(key, None) is not None:
-            self._dirty[key] = None
+            self._change(key)
 
     def set_slice(self, slice: discoveryv1.EndpointSlice) -> None:
         """A slice is new or has changed."""
         service = service_of(slice)
         if service:
             self._slices.setdefault(service, {})[slice.metadata.name] = slice
-            self._dirty[service] = None
+            self._change(service)
 
     def remove_slice(self, slice: discoveryv1.EndpointSlice) -> None:
         """A slice is gone, or is another Service's now."""
@@ -102,7 +103,27 @@ class ProxyState:
         if slices.pop(slice.metadata.name, None) is not None:
             if not slices:
                 del self._slices[service]
-            self._dirty[service] = None
+            self._change(service)
+
+    def _change(self, key: str) -> None:
+        self._dirty[key] = None
+        self._left_out.discard(key)
+
+    def leave_out(self, key: str) -> None:
+        """The kernel cannot have this Service as it is: have none of it in the table until it changes."""
+        self._left_out.add(key)
+        self._dirty[key] = None
+
+    def only(self, keys: Iterable[str]) -> "ProxyState":
+        """Of a cluster with these Services alone."""
+        made = ProxyState(self.settings, self._here.node)
+        made._here, made._node_ips = self._here, self._node_ips
+        for key in keys:
+            if key in self._services:
+                made._services[key] = self._services[key]
+                made._slices[key] = dict(self._slices.get(key, {}))
+                made._dirty[key] = None
+        return made
 
     def set_node(self, node: corev1.Node) -> None:
         """This node is known, or has changed."""
@@ -139,6 +160,11 @@ class ProxyState:
     def rules(self) -> dict[str, ServiceRules]:
         """What each Service means, by its key. To be read only."""
         return self._rules
+
+    @property
+    def left_out(self) -> frozenset[str]:
+        """Services that are not in the table because the kernel cannot have them."""
+        return frozenset(self._left_out)
 
     @property
     def node_ips(self) -> frozenset[str]:
@@ -230,7 +256,7 @@ class ProxyState:
 
     def _planned(self, key: str, old: ServiceRules) -> ServiceRules:
         service = self._services.get(key)
-        if service is None:
+        if service is None or key in self._left_out:
             return NOTHING
         rules = rules_of(service, self._slices.get(key, {}).values(), self._here, self._node_ips)
         before = {frontend.id: frontend for frontend in old.frontends}

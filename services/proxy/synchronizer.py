@@ -6,7 +6,7 @@ touched by that. A sync that fails is tried again, ever later.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from navarch.services.base.clock import Clock
 from navarch.services.base.log import get_logger
@@ -15,6 +15,7 @@ from navarch.services.proxy.affinity import AffinityKeeper
 from navarch.services.proxy.conntrack import CleanUp
 from navarch.services.proxy.frontends import HealthCheck
 from navarch.services.proxy.health import ProxyHealth
+from navarch.services.proxy.isolation import culprits
 from navarch.services.proxy.measures import Measures
 from navarch.services.proxy.netlink import Nftables
 from navarch.services.proxy.state import FrontendChange, ProxyState
@@ -23,6 +24,8 @@ from navarch.services.proxy.structure import base_chains, containers
 # Between the beginnings of two syncs.
 MIN_PERIOD_S = 0.02
 RETRY_MIN_S, RETRY_MAX_S = 0.1, 10.0
+# Of the whole table, until it is looked for the Services that are at fault.
+REFUSALS = 3
 # How soon others' changes are seen: one small question to the kernel.
 CHECK_S = 1.0
 # Of counting a large table again and again, this share of a processor at most.
@@ -56,6 +59,8 @@ class Synchronizer:
         self._counts_not_before = 0.0
         self._suspects = False
         self._whole_at = clock.monotonic()
+        # Of the whole table, one after the other.
+        self._refusals = 0
         # What has not reached the kernel yet, or not been followed up.
         self._pending: list[FrontendChange] = []
         self._applying = asyncio.Lock()
@@ -162,11 +167,34 @@ class Synchronizer:
             self._log.warning("proxy.sync_failed", whole=whole, error=failure)
             self._state.distrust()
             self._triggers = [*triggers, *self._triggers]
+            if whole and isinstance(failure, nft.NftRefused):
+                await self._isolate(failure)
             return False
+        self._refusals = 0
         took_s = self._clock.monotonic() - began
         self._measure(whole, took_s, triggers)
         await self._after()
         return True
+
+    async def _isolate(self, failure: nft.NftRefused) -> None:
+        """Leave those Services out that nft cannot take; once may be chance, as when somebody else has the table."""
+        self._refusals += 1
+        if self._refusals < REFUSALS:
+            return
+        self._refusals = 0
+        try:
+            found = await culprits(list(self._state.rules), self._is_refused)
+        except (nft.NftError, OSError) as obstacle:
+            self._log.warning("proxy.not_isolated", error=obstacle)
+            return
+        for key in found:
+            self._state.leave_out(key)
+            self._log.error("proxy.service_left_out", service=key, error=failure)
+
+    async def _is_refused(self, keys: Sequence[str]) -> bool:
+        alone = self._state.only(keys)
+        text, _ = await asyncio.to_thread(alone.whole)
+        return await nft.is_refused(text)
 
     async def _apply_whole(self) -> None:
         text, changes = self._state.whole()
@@ -221,6 +249,7 @@ class Synchronizer:
         for triggered in triggers:
             measures.programming.observe(max(0.0, now - triggered))
         measures.services.set(len(self._state.rules))
+        measures.left_out.set(len(self._state.left_out))
         measures.chains.set(len(self._state.chains))
 
 

@@ -4,6 +4,7 @@ import json
 from random import Random
 from typing import Any
 
+from navarch.services.proxy import nft
 from navarch.services.proxy.elements import Place
 from navarch.services.proxy.state import ProxyState
 from navarch.services.proxy.structure import Settings, base_chains, containers
@@ -38,6 +39,18 @@ async def test_transactions_add_up() -> None:
         lab.run("node", "nft", "-f", "-", input=state.changes()[0].render(SETTINGS))
         check(state, lab)
         assert dict(state.elements()) == {}
+
+
+async def test_nft_says_of_a_table_whether_it_could_be() -> None:
+    """Without making it: that is how a Service that cannot be is found among the others."""
+    state = ProxyState(SETTINGS, NODE)
+    for name in NAMES:
+        state.set_service(ServiceBuilder(name, f"10.96.0.{NAMES.index(name) + 1}").port(80).object)
+    text, _ = state.only(("default/a", "default/c")).whole()
+    assert ("10.96.0.3 ." in text, "10.96.0.2 ." in text) == (True, False)
+    assert not await nft.is_refused(text)
+    assert await nft.is_refused(text.replace("10.96.0.3 .", "10.96.0.300 ."))
+    assert state.is_dirty, "it was a copy"
 
 
 def change(state: ProxyState, rng: Random) -> None:

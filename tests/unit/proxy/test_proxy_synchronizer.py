@@ -1,10 +1,12 @@
 """The loop around nft: what it does when that refuses, and in what batches."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from navarch.services.base.clock import VirtualClock, settle
 from navarch.services.base.metrics import Metrics
@@ -12,6 +14,7 @@ from navarch.services.proxy import conntrack, nft, synchronizer
 from navarch.services.proxy.conntrack import CleanUp
 from navarch.services.proxy.frontends import HealthCheck
 from navarch.services.proxy.health import SICK_AFTER_S, ProxyHealth
+from navarch.services.proxy.isolation import MOST, culprits
 from navarch.services.proxy.measures import Measures
 from navarch.services.proxy.netlink import Counts
 from navarch.services.proxy.state import ProxyState
@@ -188,6 +191,57 @@ async def test_flows_are_looked_at_when_the_change_is_in_the_kernel_at_last(
             await world.turn(RETRY_MIN_S)
             await asyncio.sleep(0.001)
     assert [str(id) for id in cleaned[0].changes] == ["udp://10.96.0.10:53"]
+
+
+@given(st.integers(0, 40), st.sets(st.integers(0, 39), max_size=10), st.booleans())
+def test_culprits_are_found_by_halves(count: int, guilty: set[int], everything: bool) -> None:
+    keys = [f"default/s{number}" for number in range(count)]
+    bad = {key for number, key in enumerate(keys) if number in guilty}
+    asked = 0
+
+    async def is_refused(some: Sequence[str]) -> bool:
+        nonlocal asked
+        asked += 1
+        return everything or not bad.isdisjoint(some)
+
+    found = asyncio.run(culprits(keys, is_refused))
+    assert set(found) == (bad if len(bad) <= MOST and not everything else set())
+    assert asked <= 2 + (len(found) + 1) * (count.bit_length() + 2) * (MOST if not found else 1)
+
+
+@pytest.mark.usefixtures("running")
+async def test_a_service_that_nft_cannot_take_is_left_out_until_it_changes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def apply(text: str) -> None:
+        if "10.96.0.3 ." in text:
+            raise nft.NftRefused("no such thing")
+        world.applied.append(text)
+
+    async def is_refused(text: str) -> bool:
+        return "10.96.0.3 ." in text
+
+    monkeypatch.setattr(nft, "apply", apply)
+    monkeypatch.setattr(nft, "is_refused", is_refused)
+    for number in range(1, 6):
+        world.state.set_service(service(number).object)
+    world.loop.notice()
+    async with asyncio.timeout(30):
+        while not world.applied:
+            await asyncio.sleep(0)
+            await world.turn(RETRY_MIN_S)
+    (whole,) = world.applied
+    assert all(f"10.96.0.{number} ." in whole for number in (1, 2, 4, 5))
+    assert world.state.left_out == {"default/s3"}
+    assert world.series("navarch_proxy_services_left_out") == 1
+    world.state.set_service(ServiceBuilder("s3", "10.96.0.33").port(80).object)
+    world.loop.notice()
+    async with asyncio.timeout(30):
+        while len(world.applied) < 2:
+            await asyncio.sleep(0)
+            await world.turn(RETRY_MIN_S)
+    assert "10.96.0.33 ." in world.applied[1]
+    assert not world.state.left_out
 
 
 class Kernel:
