@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 
 from navarch.protos.k8s.core import v1_pb2 as corev1
@@ -74,6 +75,8 @@ def families(service: corev1.Service) -> list[str]:
     return [family_of(service.spec.cluster_ip) or "IPv4"]
 
 
+# The same Pods are asked about again and again.
+@lru_cache(maxsize=65536)
 def family_of(ip: str) -> str | None:
     """IPv4 or IPv6; None for what is no address."""
     try:
@@ -84,13 +87,15 @@ def family_of(ip: str) -> str | None:
 
 def backends(service: corev1.Service, candidates: Iterable[corev1.Pod], family: str) -> Iterator[Backend]:
     """The Pods behind a Service that have an address of the family, in the order of their names."""
+    is_named = any(port.target_port.type for port in service.spec.ports)
+    numbered = () if is_named else ports_of(service, corev1.Pod())
     chosen = [pod for pod in candidates if matches(service, pod) and not pods.has_ended(pod)]
     for pod in sorted(chosen, key=lambda each: each.metadata.name):
         if (ip := _address(pod, family)) is None:
             continue
         serving, terminating = pods.is_ready(pod), pods.is_terminating(pod)
         ready = service.spec.publish_not_ready_addresses or (serving and not terminating)
-        yield Backend(pod, ip, ports_of(service, pod), ready, serving, terminating)
+        yield Backend(pod, ip, ports_of(service, pod) if is_named else numbered, ready, serving, terminating)
 
 
 def ports_of(service: corev1.Service, pod: corev1.Pod) -> tuple[Port, ...]:
