@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
+from functools import partial
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -165,6 +166,64 @@ async def test_names_from_pods_on_each_host(network: Probing) -> None:
         for address in plain.spec.cluster_ips:
             assert await dig(network, pod, "-x", address) == [f"{name}."]
         assert await dig(network, pod, "kubernetes.default.svc.cluster.local") == ["10.96.0.1"]
+
+
+ZONE = "svc.cluster.local"
+PETS = {"my-pet": "10.244.200.100", "my-pet-2": "10.244.200.101", "": "10.244.200.102"}
+# Of the specification of DNS-based service discovery, 1.1.0, by its sections; what dig says in short.
+EXAMPLES = {
+    # 2.2
+    ("dns-version.cluster.local", "TXT"): ['"1.1.0"'],
+    # 2.3
+    (f"kubernetes.default.{ZONE}", "A"): ["10.96.0.1"],
+    (f"_https._tcp.kubernetes.default.{ZONE}", "SRV"): [f"0 100 443 kubernetes.default.{ZONE}."],
+    ("1.0.96.10.in-addr.arpa", "PTR"): [f"kubernetes.default.{ZONE}."],
+    # 2.4
+    (f"headless.default.{ZONE}", "A"): [*PETS.values()],
+    (f"headless.default.{ZONE}", "AAAA"): ["fd01:0:0:c8::100"],
+    (f"my-pet.headless.default.{ZONE}", "A"): ["10.244.200.100"],
+    (f"my-pet.headless.default.{ZONE}", "AAAA"): ["fd01:0:0:c8::100"],
+    (f"10-244-200-102.headless.default.{ZONE}", "A"): ["10.244.200.102"],
+    (f"_https._tcp.headless.default.{ZONE}", "SRV"): [
+        f"0 33 443 {name}.headless.default.{ZONE}." for name in ("10-244-200-102", "my-pet", "my-pet-2")
+    ],
+    ("100.200.244.10.in-addr.arpa", "PTR"): [f"my-pet.headless.default.{ZONE}."],
+    # 2.5
+    (f"foo.default.{ZONE}", "CNAME"): ["www.example.com."],
+    # 2.6
+    ("10-244-1-2.default.pod.cluster.local", "A"): ["10.244.1.2"],
+    # Of none of them.
+    (f"absent.default.{ZONE}", "A"): [],
+}
+
+
+async def test_the_specifications_examples_from_pods_on_each_host(network: Probing) -> None:
+    """With dig, and with busybox's nslookup."""
+    await service(network, "headless", clusterIP="None", selector={}, ports=[{"name": "https", "port": 443}], **DUAL)
+    await service(network, "foo", type="ExternalName", externalName="www.example.com", selector={}, ports=[])
+    for family, addresses in (("IPv4", PETS), ("IPv6", {"my-pet": "fd01:0:0:c8::100"})):
+        made = discoveryv1.EndpointSlice(address_type=family)
+        made.metadata.name, made.metadata.labels["kubernetes.io/service-name"] = f"pets-{family.lower()}", "headless"
+        made.ports.add(name="https", port=443, protocol="TCP")
+        for hostname, address in addresses.items():
+            made.endpoints.add(addresses=[address], hostname=hostname or None).conditions.ready = True
+        await network.client.create(made, namespace="default")
+
+    async def follow(pod: Pod) -> None:
+        # Each node's DNS is one of three, and hears of it by itself.
+        for (name, kind), expected in EXAMPLES.items():
+            is_told = partial(tells, network, pod, name, kind, expected)
+            await network.eventually(is_told, f"{pod.name} is told of {name} {kind}: {expected}")
+            look = f"/bin/nslookup -type={kind.lower()} {name} || true"
+            said = (await network.exec(pod, "/bin/sh", "-c", look)).replace("\t", " ")
+            assert all(one.rstrip(".") in said for one in expected), said
+            assert expected or "NXDOMAIN" in said, said
+
+    await asyncio.gather(*map(follow, network.pods))
+
+
+async def tells(network: Probing, pod: Pod, name: str, kind: str, expected: list[str]) -> bool:
+    return await dig(network, pod, name, kind) == sorted(expected)
 
 
 async def dig(network: Probing, pod: Pod, *words: str) -> list[str]:
