@@ -7,7 +7,7 @@ MAC) and a route through the tunnel address. A node's tunnel address is the firs
 Pod's; its MAC follows from its name. So everybody knows all of it from the Nodes alone.
 
 With encryption it is WireGuard instead, on one link or not: one device, with a peer for each other node whose Node
-tells its public key; whoever tells none is not reached, for nothing goes in the clear then.
+tells its public key; whoever tells none has no way. Packets for it then follow the host's other routes, unencrypted.
 
 Each direction is chosen by its sender. Both choose alike as long as both hosts' routes are those of one link.
 """
@@ -49,7 +49,7 @@ DEFAULT_MTU = 1500
 SMALLEST_MTU = 1280
 LONGEST_DEVICE_NAME = 15
 NO_ENDS = "the two nodes have no InternalIP of the same IP version"
-NO_KEY = "its Node tells no WireGuard key, and nothing goes in the clear"
+NO_KEY = "its Node tells no WireGuard key"
 # By IP version, below /proc/sys/net/ipvN.
 FORWARDING = {4: "ip_forward", 6: "conf/all/forwarding"}
 

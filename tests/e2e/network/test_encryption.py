@@ -105,7 +105,7 @@ async def test_pods_of_different_nodes_are_heard_by_nobody_else(network: Probing
     encrypted, clear = await heard_while_talking(network, first, [second])
     assert encrypted > 0
     assert clear == 0
-    # Who tells no key is not spoken to in the clear instead.
+    # Who tells no key does not answer.
     question = f"tcp/{network.of(third)[0].addresses[0]}/{PORT}/1"
     assert not is_address((await network.ask(network.of(first)[0], [question], 1.0))[question])
 
