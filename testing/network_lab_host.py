@@ -153,3 +153,16 @@ class LabHost:
         return grpc.aio.secure_channel(
             self.socket(service), credentials, options=[("grpc.ssl_target_name_override", "localhost")]
         )
+
+
+def _proxy(host: LabHost) -> list[str]:
+    return [
+        f"--node-name={host.name}",
+        f"--cluster-cidr={host.lab.topology.pod_cidrs}",
+        f"--service-cidr={host.lab.topology.service_cidrs}",
+        f"--listen={host.socket('proxy')}",
+        f"--healthz-bind-address={host.addresses[0]}:10256",
+    ]
+
+
+PROXY = HostService("proxy", "navarch.services.proxy.main", lambda _: ("system:kube-proxy",), _proxy)

@@ -3,6 +3,7 @@
     python3 network_probe.py serve PORT
     python3 network_probe.py ask SECONDS PROTOCOL/ADDRESS/PORT/BYTES...
     python3 network_probe.py traffic FILE ADDRESS PORT
+    python3 network_probe.py load ADDRESS PORT RATE
 
 Asking prints a line for each question: what was asked, and what was answered or went wrong: "tcp/10.0.0.1/7000/1
 10.0.0.2". BYTES of payload, at least one, are sent along and must arrive whole. A question is asked until it is
@@ -11,6 +12,9 @@ answered, or for so many seconds.
 Traffic goes on until the file exists: on one connection (FILE.begun tells that it is open), on new ones, and over UDP.
 Then a line of JSON tells of each
 kind how often it was asked, and what went wrong.
+
+Load is so many new connections a second, each with a question, until a line comes in; then a line of JSON tells how
+many there were in how many seconds, what went wrong, and the 99th percentile of what they took, in seconds.
 """
 
 import asyncio
@@ -160,10 +164,39 @@ async def traffic(until: str, host: str, port: int) -> None:
     sys.stdout.write(f"{json.dumps(told)}\n")
 
 
+async def load(host: str, port: int, rate: float) -> None:
+    """Until a line comes in."""
+    took: list[float] = []
+    failures: list[str] = []
+
+    async def one() -> None:
+        began = time.monotonic()
+        try:
+            if not await asyncio.wait_for(tcp(host, port, b"x"), PATIENCE_S):
+                failures.append("closed")
+        except (TimeoutError, OSError) as error:
+            failures.append(repr(error))
+        took.append(time.monotonic() - began)
+
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_reader(sys.stdin, stop.set)
+    began, tasks = time.monotonic(), []
+    while not stop.is_set():
+        tasks.append(asyncio.create_task(one()))
+        await asyncio.sleep(max(0.0, began + len(tasks) / rate - time.monotonic()))
+    seconds = time.monotonic() - began
+    await asyncio.gather(*tasks)
+    p99_s = sorted(took)[int(len(took) * 0.99)]
+    told = {"requests": len(tasks), "seconds": seconds, "failures": failures, "p99_s": p99_s}
+    sys.stdout.write(f"{json.dumps(told)}\n")
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "serve":
         asyncio.run(serve(int(sys.argv[2])))
     elif sys.argv[1] == "traffic":
         asyncio.run(traffic(sys.argv[2], sys.argv[3], int(sys.argv[4])))
+    elif sys.argv[1] == "load":
+        asyncio.run(load(sys.argv[2], int(sys.argv[3]), float(sys.argv[4])))
     else:
         asyncio.run(ask_all(float(sys.argv[2]), sys.argv[3:]))

@@ -91,10 +91,13 @@ def _takes(route: Route, cidr: CIDR) -> bool:
 
     A route through a gateway that merely covers the range, such as the default one, takes nothing: ours is longer.
     """
-    if within(route.destination, cidr):
-        return True
-    is_connected = route.gateway is None and route.protocol == PROTOCOL_KERNEL
-    return is_connected and route.destination.prefixlen > 0 and within(cidr, route.destination)
+    return within(route.destination, cidr) or is_inside_host_network(cidr, (route,))
+
+
+def is_inside_host_network(cidr: CIDR, routes: Iterable[Route]) -> bool:
+    """Whether a range is part of a network that this host is connected to. routes: of others."""
+    connected = (one.destination for one in routes if one.gateway is None and one.protocol == PROTOCOL_KERNEL)
+    return any(network.prefixlen > 0 and within(cidr, network) for network in connected)
 
 
 def foreign_routes(kernel: Kernel, ours: Ownership, bridge: str) -> frozenset[Route]:

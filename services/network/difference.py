@@ -72,7 +72,10 @@ def difference(desired: Desired, kernel: Kernel, ours: Ownership) -> list[Operat
     remade = sorted(name for name, link in links.items() if name in wanted and _must_be_remade(link, wanted[name]))
     seen = _without(kernel, remade)
     # The kernel drops the routes of a device that is down: they are missing already, or are about to be.
-    operations: list[Operation] = [DeleteDevice(name) for name in remade]
+    missing = sorted(desired.routes - seen.routes, key=lambda one: (-one.destination.prefixlen, repr(one)))
+    # What holds packets back comes before anything goes; routes to gateways come before those through them.
+    operations: list[Operation] = [Add(route) for route in missing if not route.unicast]
+    operations += [DeleteDevice(name) for name in remade]
     operations += [device for name in sorted(wanted) if (device := _device(seen, wanted[name])) is not None]
     operations += _sysctls(desired, kernel, remade)
     operations += _missing(desired.addresses, seen.addresses)
@@ -81,11 +84,7 @@ def difference(desired: Desired, kernel: Kernel, ours: Ownership) -> list[Operat
     operations += _without_peers(desired, seen)
     operations += _missing(desired.peers, seen.peers)
     operations += _missing(desired.neighbours, seen.neighbours)
-    # Those to gateways come before those through them.
-    operations += [
-        Add(route)
-        for route in sorted(desired.routes - seen.routes, key=lambda one: (-one.destination.prefixlen, repr(one)))
-    ]
+    operations += [Add(route) for route in missing if route.unicast]
     return operations + _leftovers(desired, seen, ours)
 
 

@@ -33,12 +33,12 @@ def has_wireguard(netlink: Any) -> bool:
     return True
 
 
-def check(mode: str, program: str = "") -> None:
-    """Raise EncryptionUnavailable if traffic between nodes cannot be protected as asked. Raises NetlinkError.
+def check(program: str = "") -> None:
+    """Raise EncryptionUnavailable if traffic between nodes cannot be protected by WireGuard. Raises NetlinkError.
 
     program: what makes the device in the kernel's place; "" for the kernel.
     """
-    if mode != NONE and (lacks := _lacks(program)):
+    if lacks := _lacks(program):
         raise EncryptionUnavailable(
             f"--encryption=wireguard: {lacks}; accept that nodes talk in the clear (--encryption=none), or protect "
             "them by other means"

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 
 from navarch.services.network import cni_config, forward_policy, masquerade, netlink
 from navarch.services.network.config import ALWAYS, Config
-from navarch.services.network.difference import Operation, difference
+from navarch.services.network.conflicts import foreign_routes
+from navarch.services.network.difference import Add, Operation, difference
 from navarch.services.network.forward_policy import IptablesError
 from navarch.services.network.kernel import CIDR, Desired, Kernel
 from navarch.services.network.masquerade import NftError
 from navarch.services.network.netlink import KernelRefused
-from navarch.services.network.planner import FORWARDING, Plan
+from navarch.services.network.planner import FORWARDING, Plan, barriers
 
 
 @dataclass
@@ -52,8 +53,7 @@ class Host:
         """
         config = self._config
         done = Done()
-        desired = plan.desired if not plan.conflict else Desired()
-        done.operations = difference(desired, kernel, config.settings.ownership)
+        done.operations = difference(plan.desired, kernel, config.settings.ownership)
         if done.operations:
             await asyncio.to_thread(netlink.apply, done.operations, config.wireguard)
         if plan.conflict:
@@ -75,6 +75,17 @@ class Host:
             changed = True
         self._rules = wanted
         return changed
+
+
+def hold_back(config: Config) -> None:
+    """Have nothing leave for Pods of other nodes but by a way that is made for it. Idempotent. Blocking.
+
+    From before the Nodes are known, and also where there can be no encryption. Raises KernelRefused and OSError.
+    """
+    settings = config.settings
+    kernel = netlink.read(settings.ownership.devices)
+    wanted = barriers(settings, foreign_routes(kernel, settings.ownership, settings.bridge))
+    netlink.apply(Add(route) for route in sorted(wanted - kernel.routes, key=repr))
 
 
 async def tear_down(config: Config) -> None:

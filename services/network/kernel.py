@@ -14,6 +14,8 @@ CIDR = IPv4Network | IPv6Network
 ROUTE_PROTOCOL = 118
 # With a metric of our own a route replaces nobody's but ours, and any other route to the same range wins.
 ROUTE_METRIC = 118
+# Any other route to the same range wins.
+LAST_METRIC = (1 << 32) - 1
 PROTOCOL_KERNEL = 2
 
 
@@ -71,7 +73,8 @@ class Link:
 class Route:
     """A route of the main table. gateway: None where the destination is on the link.
 
-    onlink: the gateway is on the link although no route says so. unicast: False for blackhole and the like.
+    onlink: the gateway is on the link although no route says so. unicast: False for what leads nowhere, by no device:
+    blackhole and the like; of our own making, it is unreachable.
     """
 
     destination: CIDR

@@ -13,7 +13,7 @@ from navarch.services.network import encryption, planner, wireguard_key
 from navarch.services.network.config import ALWAYS, AUTO, DEFAULT_KEY_FILE, Config
 from navarch.services.network.encryption import MODES, NONE
 from navarch.services.network.forward_policy import IptablesError
-from navarch.services.network.host import tear_down
+from navarch.services.network.host import hold_back, tear_down
 from navarch.services.network.kernel import CIDR
 from navarch.services.network.masquerade import NftError
 from navarch.services.network.netlink import KernelRefused
@@ -21,7 +21,7 @@ from navarch.services.network.planner import LONGEST_DEVICE_NAME, Settings
 from navarch.services.network.service import Network
 from navarch.services.network.wireguard import Setup
 
-# Less the suffix of the VXLAN devices, "-x4".
+# Less the suffix of the tunnel devices, "-x4" or "-wg".
 LONGEST_BRIDGE_NAME = LONGEST_DEVICE_NAME - 3
 
 
@@ -102,6 +102,10 @@ def read(argv: list[str]) -> tuple[Config, bool]:
         known.error("one of --api-server and --pod-cidr is required")
     if options.listen and not options.key:
         known.error("--listen needs --ca, --cert and --key")
+    if options.encryption != NONE and not options.cluster_cidr and not options.remove:
+        known.error(
+            f"--encryption={options.encryption} needs --cluster-cidr: what is for Pods must be known to be held back"
+        )
     settings = Settings(
         options.bridge,
         options.vxlan_vni,
@@ -135,11 +139,13 @@ def read(argv: list[str]) -> tuple[Config, bool]:
 def _with_key(config: Config) -> Config:
     """With this node's public key, if there is to be encryption.
 
-    Raises EncryptionUnavailable, BadKey and OSError.
+    Raises EncryptionUnavailable, BadKey, KernelRefused and OSError.
     """
-    encryption.check(config.encryption, config.wireguard.program)
     if config.encryption == NONE:
         return config
+    # First of all: a refusal lets nothing out, either.
+    hold_back(config)
+    encryption.check(config.wireguard.program)
     public_key = wireguard_key.ensure(config.wireguard.key_file)
     return replace(config, settings=replace(config.settings, public_key=public_key))
 
@@ -155,7 +161,7 @@ def main(argv: list[str]) -> None:
         return
     try:
         config = _with_key(config)
-    except (encryption.EncryptionUnavailable, wireguard_key.BadKey, OSError) as refusal:
+    except (encryption.EncryptionUnavailable, wireguard_key.BadKey, KernelRefused, OSError) as refusal:
         sys.exit(f"navarch-network: {refusal}")
 
     async def create() -> Network:

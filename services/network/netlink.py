@@ -118,16 +118,17 @@ class _Reader:
                 if destination.is_link_local or destination.is_multicast:
                     continue
                 for index, gateway in _hops(entry):
-                    source = entry.get("prefsrc")
+                    source, is_unicast = entry.get("prefsrc"), entry["type"] == RTN_UNICAST
                     yield Route(
                         destination,
-                        self._names.get(index, ""),
+                        # For IPv6, what leads nowhere is told to be of the loopback device.
+                        self._names.get(index, "") if is_unicast else "",
                         ip_address(gateway) if gateway else None,
                         ip_address(source) if source else None,
                         bool(entry["flags"] & RTNH_F_ONLINK),
                         entry.get("priority") or 0,
                         entry["proto"],
-                        entry["type"] == RTN_UNICAST,
+                        is_unicast,
                     )
 
     def _link(self, index: int, devices: set[str]) -> Iterator[Link]:
@@ -252,7 +253,7 @@ def _delete(netlink: Any, what: Entry) -> None:
 def _route(route: Route) -> dict[str, Any]:
     described: dict[str, Any] = {
         "dst": str(route.destination),
-        "oif": _index(route.device),
+        **({"oif": _index(route.device)} if route.unicast else {"type": "unreachable"}),
         "proto": route.protocol,
         "priority": route.metric,
         "table": MAIN_TABLE,

@@ -7,19 +7,21 @@ MAC) and a route through the tunnel address. A node's tunnel address is the firs
 Pod's; its MAC follows from its name. So everybody knows all of it from the Nodes alone.
 
 With encryption it is WireGuard instead, on one link or not: one device, with a peer for each other node whose Node
-tells its public key; whoever tells none has no way. Packets for it then follow the host's other routes, unencrypted.
+tells its public key; whoever tells none is refused. What has no way, or whose device is gone for a moment, is held
+back by an unreachable route behind all others: the host's default route would take it, unencrypted.
 
 Each direction is chosen by its sender. Both choose alike as long as both hosts' routes are those of one link.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 
-from navarch.services.network.conflicts import Claims, foreign_routes, host_conflict
+from navarch.services.network.conflicts import Claims, foreign_routes, host_conflict, is_inside_host_network
 from navarch.services.network.facts import NodeFacts
 from navarch.services.network.kernel import (
     CIDR,
+    LAST_METRIC,
     Address,
     Desired,
     Device,
@@ -49,7 +51,7 @@ DEFAULT_MTU = 1500
 SMALLEST_MTU = 1280
 LONGEST_DEVICE_NAME = 15
 NO_ENDS = "the two nodes have no InternalIP of the same IP version"
-NO_KEY = "its Node tells no WireGuard key"
+NO_KEY = "its Node tells no WireGuard key, and nothing goes in the clear"
 # By IP version, below /proc/sys/net/ipvN.
 FORWARDING = {4: "ip_forward", 6: "conf/all/forwarding"}
 
@@ -111,7 +113,7 @@ class Peer:
 
 @dataclass(frozen=True)
 class Plan:
-    """desired: of the kernel. cidrs: of this node's Pods. conflict: why they cannot be; then nothing else is planned.
+    """desired: of the kernel. cidrs: of this node's Pods. conflict: why they cannot be; then there are no ways.
 
     keep: where traffic of Pods leaves with their own address. mtu: of Pods.
     """
@@ -128,18 +130,33 @@ def plan(own: NodeFacts, others: Sequence[NodeFacts], kernel: Kernel, settings: 
     """The network of this node. others: all other Nodes, in any order."""
     foreign = sorted(foreign_routes(kernel, settings.ownership, settings.bridge), key=repr)
     claims = Claims((own, *others), settings.service_cidrs)
+    held_back = barriers(settings, foreign) if settings.public_key else frozenset()
     for cidr in own.cidrs:
         if why := claims.fault(own, cidr) or host_conflict(cidr, foreign):
-            return Plan(own.cidrs, f"Pod CIDR {cidr}: {why}", mtu=settings.mtu or DEFAULT_MTU)
+            desired = Desired(routes=held_back)
+            return Plan(own.cidrs, f"Pod CIDR {cidr}: {why}", desired=desired, mtu=settings.mtu or DEFAULT_MTU)
     planning = _Planning(own, kernel, settings, foreign, _key_holders(own, others, settings))
     names = sorted((peer for peer in others if peer.name != own.name), key=lambda one: one.name)
     peers = tuple(_peer(planning, peer, claims) for peer in names)
     return Plan(
         own.cidrs,
         peers=peers,
-        desired=planning.desired(),
+        desired=planning.desired(held_back),
         keep=frozenset({*planning.keep, *own.cidrs, *settings.cluster_cidrs}),
         mtu=planning.pod_mtu,
+    )
+
+
+def barriers(settings: Settings, foreign: Iterable[Route]) -> frozenset[Route]:
+    """What keeps packets for Pods from leaving unencrypted where there is no way for them. foreign: others' routes.
+
+    Not in front of a network of this host: what is in there is no Pod's.
+    """
+    others = list(foreign)
+    return frozenset(
+        Route(cidr, "", metric=LAST_METRIC, unicast=False)
+        for cidr in settings.cluster_cidrs
+        if not is_inside_host_network(cidr, others)
     )
 
 
@@ -213,7 +230,7 @@ class _Planning:
 
     def _encrypted(self, peer: NodeFacts, cidr: CIDR) -> Way:
         if not peer.public_key:
-            return Way(str(cidr), UNREACHABLE, reason=NO_KEY)
+            return Way(str(cidr), REFUSED, reason=NO_KEY)
         if (holder := self._key_holders[peer.public_key]) != peer.name:
             return Way(str(cidr), REFUSED, reason=f"its WireGuard key is that of node {holder}")
         ends = self._ends(peer)
@@ -297,8 +314,8 @@ class _Planning:
         fitting = [self._underlay_mtu(local) - overhead[local.version] for local in locals_[:1]]
         return max(min(fitting, default=DEFAULT_MTU - overhead[4]), SMALLEST_MTU)
 
-    def desired(self) -> Desired:
-        """What all peers together need."""
+    def desired(self, held_back: frozenset[Route]) -> Desired:
+        """What all peers together need, and what holds the rest back."""
         devices = tuple(self._devices[name] for name in sorted(self._devices))
         addresses = {
             DeviceAddress(device.name, cidr.network_address, cidr.max_prefixlen)
@@ -311,7 +328,7 @@ class _Planning:
         return Desired(
             devices,
             frozenset(addresses),
-            frozenset(self._routes),
+            frozenset(self._routes) | held_back,
             frozenset(self._neighbours),
             frozenset(self._forwardings),
             frozenset(self._peers.values()),

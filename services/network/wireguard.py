@@ -13,7 +13,7 @@ NO_ENDPOINT = "(none)"
 
 
 class WireguardRefused(OSError):
-    """`wg`, or the program that stands in for the kernel, did not do it."""
+    """`wg`, or the program that stands in for the kernel, says that it cannot be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Setup:
 
 
 def read(name: str, mtu: int) -> tuple[WireguardDevice, frozenset[WireguardPeer]] | None:
-    """A device and its peers; None where nobody serves it any more. Raises WireguardRefused."""
+    """A device and its peers; None where nobody serves it any more. Raises OSError if there is no saying."""
     try:
         lines = _wg("show", name, "dump").splitlines()
     except WireguardRefused:
@@ -79,7 +79,7 @@ def _run(*command: str) -> str:
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
         )
     except subprocess.TimeoutExpired as failure:
-        raise WireguardRefused(f"{command[0]} did not answer within {TIMEOUT_S:.0f} s") from failure
+        raise TimeoutError(f"{command[0]} did not answer within {TIMEOUT_S:.0f} s") from failure
     if done.returncode != 0:
         said = done.stderr.strip() or f"it ended with {done.returncode}"
         raise WireguardRefused(f"{' '.join(command)}: {said}")

@@ -28,8 +28,9 @@ from navarch.protos.k8s.discovery import v1_pb2 as discoveryv1
 from navarch.services.api import codec
 from navarch.services.client.client import Client
 from navarch.services.kubelet.runtime import Runtime
+from navarch.testing import network_probe
 from navarch.testing.network_lab import NetworkLab, network_lab
-from navarch.testing.network_lab_host import HostService, LabHost, Topology
+from navarch.testing.network_lab_host import PROXY, Topology
 from navarch.testing.private_containerd import IMAGE
 
 REPORT = Path(__file__).parents[2] / "docs" / "benchmarks" / "network.md"
@@ -88,26 +89,6 @@ class Way:
     connections: list[float] = field(default_factory=list)
     p50_us: list[float] = field(default_factory=list)
     p99_us: list[float] = field(default_factory=list)
-
-
-@dataclass
-class Rolled:
-    """What clients saw of rolling updates."""
-
-    requests: int
-    lost: int
-    seconds: float
-    p99_ms: float
-
-
-def proxy(host: LabHost) -> list[str]:
-    return [
-        f"--node-name={host.name}",
-        f"--cluster-cidr={host.lab.topology.pod_cidrs}",
-        f"--service-cidr={host.lab.topology.service_cidrs}",
-        f"--listen={host.socket('proxy')}",
-        f"--healthz-bind-address={host.addresses[0]}:10256",
-    ]
 
 
 @dataclass
@@ -177,8 +158,8 @@ def pod_spec(name: str) -> dict[str, Any]:
     }
 
 
-async def roll(bench: Bench) -> Rolled:
-    """Update a Deployment time and again while its Service is asked from a host."""
+async def roll(bench: Bench) -> dict[str, Any]:
+    """Update a Deployment time and again while its Service is asked from a host: what `network_probe` says of it."""
     labels = {"app": "rolled"}
 
     def template(version: int) -> dict[str, Any]:
@@ -191,7 +172,8 @@ async def roll(bench: Bench) -> Rolled:
     address = await bench.service("rolled", "rolled")
     await rolled_out(bench)
     host = bench.lab.hosts["host-1"]
-    command = (PYTHON, "-I", "-c", ROLLING_CLIENT, address, str(ECHO_PORT), str(REQUESTS_A_SECOND))
+    probe = Path(network_probe.__file__).read_text()
+    command = (PYTHON, "-I", "-c", probe, "load", address, str(ECHO_PORT), str(REQUESTS_A_SECOND))
     asker = await asyncio.create_subprocess_exec(
         *host.namespaces.entrance, *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
@@ -201,7 +183,8 @@ async def roll(bench: Bench) -> Rolled:
         )
         await rolled_out(bench)
     said, _ = await asker.communicate(b"enough")
-    return Rolled(**json.loads(said))
+    told: dict[str, Any] = json.loads(said)
+    return told
 
 
 async def rolled_out(bench: Bench) -> None:
@@ -213,36 +196,6 @@ async def rolled_out(bench: Bench) -> None:
             if status.observed_generation == found.metadata.generation and counts == (REPLICAS,) * 3:
                 return
             await asyncio.sleep(0.05)
-
-
-# A new connection for each request, whose answer is the name of the server.
-ROLLING_CLIENT = """
-import asyncio, json, sys, time
-took, failures = [], []
-async def one(address, port):
-    began = time.perf_counter()
-    try:
-        reader, writer = await asyncio.wait_for(asyncio.open_connection(address, port), 5)
-        if not await asyncio.wait_for(reader.readline(), 5): failures.append("no answer")
-        writer.close()
-    except (OSError, TimeoutError) as error: failures.append(repr(error))
-    took.append(time.perf_counter() - began)
-async def main(address, port, rate):
-    tasks, count = set(), 0
-    loop = asyncio.get_running_loop(); stop = asyncio.Event()
-    loop.add_reader(sys.stdin, stop.set)
-    began = time.monotonic()
-    while not stop.is_set():
-        task = asyncio.ensure_future(one(address, port)); tasks.add(task); task.add_done_callback(tasks.discard)
-        count += 1
-        await asyncio.sleep(max(0, began + count / rate - time.monotonic()))
-    seconds = time.monotonic() - began
-    await asyncio.gather(*tasks)
-    took.sort()
-    p99_ms = 1000 * took[int(len(took) * .99)]
-    print(json.dumps({"requests": count, "lost": len(failures), "seconds": seconds, "p99_ms": p99_ms}))
-asyncio.run(main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))
-"""
 
 
 async def switches(bench: Bench) -> list[float]:
@@ -299,7 +252,7 @@ while True:
 """
 
 
-async def compare(lab: NetworkLab, rounds: int) -> tuple[list[Way], list[float], Rolled]:
+async def compare(lab: NetworkLab, rounds: int) -> tuple[list[Way], list[float], dict[str, Any]]:
     client = lab.client()
     try:
         bench = Bench(lab, client)
@@ -334,7 +287,7 @@ def static_rule(address: str, pod: str) -> str:
     )
 
 
-def report(ways: Sequence[Way], times: Sequence[float], rolled: Rolled, rules: str, names: str) -> str:
+def report(ways: Sequence[Way], times: Sequence[float], rolled: dict[str, Any], rules: str, names: str) -> str:
     lines = [
         "# The Pod network and Services",
         "",
@@ -360,8 +313,8 @@ def report(ways: Sequence[Way], times: Sequence[float], rolled: Rolled, rules: s
         f"p50 {p50:.0f} ms, p99 {p99:.0f} ms ({len(times)} changes).",
         "",
         f"{UPDATES} rolling updates of a Deployment of {REPLICAS}, each request a new connection to its Service: "
-        f"{rolled.requests} requests, {rolled.requests / rolled.seconds:.0f} a second, of which {rolled.lost} were "
-        f"lost; p99 {rolled.p99_ms:.1f} ms.",
+        f"{rolled['requests']} requests, {rolled['requests'] / rolled['seconds']:.0f} a second, of which "
+        f"{len(rolled['failures'])} were lost; p99 {rolled['p99_s'] * 1000:.1f} ms.",
         "",
         "The proxy alone, five endpoints a Service (`tests/bench/bench_proxy.py`):",
         "",
@@ -389,8 +342,7 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=9)
     options.add_argument("--markdown", action="store_true", help="write the report")
     chosen = options.parse_args()
-    extra = HostService("proxy", "navarch.services.proxy.main", lambda _: ("system:kube-proxy",), proxy)
-    with network_lab(Topology((1, 1)), (extra,)) as lab:
+    with network_lab(Topology((1, 1)), (PROXY,)) as lab:
         ways, times, rolled = asyncio.run(compare(lab, chosen.rounds))
     rules, names = map(other_bench, ("bench_proxy.py", "bench_dns.py"))
     text = report(ways, times, rolled, rules, names)

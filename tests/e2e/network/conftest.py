@@ -22,7 +22,7 @@ from navarch.services.kubelet.runtime import Runtime
 from navarch.testing import network_probe
 from navarch.testing.kubelet_lab import is_ready
 from navarch.testing.network_lab import NetworkLab
-from navarch.testing.network_lab_host import HostService, LabHost
+from navarch.testing.network_lab_host import LabHost
 from navarch.testing.private_containerd import IMAGE
 
 PROBE = Path(network_probe.__file__)
@@ -187,20 +187,6 @@ def kernel_network(host: LabHost) -> dict[str, Any]:
     for link in [name for _, name, _, _ in entries["links"] if "-x" in name]:
         entries[link] = [run("bridge", "fdb", "show", "dev", link), run("ip", "neigh", "show", "dev", link)]
     return entries
-
-
-def proxy(host: LabHost) -> list[str]:
-    """What a proxy of the lab is told."""
-    return [
-        f"--node-name={host.name}",
-        f"--cluster-cidr={host.lab.topology.pod_cidrs}",
-        f"--service-cidr={host.lab.topology.service_cidrs}",
-        f"--listen={host.socket('proxy')}",
-        f"--healthz-bind-address={host.addresses[0]}:10256",
-    ]
-
-
-PROXY = HostService("proxy", "navarch.services.proxy.main", lambda _: ("system:kube-proxy",), proxy)
 
 
 def is_address(text: str) -> bool:

@@ -4,7 +4,9 @@ By wireguard-go, in user space: what is tested is what the agent makes of it, no
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -16,9 +18,10 @@ from navarch.testing.network_lab_host import POD_CIDRS, LabHost, Topology
 from .conftest import PORT, PYTHON, Probing, is_address, probing
 
 WIREGUARD_PORT = 51820
+BOTH = ("tcp", "udp")
 # Tells, until it is told to stop, of each frame on the link whether it is encrypted, a Pod's in the clear, or another.
 LISTENER = f"""
-import ipaddress, select, socket, sys
+import ipaddress, json, select, socket, sys
 pods = [ipaddress.ip_network(cidr) for cidr in {POD_CIDRS!r}]
 counts = dict.fromkeys(("encrypted", "clear"), 0)
 link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
@@ -35,7 +38,7 @@ while True:
     ends = [ipaddress.ip_address(frame[at:at + size]), ipaddress.ip_address(frame[at + size:at + 2 * size])]
     if bytes(range(64)) in frame or any(one in pod for one in ends for pod in pods): counts["clear"] += 1
     elif int.from_bytes(frame[end + 2:end + 4], "big") == {WIREGUARD_PORT}: counts["encrypted"] += 1
-print(counts["encrypted"], counts["clear"])
+print(json.dumps(counts))
 """
 
 
@@ -73,41 +76,60 @@ async def reaches(network: Probing, host: LabHost, **expected: str) -> None:
     await network.eventually(agrees, f"{host.name} reaches {wanted}")
 
 
-async def heard_while_talking(network: Probing, first: LabHost, others: list[LabHost]) -> tuple[int, int]:
-    """Frames on the first host's link, encrypted and in the clear, while Pods of all these hosts talk."""
+@asynccontextmanager
+async def listening(host: LabHost) -> AsyncIterator[dict[str, int]]:
+    """Afterwards: frames on the host's link meanwhile, "encrypted", and of Pods in the "clear"."""
     listener = await asyncio.create_subprocess_exec(
-        *first.namespaces.entrance,
+        *host.namespaces.entrance,
         *(PYTHON, "-I", "-c", LISTENER),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
     assert listener.stdout is not None
     assert await listener.stdout.readline() == b"listening\n"
-    pods = [pod for host in (first, *others) for pod in network.of(host)]
+    heard: dict[str, int] = {}
     try:
-        await network.everybody_reaches(pods, pods, size=5000)
+        yield heard
     finally:
         said, _ = await listener.communicate(b"enough\n")
-    encrypted, clear = map(int, said.split())
-    return encrypted, clear
+        heard |= json.loads(said)
 
 
 async def test_pods_of_different_nodes_are_heard_by_nobody_else(network: Probing) -> None:
     first, second, third = network.lab.hosts.values()
-    assert await heard_while_talking(network, first, [second, third]) > (0, 0)
+    async with listening(first) as heard:
+        await network.everybody_reaches(network.pods, network.pods, size=5000)
+    assert heard["clear"] > 0
+    # Where what has no way of its own would go.
+    assert first.namespaces.run("ip", "route", "show", "default")
+    assert first.namespaces.run("ip", "-6", "route", "show", "default")
     for host in (first, second):
         # Where programs in user space are spoken to; hosts have it in common here.
         host.namespaces.run("mkdir", "-p", "/var/run/wireguard")
         host.namespaces.run("mount", "-t", "tmpfs", "tmpfs", "/var/run/wireguard")
         restart(host, encrypted=True)
-    await reaches(network, first, host_2="wireguard", host_3="unreachable")
-    await reaches(network, second, host_1="wireguard", host_3="unreachable")
-    encrypted, clear = await heard_while_talking(network, first, [second])
-    assert encrypted > 0
-    assert clear == 0
-    # Who tells no key does not answer.
-    question = f"tcp/{network.of(third)[0].addresses[0]}/{PORT}/1"
-    assert not is_address((await network.ask(network.of(first)[0], [question], 1.0))[question])
+    await reaches(network, first, host_2="wireguard", host_3="refused")
+    await reaches(network, second, host_1="wireguard", host_3="refused")
+    inside = [*network.of(first), *network.of(second)]
+    async with listening(first) as heard:
+        await network.everybody_reaches(inside, inside, size=5000)
+        # Nor does anything leave for who tells no key, or while the device is gone and until it is back.
+        questions = [f"{protocol}/{one}/{PORT}/64" for one in network.of(third)[0].addresses for protocol in BOTH]
+        for source in (first, network.of(first)[0]):
+            said = await network.ask(source, questions, 1.0)
+            assert not any(map(is_address, said.values())), said
+        first.kill("network")
+        first.namespaces.run("ip", "link", "delete", "navarch0-wg")
+        questions = [f"{protocol}/{one}/{PORT}/64" for one in network.of(second)[0].addresses for protocol in BOTH]
+        for source in (first, network.of(first)[0]):
+            said = await network.ask(source, questions, 1.0)
+            assert not any(map(is_address, said.values())), said
+        restart(first, encrypted=True)
+        await network.everybody_reaches(inside, inside)
+    assert heard["encrypted"] > 0
+    assert heard["clear"] == 0
+    events = (await network.client.list(corev1.Event)).items
+    assert any(one.reason == "PeerRefused" and "tells no WireGuard key" in one.message for one in events)
 
     # Killed, it is not missed; started again it finds nothing to do.
     def state(host: LabHost) -> tuple[str, str]:
@@ -118,7 +140,7 @@ async def test_pods_of_different_nodes_are_heard_by_nobody_else(network: Probing
     second.kill("network")
     await network.everybody_reaches(network.of(first), network.of(second))
     restart(second, encrypted=True)
-    await reaches(network, second, host_1="wireguard", host_3="unreachable")
+    await reaches(network, second, host_1="wireguard", host_3="refused")
     assert state(second) == before
 
     # A new key is told, and followed.
@@ -140,5 +162,6 @@ async def test_pods_of_different_nodes_are_heard_by_nobody_else(network: Probing
     await reaches(network, second, host_1="vxlan", host_3="vxlan")
     await network.everybody_reaches(network.pods, network.pods)
     assert "navarch0-wg" not in first.namespaces.run("ip", "link")
+    assert "unreachable" not in first.namespaces.run("ip", "route") + first.namespaces.run("ip", "-6", "route")
     node = await network.client.get(corev1.Node, first.name)
     assert ANNOTATION not in node.metadata.annotations

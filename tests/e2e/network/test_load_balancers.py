@@ -11,9 +11,9 @@ from navarch.protos.k8s.core import v1_pb2 as corev1
 from navarch.services.api import codec
 from navarch.testing.namespaced_host import NamespacedHost
 from navarch.testing.network_lab import NetworkLab, network_lab
-from navarch.testing.network_lab_host import HostService, LabHost, Topology
+from navarch.testing.network_lab_host import PROXY, HostService, LabHost, Topology
 
-from .conftest import PATIENCE_S, PORT, PROBE, PROXY, PYTHON, Probing, is_address, probing
+from .conftest import PATIENCE_S, PORT, PROBE, PYTHON, Probing, is_address, probing
 
 POOL = "172.30.1.210-172.30.1.219"
 CLIENT, CLIENT_NUMBER = "172.30.1.200", 200
@@ -100,7 +100,8 @@ async def asked(client: NamespacedHost, *questions: str) -> list[str]:
 
 async def holders(network: Probing, client: NamespacedHost, address: str) -> list[LabHost]:
     """Who answers for it on the link: by the ends of their cards' addresses."""
-    command = f"arping -b -c 1 -w 1 -I eth0 {address} || true"
+    # 1: nobody answers.
+    command = f"arping -b -c 1 -w 1 -I eth0 {address}; [ $? -le 1 ]"
     said = (await asyncio.to_thread(client.run, "sh", "-c", command)).lower()
     return [host for host in network.lab.hosts.values() if f"02:00:00:00:{host.link:02x}:{host.number:02x}" in said]
 

@@ -14,9 +14,9 @@ from navarch.protos.k8s.discovery import v1_pb2 as discoveryv1
 from navarch.services.api import codec
 from navarch.services.api.errors import ApiError
 from navarch.testing.network_lab import NetworkLab, network_lab
-from navarch.testing.network_lab_host import LabHost, Topology
+from navarch.testing.network_lab_host import PROXY, LabHost, Topology
 
-from .conftest import PORT, PROBE, PROXY, PYTHON, Pod, Probing, is_address, probing
+from .conftest import PORT, PROBE, PYTHON, Pod, Probing, is_address, probing
 
 SERVED = 80
 # How long a node may be silent, less than usual; its lease is renewed every 10 s.

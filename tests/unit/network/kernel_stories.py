@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
@@ -18,10 +19,10 @@ import pytest
 from pyroute2 import IPRoute
 
 from navarch.services.network import encryption, netlink
-from navarch.services.network.difference import difference
+from navarch.services.network.difference import SetSysctl, difference
 from navarch.services.network.encryption import EncryptionUnavailable
 from navarch.services.network.facts import NodeFacts
-from navarch.services.network.host import tear_down
+from navarch.services.network.host import hold_back, tear_down
 from navarch.services.network.kernel import Desired
 from navarch.services.network.main import read
 from navarch.services.network.netlink import KernelRefused
@@ -69,6 +70,46 @@ def written_and_read() -> None:
     assert not [one for one in netlink.read(()).routes if SETTINGS.ownership.owns(one)]
 
 
+def held_back() -> None:
+    """What has no way does not leave by the default route, from the first moment to the last."""
+    ip("route add ::/0 dev eth0")
+    targets = ("10.244.7.7", "fd01:0:0:7::7")
+    assert [way_of(one) for one in targets] == ["eth0", "eth0"]
+    folder = Path(tempfile.mkdtemp())
+    config, _ = read(
+        [
+            "--pod-cidr=10.244.1.0/24",
+            "--cluster-cidr=10.244.0.0/16,fd01::/48",
+            "--encryption=wireguard",
+            "--bridge=nv0",
+            f"--cni-conf-dir={folder}",
+        ]
+    )
+    for _ in range(2):
+        hold_back(config)
+        assert [way_of(one) for one in targets] == ["", ""]
+    # As `ip` has it for others' routes that lead nowhere: seen, and left alone.
+    ip("route add blackhole 10.9.0.0/16")
+    keyed = replace(SETTINGS, public_key="OURS")
+    kernel = netlink.read(keyed.ownership.devices)
+    assert difference(plan(OWN, [FAR], kernel, keyed).desired, kernel, keyed.ownership) == [
+        SetSysctl("ipv4/ip_forward", "1"),
+        SetSysctl("ipv6/conf/all/forwarding", "1"),
+    ]
+    bring_about()
+    assert [way_of(one) for one in targets] == ["eth0", "eth0"]
+    hold_back(config)
+    asyncio.run(tear_down(config))
+    assert [way_of(one) for one in targets] == ["eth0", "eth0"]
+
+
+def way_of(address: str) -> str:
+    """The device by which packets leave; "" where they do not."""
+    done = subprocess.run(["ip", "-json", "route", "get", address], capture_output=True, text=True, check=False)
+    found = json.loads(done.stdout)[0] if done.returncode == 0 else {}
+    return "" if found.get("type") == "unreachable" else str(found.get("dev", ""))
+
+
 def refused() -> None:
     desired = bring_about(FAR)
     for _ in range(2):  # That it is gone already is no failure.
@@ -79,21 +120,20 @@ def refused() -> None:
 
 
 def wireguard() -> None:
-    encryption.check(encryption.NONE)
     before = socket.if_nameindex()
     with IPRoute() as route:
         has_it = encryption.has_wireguard(route)
     assert socket.if_nameindex() == before
     if has_it:
-        encryption.check(encryption.WIREGUARD)
+        encryption.check()
     else:
         with pytest.raises(EncryptionUnavailable, match="this kernel has no WireGuard"):
-            encryption.check(encryption.WIREGUARD)
+            encryption.check()
     with pytest.raises(EncryptionUnavailable, match=r"the program 'none' \(--wireguard-program\) is not here"):
-        encryption.check(encryption.WIREGUARD, "none")
+        encryption.check("none")
     os.environ["PATH"] = "/nowhere"
     with pytest.raises(EncryptionUnavailable, match="package wireguard-tools"):
-        encryption.check(encryption.WIREGUARD)
+        encryption.check()
 
 
 def noticed() -> None:
@@ -189,7 +229,7 @@ def main(name: str) -> None:
     STORIES[name]()
 
 
-STORIES = {story.__name__: story for story in (written_and_read, refused, wireguard, noticed, single_node)}
+STORIES = {story.__name__: story for story in (written_and_read, refused, wireguard, held_back, noticed, single_node)}
 
 if __name__ == "__main__":
     main(sys.argv[1])

@@ -86,6 +86,7 @@ def test_another_network_comes_first(tmp_path: Path, names: list[str], expected:
         (["--pod-cidr=10.244.1.0/24", "--listen=127.0.0.1:0"], "--listen needs"),
         (["--pod-cidr=10.244.1.0/24", "--bridge=a-name-too-long"], "1 to 12 characters"),
         (["--pod-cidr=10.244.1.0/24", "--vxlan-vni=16777216"], "1 to 16777215"),
+        (["--pod-cidr=10.244.1.0/24", "--encryption=wireguard"], "--encryption=wireguard needs --cluster-cidr"),
     ],
 )
 def test_options_that_make_no_sense(

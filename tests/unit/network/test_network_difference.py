@@ -18,6 +18,7 @@ from navarch.services.network.difference import (
 )
 from navarch.services.network.facts import NodeFacts
 from navarch.services.network.kernel import (
+    LAST_METRIC,
     PROTOCOL_KERNEL,
     Desired,
     Device,
@@ -33,7 +34,7 @@ from navarch.services.network.kernel import (
     WireguardPeer,
     within,
 )
-from navarch.services.network.planner import Settings, plan
+from navarch.services.network.planner import Settings, barriers, plan
 
 CLUSTER = ip_network("10.244.0.0/16")
 SETTINGS = Settings("nv0", cluster_cidrs=(CLUSTER,))
@@ -100,6 +101,9 @@ class SimulatedKernel:
         if isinstance(what, VxlanDevice | WireguardDevice):
             assert what.name not in self.links, f"{what.name} exists"
             self.links[what.name] = Link(what.name, what.mtu, shared=False, tunnel=what)
+            return
+        if isinstance(what, Route) and not what.unicast:
+            self.routes.add(what)
             return
         assert self.links[what.device].up, f"{what.device} is down"
         match what:
@@ -210,6 +214,53 @@ def test_every_plan_converges_in_one_step(history: list[tuple[list[NodeFacts], s
     bring_about(simulated, [], "192.168.0.1")
     assert not [name for name in OURS.devices if name in simulated.links]
     assert {route for route in simulated.routes if route.device in simulated.links} == foreign
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(clusters, owns, damages, st.sampled_from(["OURS", "ANEW"])), min_size=1, max_size=4))
+def test_with_encryption_nothing_leaves_in_the_clear_at_any_moment(
+    history: list[tuple[list[NodeFacts], str, list[str], str]],
+) -> None:
+    """Whatever else is wrong: keys, nodes, addresses, what others delete, the moment between two operations."""
+    simulated = SimulatedKernel(a_host("192.168.0.1"))
+    assert leaves_by(simulated, "10.244.1.7") == "eth0"
+    for cluster, address, kinds, key in history:
+        own, chosen = replace(OWN, addresses=(ip_address(address),)), replace(SETTINGS, public_key=key)
+        desired = plan(own, cluster, simulated.state, chosen).desired
+        for operation in difference(desired, simulated.state, OURS):
+            simulated.apply(operation)
+            assert {leaves_by(simulated, f"10.244.{number}.7") for number in range(1, 12)} <= {"", "nv0-wg"}
+        # Who takes the barrier itself away lets out what has no way, until the next look.
+        damage(simulated, [kind for kind in kinds if kind != "delete routes"])
+        assert {leaves_by(simulated, f"10.244.{number}.7") for number in range(1, 12)} <= {"", "nv0-wg"}
+
+
+def leaves_by(simulated: SimulatedKernel, address: str) -> str:
+    """The device by which packets leave: the longest prefix, of those the smallest metric; "" where none."""
+    matching = [one for one in simulated.routes if ip_address(address) in one.destination]
+    best = max(matching, key=lambda one: (one.destination.prefixlen, -one.metric))
+    return best.device
+
+
+def test_a_barrier_stays_behind_and_goes_with_encryption() -> None:
+    simulated = SimulatedKernel(a_host("192.168.0.1"))
+    barrier = Route(CLUSTER, "", metric=LAST_METRIC, unicast=False)
+    bring_about(simulated, [], "192.168.0.1", replace(SETTINGS, public_key="OURS"))
+    assert barrier in simulated.routes
+    assert leaves_by(simulated, "10.244.0.7") == "nv0", "what is ours comes first"
+    # Another Node has our addresses: there are no ways any more, and still nothing gets out.
+    older = NodeFacts("a", (ip_address("192.168.0.2"),), OWN.cidrs, (), -1)
+    bring_about(simulated, [older], "192.168.0.1", replace(SETTINGS, public_key="OURS"))
+    assert barrier in simulated.routes
+    bring_about(simulated, [], "192.168.0.1")
+    assert barrier not in simulated.routes
+
+
+def test_there_is_no_barrier_before_a_network_of_the_host() -> None:
+    kernel = a_host("192.168.0.1")
+    lan = Route(ip_network("10.0.0.0/8"), "eth0", metric=0, protocol=PROTOCOL_KERNEL)
+    assert barriers(SETTINGS, kernel.routes) == {Route(CLUSTER, "", metric=LAST_METRIC, unicast=False)}
+    assert barriers(SETTINGS, kernel.routes | {lan}) == set()
 
 
 def test_two_clusters_on_one_host_leave_each_other_alone() -> None:

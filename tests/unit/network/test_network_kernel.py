@@ -22,6 +22,7 @@ STORIES = Path(__file__).with_name("kernel_stories.py")
         pytest.param("written_and_read", id="what is written is read again, whatever others change"),
         pytest.param("refused", id="a refusal names the operation"),
         pytest.param("wireguard", id="a kernel without WireGuard is told from one with it"),
+        pytest.param("held_back", id="what has no way is held back"),
         pytest.param("noticed", id="changes are noticed"),
         pytest.param("single_node", id="a single node without an API server"),
     ],

@@ -53,7 +53,7 @@ def a_peer(key: str, address: str = "192.168.1.2", created_s: int = 2, name: str
     [
         pytest.param([a_peer("K")], ["wireguard 192.168.1.2"], id="on the link"),
         pytest.param([a_peer("K", "192.168.9.2")], ["wireguard 192.168.9.2"], id="behind a router"),
-        pytest.param([a_peer("")], ["unreachable its Node tells no WireGuard key"], id="no key: not in the clear"),
+        pytest.param([a_peer("")], ["refused its Node tells no WireGuard key"], id="no key: not in the clear"),
         pytest.param([a_peer("OURS", created_s=0)], ["refused its WireGuard key is that of node a"], id="our key"),
         pytest.param(
             [a_peer("K"), a_peer("K", "192.168.1.3", 1, "c")],
@@ -82,6 +82,9 @@ def test_what_it_needs() -> None:
     assert {(str(one.destination), one.device, str(one.source)) for one in desired.routes} == {
         ("10.244.2.0/24", "nv0-wg", "10.244.1.0"),
         ("fd01:0:0:2::/64", "nv0-wg", "fd01:0:0:1::"),
+        # Held back is what has no way.
+        ("10.244.0.0/16", "", "None"),
+        ("fd01::/48", "", "None"),
     }
     # What the host itself sends is from an address that the peer lets in.
     assert {str(one.address) for one in desired.addresses} == {"10.244.1.0", "fd01:0:0:1::"}
@@ -159,3 +162,7 @@ def test_what_wg_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ("M", "::", 0, 0),
     }
     assert wireguard.read("gone", 1420) is None
+    tool.unlink()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(FileNotFoundError):
+        wireguard.read("nv0-wg", 1420)
