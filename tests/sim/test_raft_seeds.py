@@ -1,6 +1,7 @@
 """The Raft node by seeds: short runs with clients and faults on a simulated network, disk and clock.
 
-`NAVARCH_SEED=n` runs that seed alone, the same each time; `NAVARCH_SOAK=1` runs many more than `make test` does.
+`NAVARCH_SEED=n` runs that seed alone, the same each time. `NAVARCH_SEEDS=n` runs so many: few in `make test-fast`; with
+`NAVARCH_SOAK=1` there are many more than in `make test`.
 """
 
 import os
@@ -13,7 +14,7 @@ import pytest
 from navarch.testing.history import Get
 from navarch.testing.raft_scenario import Config, Scenario
 
-SEEDS = 20_000 if os.environ.get("NAVARCH_SOAK") else 300
+SEEDS = int(os.environ.get("NAVARCH_SEEDS", 20_000 if os.environ.get("NAVARCH_SOAK") else 300))
 GROUP = 25
 WORDS = {"start", "crash", "cut", "break", "pause", "clock", "slow", "transfer", "ask", "member"}
 if "NAVARCH_SEED" in os.environ:
