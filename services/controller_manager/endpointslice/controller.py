@@ -89,10 +89,7 @@ class EndpointSliceController:
         """A Node came, went or moved to another zone."""
         if (node := new or old) is None:
             return
-        before, after = (
-            each.metadata.labels.get(topology.ZONE, "") if each is not None else None for each in (old, new)
-        )
-        if before != after:
+        if _zone_of(old) != _zone_of(new):
             self._watch.wake_node(node.metadata.name)
         if _shares_of(old) != _shares_of(new):
             self._shares = None
