@@ -28,6 +28,7 @@ from navarch.services.api.errors import ApiError
 from navarch.services.api.meta import condition_is
 from navarch.services.base.tls import CertificateAuthority, Credentials, new_key, write_private
 from navarch.services.client.client import Client
+from navarch.testing.claim import Claim
 from navarch.testing.namespaced_host import NamespacedHost, NamespacedProcess, module
 from navarch.testing.network_lab_host import MASTERS, HostService, LabHost, Topology
 from navarch.testing.private_containerd import IMAGE, busybox_builder
@@ -61,8 +62,9 @@ class NetworkLab:
         self.authority = CertificateAuthority.create("navarch-lab", time.time())
         self.hosts: dict[str, LabHost] = {}
         self.control_processes: dict[str, NamespacedProcess] = {}
-        self._subnet = f"10.{160 + secrets.randbelow(40)}.{secrets.randbelow(256)}"
         self._stack = ExitStack()
+        # Apart from the networks of clusters on this host.
+        self._subnet = f"10.125.{self._stack.enter_context(Claim('10.125', range(256))).number}"
         self._fabric: NamespacedHost
         self.control: NamespacedHost
 

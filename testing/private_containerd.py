@@ -31,6 +31,7 @@ from navarch.runtime_shim.containerd.cgroups import Cgroups
 from navarch.runtime_shim.containerd.cni import Executor
 from navarch.runtime_shim.containerd.daemon import UNUSED_PLUGINS, Layout, quoted
 from navarch.runtime_shim.containerd.purge import Purge, remove_upwards
+from navarch.testing.claim import Claim
 
 IMAGE = "docker.io/library/busybox:navarch"
 PAUSE_IMAGE = "docker.io/library/pause:navarch"
@@ -60,6 +61,8 @@ class PrivateContainerd:
     processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
     # Of tests that ask for it.
     simulated: "subprocess.Popen[bytes] | None" = None
+    # What follows 10.214. and 10.215. in the addresses of its Pods.
+    _block: Claim = field(default_factory=lambda: Claim("10.214", range(240)))
 
     @property
     def layout(self) -> Layout:
@@ -115,9 +118,8 @@ class PrivateContainerd:
 
     def start(self) -> None:
         """Start containerd and the shim; returns when both answer."""
-        block = secrets.randbelow(240)
         for number, side in enumerate(SIDES):
-            subnet = f"10.{214 + number}.{block}.0/24"
+            subnet = f"10.{214 + number}.{self._block.number}.0/24"
             write_network(self.cni_conf_dir(side), self.bridge(side), subnet, self.ipam_dir(side))
         self._write_programs()
         self.layout.config.parent.mkdir(parents=True)
@@ -180,6 +182,7 @@ class PrivateContainerd:
         for side in SIDES:
             subprocess.run(["ip", "link", "delete", self.bridge(side)], check=False, capture_output=True)
         shutil.rmtree(self.data_dir)
+        self._block.close()
 
     def kill(self, process: "subprocess.Popen[bytes]") -> None:
         """End a process that was started here, by SIGKILL, if it has not ended yet."""

@@ -33,6 +33,7 @@ from navarch.runtime_shim.containerd.daemon import Layout
 from navarch.runtime_shim.containerd.purge import Purge, remove_upwards
 from navarch.runtime_shim.service import Config, Service
 from navarch.services.base.serving import channel
+from navarch.testing.claim import Claim
 from navarch.testing.private_containerd import CNI_BIN_DIRS, IMAGE, busybox_builder, write_network
 
 
@@ -96,7 +97,8 @@ def containerd() -> Iterator[Containerd]:
     daemon = Containerd(Path(tempfile.mkdtemp(prefix=f"nv-{token}-", dir="/tmp")), f"nvt{token}", f"/nvtest{token}")
     # Containers in user namespaces must reach their files.
     daemon.data_dir.chmod(0o711)
-    write_network(daemon.cni_conf_dir, daemon.bridge, f"10.213.{secrets.randbelow(250)}.0/24", daemon.data_dir / "ipam")
+    block = Claim("10.213", range(250))
+    write_network(daemon.cni_conf_dir, daemon.bridge, f"10.213.{block.number}.0/24", daemon.data_dir / "ipam")
     try:
         daemon.start()
         yield daemon
@@ -106,6 +108,7 @@ def containerd() -> Iterator[Containerd]:
         remove_upwards(Cgroups(), daemon.cgroup_root)
         subprocess.run(["ip", "link", "delete", daemon.bridge], check=False, capture_output=True)
         shutil.rmtree(daemon.data_dir)
+        block.close()
 
 
 @pytest.fixture(scope="session")

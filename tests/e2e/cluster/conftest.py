@@ -34,6 +34,7 @@ from navarch.services.api import codec
 from navarch.services.api.errors import ApiError, NotFound
 from navarch.services.base.kubeconfig import load_kubeconfig
 from navarch.services.client.client import Client
+from navarch.testing.claim import Claim
 from navarch.testing.private_containerd import SIDES, PrivateContainerd, private_containerd, wait_for_image
 
 ROOT = Path(__file__).parents[3]
@@ -204,11 +205,13 @@ def _free_offset() -> int:
     raise AssertionError("no free ports")
 
 
-def _free_cidr(seconds: range) -> str:
+@contextlib.contextmanager
+def _free_cidr(seconds: range) -> Iterator[str]:
     """10.x.0.0/16, not the default one: two clusters that start at once would choose the same."""
     routes = subprocess.run(["ip", "-4", "route"], check=True, text=True, capture_output=True).stdout
     taken = {int(second) for second in re.findall(r"\b10\.(\d+)\.", routes)}
-    return f"10.{random.choice([second for second in seconds if second not in taken])}.0.0/16"
+    with Claim("10", set(seconds) - taken) as second:
+        yield f"10.{second.number}.0.0/16"
 
 
 @contextlib.contextmanager
@@ -221,23 +224,23 @@ def _a_cluster(
 ) -> Iterator[RealCluster]:
     home = Path(f"/tmp/nv{os.getpid()}-{random.randrange(1 << 24):x}")
     home.mkdir()
-    pods, services = _free_cidr(PODS), _free_cidr(SERVICES)
-    if dual_stack:
-        site = f"fd00:{random.randrange(1 << 16):x}:{random.randrange(1 << 16):x}"
-        pods, services = f"{pods},{site}::/56", f"{services},{site}:100::/112"
-    made = RealCluster(home / "d", _free_offset(), pods, services, images, flags, plugin)
-    try:
-        made.up()
-        made.load_images()
-        yield made
-    finally:
-        layout = Layout.load(made.data_dir)
-        if layout is not None:
-            made.down("--delete-data")
-            left = made.leftovers(layout)
-            assert not made.data_dir.exists()
-            assert not left, "\n".join(["`navarch down` left:", *left])
-        shutil.rmtree(home)
+    with _free_cidr(PODS) as pods, _free_cidr(SERVICES) as services:
+        if dual_stack:
+            site = f"fd00:{random.randrange(1 << 16):x}:{random.randrange(1 << 16):x}"
+            pods, services = f"{pods},{site}::/56", f"{services},{site}:100::/112"
+        made = RealCluster(home / "d", _free_offset(), pods, services, images, flags, plugin)
+        try:
+            made.up()
+            made.load_images()
+            yield made
+        finally:
+            layout = Layout.load(made.data_dir)
+            if layout is not None:
+                made.down("--delete-data")
+                left = made.leftovers(layout)
+                assert not made.data_dir.exists()
+                assert not left, "\n".join(["`navarch down` left:", *left])
+            shutil.rmtree(home)
 
 
 def _remove_abandoned() -> None:

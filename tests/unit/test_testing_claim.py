@@ -1,0 +1,34 @@
+"""What one test has claimed, no other gets."""
+
+import subprocess
+import sys
+
+import pytest
+
+from navarch.testing.claim import Claim
+
+KIND = "test-of-claims"
+
+
+def test_each_number_is_had_once_and_is_free_again() -> None:
+    first, second = Claim(KIND, range(2)), Claim(KIND, range(2))
+    assert {first.number, second.number} == {0, 1}
+    with pytest.raises(LookupError, match="all of 2 numbers are taken"):
+        Claim(KIND, range(2))
+    with Claim(f"{KIND}-of-another", range(2)):
+        first.close()
+    with Claim(KIND, range(2)) as again:
+        assert again.number == first.number
+    second.close()
+
+
+def test_a_process_that_is_killed_holds_nothing() -> None:
+    program = f"from navarch.testing.claim import Claim; c = Claim({KIND!r}, [7]); print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(LookupError):
+            Claim(KIND, [7])
+        other.kill()
+        other.wait()
+    Claim(KIND, [7]).close()
