@@ -17,6 +17,7 @@ ROUTE_METRIC = 118
 # Any other route to the same range wins.
 LAST_METRIC = (1 << 32) - 1
 PROTOCOL_KERNEL = 2
+IFF_UP, IFF_BROADCAST, IFF_NOARP = 0x1, 0x2, 0x80
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,12 @@ class Link:
     up: bool = True
     shared: bool = True
     tunnel: Device | None = None
+
+    @classmethod
+    def of_flags(cls, name: str, mtu: int, flags: int, tunnel: Device | None = None) -> "Link":
+        """As netlink tells it. flags: of ifinfomsg (rtnetlink(7))."""
+        shared = bool(flags & IFF_BROADCAST) and not flags & IFF_NOARP
+        return cls(name, mtu, bool(flags & IFF_UP), shared, tunnel)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,6 @@ from navarch.services.network.wireguard import Setup
 
 SYSCTLS = Path("/proc/sys/net")
 MAIN_TABLE = 254
-IFF_UP, IFF_BROADCAST, IFF_NOARP = 0x1, 0x2, 0x80
 IFA_F_NODAD = 0x02
 RTNH_F_ONLINK = 4
 RTN_UNICAST = 1
@@ -138,10 +137,9 @@ class _Reader:
             if failure.code in GONE:
                 return
             raise
-        flags, name, mtu = found["flags"], found.get("ifname"), found.get("mtu")
-        is_shared = bool(flags & IFF_BROADCAST) and not flags & IFF_NOARP
+        name, mtu = found.get("ifname"), found.get("mtu")
         tunnel = self._wireguard(found, name, mtu) if name in devices else None
-        yield Link(name, mtu, bool(flags & IFF_UP), is_shared, tunnel or _vxlan(found, name, mtu))
+        yield Link.of_flags(name, mtu, found["flags"], tunnel or _vxlan(found, name, mtu))
 
     def _wireguard(self, link: Any, name: str, mtu: int) -> WireguardDevice | None:
         found = wireguard.read(name, mtu) if link.get(("linkinfo", "kind")) in WIREGUARD_KINDS else None

@@ -1,23 +1,28 @@
 """Notices when the kernel's network changes: links that the plan depends on, addresses, routes of the main table.
 
 Only that something changed is told; what is there is read anew. What every Pod's start and end brings, its own link
-and its link-local address, is passed over by the first bytes of the message.
+and its link-local address, is passed over by the first bytes of the message; and that a bridge has a carrier or none,
+as it is with its first and without its last Pod, is no change of what is known of it.
 """
 
 import asyncio
 import errno
 import socket
 import struct
-from collections.abc import Callable, Collection
+import sys
+from collections.abc import Callable, Mapping
+
+from navarch.services.network.kernel import Link
 
 RTMGRP = 0x1 | 0x10 | 0x40 | 0x100 | 0x400  # links; addresses and routes of IPv4; the same of IPv6
 RTM_NEWLINK, RTM_DELLINK, RTM_NEWADDR, RTM_DELADDR, RTM_NEWROUTE, RTM_DELROUTE = 16, 17, 20, 21, 24, 25
 HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
-LINK = struct.Struct("=BBHi")  # ifinfomsg up to the index
+LINK = struct.Struct("=BBHiII")  # ifinfomsg: family, padding, type, index, flags, change
 ADDRESS = struct.Struct("=BBBBi")  # ifaddrmsg: family, prefix length, flags, scope, index
 ROUTE = struct.Struct("=BBBBBBBB")  # rtmsg up to the type: family, lengths, tos, table, protocol, scope, type
 ATTRIBUTE = struct.Struct("=HH")
 RTA_DST = 1
+IFLA_IFNAME, IFLA_MTU = 3, 4
 ROUTE_BYTES = 12
 SCOPE_LINK, MAIN_TABLE = 253, 254
 LINK_LOCAL = bytes.fromhex("fe80000000000000")
@@ -25,8 +30,11 @@ BUFFER_BYTES = 1 << 20
 READ_BYTES = 1 << 16
 
 
-def matters(datagram: bytes, links: Collection[int]) -> bool:
-    """Whether one of the datagram's messages may change the plan. links: the indexes of those it depends on."""
+def matters(datagram: bytes, links: Mapping[int, Link | None]) -> bool:
+    """Whether one of the datagram's messages may change the plan.
+
+    links: those it depends on by index, as they were seen; None: whatever happens to it may matter.
+    """
     position = 0
     while position + HEADER.size <= len(datagram):
         length, kind, _, _, _ = HEADER.unpack_from(datagram, position)
@@ -38,24 +46,34 @@ def matters(datagram: bytes, links: Collection[int]) -> bool:
     return False
 
 
-def _message_matters(kind: int, body: bytes, links: Collection[int]) -> bool:
+def _message_matters(kind: int, body: bytes, links: Mapping[int, Link | None]) -> bool:
     if kind in (RTM_NEWLINK, RTM_DELLINK) and len(body) >= LINK.size:
-        return LINK.unpack_from(body)[3] in links
+        _, _, _, index, flags, _ = LINK.unpack_from(body)
+        if index not in links or kind == RTM_DELLINK:
+            return index in links
+        return _told(body[LINK.size :], flags) != links[index]
     if kind in (RTM_NEWADDR, RTM_DELADDR) and len(body) >= ADDRESS.size:
         return bool(ADDRESS.unpack_from(body)[3] != SCOPE_LINK)
     if kind in (RTM_NEWROUTE, RTM_DELROUTE) and len(body) >= ROUTE_BYTES:
         is_main = ROUTE.unpack_from(body)[4] == MAIN_TABLE
-        return is_main and not _destination(body[ROUTE_BYTES:]).startswith(LINK_LOCAL)
+        return is_main and not _attribute(body[ROUTE_BYTES:], RTA_DST).startswith(LINK_LOCAL)
     return True
 
 
-def _destination(attributes: bytes) -> bytes:
+def _told(attributes: bytes, flags: int) -> Link:
+    """A link by its message. Of a tunnel, too, as if it were none: it never is as it was seen."""
+    name = _attribute(attributes, IFLA_IFNAME).rstrip(b"\0").decode(errors="replace")
+    return Link.of_flags(name, int.from_bytes(_attribute(attributes, IFLA_MTU), sys.byteorder), flags)
+
+
+def _attribute(attributes: bytes, wanted: int) -> bytes:
+    """Its value; empty if there is none."""
     position = 0
     while position + ATTRIBUTE.size <= len(attributes):
         length, kind = ATTRIBUTE.unpack_from(attributes, position)
         if length < ATTRIBUTE.size:
             break
-        if kind == RTA_DST:
+        if kind == wanted:
             return attributes[position + ATTRIBUTE.size : position + length]
         position += (length + 3) & ~3
     return b""
@@ -65,7 +83,7 @@ class NetlinkEvents:
     """Calls back on the loop. `links`: see `matters`; to be kept up to date by the owner."""
 
     def __init__(self, changed: Callable[[], None]) -> None:
-        self.links: Collection[int] = ()
+        self.links: Mapping[int, Link | None] = {}
         self._changed = changed
         self._socket: socket.socket | None = None
 
@@ -95,4 +113,6 @@ class NetlinkEvents:
                     raise
                 datagram = b""  # Some were lost: look at everything.
             if not datagram or matters(datagram, self.links):
+                # What was seen is outdated, also if it becomes again what it was.
+                self.links = dict.fromkeys(self.links)
                 self._changed()

@@ -191,7 +191,8 @@ class Network:
             # Calls of the old connection may take their time to end.
             self._tasks.spawn(self._nodes.reconnect(), "network-reconnect")
         followed = {*kernel.links, *self._config.settings.ownership.devices}
-        self._kernel_events.links = frozenset(index for index, name in socket.if_nameindex() if name in followed)
+        links = {index: kernel.links.get(name) for index, name in socket.if_nameindex() if name in followed}
+        self._kernel_events.links = links
 
     def _note(self, planned: Plan, done: Done) -> None:
         """Logs, metrics and what the gRPC service answers."""

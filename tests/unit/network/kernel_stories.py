@@ -23,7 +23,7 @@ from navarch.services.network.difference import SetSysctl, difference
 from navarch.services.network.encryption import EncryptionUnavailable
 from navarch.services.network.facts import NodeFacts
 from navarch.services.network.host import hold_back, tear_down
-from navarch.services.network.kernel import Desired
+from navarch.services.network.kernel import Desired, Link
 from navarch.services.network.main import read
 from navarch.services.network.netlink import KernelRefused
 from navarch.services.network.netlink_events import NetlinkEvents
@@ -143,12 +143,28 @@ def noticed() -> None:
 async def _noticed() -> None:
     changed = asyncio.Event()
     events = NetlinkEvents(changed.set)
-    events.links = {socket.if_nametoindex("eth0")}
+    ip("link add br0 type bridge", "addr add 10.9.1.1/24 dev br0", "link set br0 up")
+    events.links = await asyncio.to_thread(seen_links)
     events.start()
     # A Pod's link comes: that is none of ours.
     await asyncio.to_thread(ip, "link add pod0 type veth peer name pod1", "link set pod0 up")
+    # A bridge that Pods come to and leave is the same bridge.
+    await asyncio.to_thread(
+        ip,
+        "link set pod0 master br0",
+        "link set pod1 up",
+        "link set pod1 down",
+        "link set pod0 nomaster",
+    )
     await _quiet()
     assert not changed.is_set()
+    # What becomes again what it was may have been seen in between.
+    await asyncio.to_thread(ip, "link set eth0 mtu 1400")
+    await asyncio.wait_for(changed.wait(), PATIENCE_S)
+    await _quiet()
+    changed.clear()
+    await asyncio.to_thread(ip, "link set eth0 mtu 1500")
+    await asyncio.wait_for(changed.wait(), PATIENCE_S)
     for change in (
         "link set eth0 mtu 1400",
         "addr add 192.168.2.1/24 dev eth0",
@@ -158,10 +174,15 @@ async def _noticed() -> None:
     ):
         await _quiet()
         changed.clear()
+        events.links = await asyncio.to_thread(seen_links)
         await asyncio.to_thread(ip, change)
         await asyncio.wait_for(changed.wait(), PATIENCE_S)
     events.stop()
     events.stop()
+
+
+def seen_links() -> dict[int, Link | None]:
+    return {socket.if_nametoindex(name): link for name, link in netlink.read(()).links.items()}
 
 
 def ip(*commands: str) -> None:
