@@ -22,7 +22,7 @@ import pytest
 from navarch.protos.etcd import rpc_pb2, rpc_pb2_grpc
 from navarch.services.base.serving import channel
 
-KILLS = 100 if os.environ.get("NAVARCH_SOAK") else 15
+KILLS = 100 if os.environ.get("NAVARCH_SOAK") else 8
 WRITERS = 16
 KEYS_PER_WRITER = 8
 PREFIX, PREFIX_END = b"/w/", b"/w0"

@@ -397,7 +397,7 @@ STEPS = st.lists(
 TTLS = {1: 5, 2: 320, 3: 1000}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(STEPS)
 def test_what_a_holder_may_count_on(steps: list[tuple]) -> None:
     """A lease renewed in time never ends, whoever leads; one that is not ends once a leader stays."""

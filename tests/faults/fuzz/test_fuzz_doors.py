@@ -14,7 +14,7 @@ import pytest
 from navarch.testing.door_fuzz.run import run
 
 SOAK_S = 600.0
-SECONDS = 16.0
+SECONDS = 10.0
 MANIFESTS = Path(__file__).parents[2] / "contract" / "rest" / "every_kind.yaml"
 
 

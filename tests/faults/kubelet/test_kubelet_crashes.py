@@ -18,7 +18,7 @@ from navarch.testing.kubelet_lab import Lab
 
 SOAK = bool(os.environ.get("NAVARCH_SOAK"))
 # Every step, or in the usual run each so many.
-STRIDE = 1 if SOAK else 25
+STRIDE = 1 if SOAK else 40
 # No life has more steps; one that has would never be found to end.
 MOST_STEPS = 400
 PROGRAM = (sys.executable, "-m", "navarch.testing.kubelet_crash_points")

@@ -26,7 +26,7 @@ from navarch.testing.private_containerd import IMAGE, SHIM, PrivateContainerd
 
 SOAK = bool(os.environ.get("NAVARCH_SOAK"))
 # Every step, or in the usual run each so many, other ones for each victim.
-STRIDE = 1 if SOAK else 60
+STRIDE = 1 if SOAK else 90
 # No life has more steps; one that has would never be found to end.
 MOST_STEPS = 300
 # A life that meets an obstacle is asked for again, as a kubelet does.
