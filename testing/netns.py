@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
+from navarch.testing.claim import Claim
 from navarch.testing.wire import Rules
 
 _CLONE_NEWNET = 0x40000000
@@ -29,7 +30,8 @@ class Network:
     """Some hosts: an async context manager. Rules take effect when they are set."""
 
     def __init__(self, hosts: int) -> None:
-        self._subnet = f"10.{1 + secrets.randbelow(250)}.{secrets.randbelow(250)}"
+        # Apart from the networks of clusters on this host.
+        self._subnet = Claim("10.126", range(256))
         self._count = hosts
         self._namespaces: dict[int, int] = {}
         self._taps: list[int] = []
@@ -59,6 +61,7 @@ class Network:
         for descriptor in (*self._taps, *self._namespaces.values()):
             os.close(descriptor)
         self._taps, self._namespaces = [], {}
+        self._subnet.close()
 
     @property
     def hosts(self) -> list[str]:

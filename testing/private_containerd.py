@@ -61,8 +61,8 @@ class PrivateContainerd:
     processes: list["subprocess.Popen[bytes]"] = field(default_factory=list)
     # Of tests that ask for it.
     simulated: "subprocess.Popen[bytes] | None" = None
-    # What follows 10.214. and 10.215. in the addresses of its Pods.
-    _block: Claim = field(default_factory=lambda: Claim("10.214", range(240)))
+    # Of Pods, by side.
+    _networks: dict[str, Claim] = field(default_factory=dict)
 
     @property
     def layout(self) -> Layout:
@@ -119,8 +119,8 @@ class PrivateContainerd:
     def start(self) -> None:
         """Start containerd and the shim; returns when both answer."""
         for number, side in enumerate(SIDES):
-            subnet = f"10.{214 + number}.{self._block.number}.0/24"
-            write_network(self.cni_conf_dir(side), self.bridge(side), subnet, self.ipam_dir(side))
+            network = self._networks[side] = Claim(f"10.{214 + number}", range(240))
+            write_network(self.cni_conf_dir(side), self.bridge(side), f"{network}.0/24", self.ipam_dir(side))
         self._write_programs()
         self.layout.config.parent.mkdir(parents=True)
         self.layout.config.write_text(self._config())
@@ -182,7 +182,8 @@ class PrivateContainerd:
         for side in SIDES:
             subprocess.run(["ip", "link", "delete", self.bridge(side)], check=False, capture_output=True)
         shutil.rmtree(self.data_dir)
-        self._block.close()
+        for network in self._networks.values():
+            network.close()
 
     def kill(self, process: "subprocess.Popen[bytes]") -> None:
         """End a process that was started here, by SIGKILL, if it has not ended yet."""

@@ -97,8 +97,8 @@ def containerd() -> Iterator[Containerd]:
     daemon = Containerd(Path(tempfile.mkdtemp(prefix=f"nv-{token}-", dir="/tmp")), f"nvt{token}", f"/nvtest{token}")
     # Containers in user namespaces must reach their files.
     daemon.data_dir.chmod(0o711)
-    block = Claim("10.213", range(250))
-    write_network(daemon.cni_conf_dir, daemon.bridge, f"10.213.{block.number}.0/24", daemon.data_dir / "ipam")
+    network = Claim("10.213", range(250))
+    write_network(daemon.cni_conf_dir, daemon.bridge, f"{network}.0/24", daemon.data_dir / "ipam")
     try:
         daemon.start()
         yield daemon
@@ -108,7 +108,7 @@ def containerd() -> Iterator[Containerd]:
         remove_upwards(Cgroups(), daemon.cgroup_root)
         subprocess.run(["ip", "link", "delete", daemon.bridge], check=False, capture_output=True)
         shutil.rmtree(daemon.data_dir)
-        block.close()
+        network.close()
 
 
 @pytest.fixture(scope="session")
