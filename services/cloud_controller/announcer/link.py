@@ -80,8 +80,10 @@ class HolderLink:
         """Hold nothing. Idempotent. Raises LinkRefused."""
         with _netlink() as netlink:
             if index := self._index(netlink):
-                for address in self._held(netlink, index):
-                    self._proxy(netlink, "del", address, self._uplink(netlink))
+                # A link to the others that is gone answers for nothing.
+                if uplink := self._find_uplink(netlink):
+                    for address in self._held(netlink, index):
+                        self._proxy(netlink, "del", address, uplink)
                 netlink.link("del", index=index)
 
     def _index(self, netlink: IPRoute) -> int:
@@ -100,10 +102,16 @@ class HolderLink:
         return {str(ip_address(one.get_attr("IFA_ADDRESS"))) for one in entries if one["scope"] != SCOPE_LINK}
 
     def _uplink(self, netlink: IPRoute) -> int:
+        if uplink := self._find_uplink(netlink):
+            return uplink
+        raise LinkRefused(f"no link has the node's address {' or '.join(self._own)}")
+
+    def _find_uplink(self, netlink: IPRoute) -> int:
+        """0 where there is none."""
         for entry in netlink.get_addr():
             if str(ip_address(entry.get_attr("IFA_ADDRESS"))) in self._own:
                 return int(entry["index"])
-        raise LinkRefused(f"no link has the node's address {' or '.join(self._own)}")
+        return 0
 
     @staticmethod
     def _proxy(netlink: IPRoute, command: str, address: str, uplink: int) -> None:

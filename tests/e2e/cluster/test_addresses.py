@@ -70,6 +70,8 @@ async def test_services_answer_over_both_versions_of_ip_and_at_addresses_of_the_
         finally:
             await client.close()
         assert "announcer" in cluster.navarch("status", f"--data-dir={cluster.data_dir}")
+        # Nobody lets go of the addresses then but `navarch down`.
+        cluster.kill_everything(containers=True)
 
 
 async def answers(address: str) -> None:
