@@ -30,7 +30,7 @@ test: .venv/.developed ## every test
 
 .PHONY: test-fast
 test-fast: .venv/.developed ## the tests of the cores, in under a minute
-	NAVARCH_SEEDS=100 $(PYTEST) tests/unit tests/sim -n 3 --dist loadfile -q
+	NAVARCH_SEEDS=50 NAVARCH_EXAMPLES=20 $(PYTEST) tests/unit tests/sim -n 3 --dist loadfile -q
 
 .PHONY: soak
 soak: .venv/.developed ## the long runs: simulated clusters by the ten thousand, faults under load, fuzzing

@@ -7,8 +7,12 @@ from hypothesis import HealthCheck, settings
 
 from navarch.services.base.log import LineFormatter
 
-# A run of `make test` is the same everywhere, and no machine is too slow for it; `make soak` looks further.
-settings.register_profile("test", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# A run of `make test` is the same everywhere, and no machine is too slow for it; `make soak` looks further, and
+# `make test-fast` less far.
+EXAMPLES = int(os.environ.get("NAVARCH_EXAMPLES", 100))
+settings.register_profile(
+    "test", derandomize=True, deadline=None, max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.register_profile("soak", deadline=None, max_examples=1000, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("soak" if os.environ.get("NAVARCH_SOAK") else "test")
 

@@ -138,7 +138,7 @@ def without(left: FieldSet, right: FieldSet) -> FieldSet:
         elif not is_member(theirs):
             rest = without(ours, theirs)
             if rest or not ours:
-                out[key] = rest
+                out[key] = EMPTY if rest == {SELF: EMPTY} else rest
     return out
 
 
