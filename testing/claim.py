@@ -6,8 +6,6 @@ import re
 import socket
 import subprocess
 from collections.abc import Collection
-from types import TracebackType
-from typing import Self
 
 
 class Claim:
@@ -39,16 +37,6 @@ class Claim:
     def __str__(self) -> str:
         """The beginning of its addresses: "10.214.7"."""
         return f"{self.prefix}.{self.number}"
-
-    def __enter__(self) -> Self:
-        """Hold it."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Let others have it."""
-        self.close()
 
 
 def _routed(prefix: str) -> set[int]:

@@ -64,7 +64,7 @@ class NetworkLab:
         self.control_processes: dict[str, NamespacedProcess] = {}
         self._stack = ExitStack()
         # Apart from the networks of clusters on this host.
-        self._subnet = str(self._stack.enter_context(Claim("10.125", range(256))))
+        self._subnet = str(self._stack.enter_context(contextlib.closing(Claim("10.125", range(256)))))
         self._fabric: NamespacedHost
         self.control: NamespacedHost
 

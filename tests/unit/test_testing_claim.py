@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
@@ -16,9 +17,9 @@ def test_each_number_is_had_once_and_is_free_again() -> None:
     assert {first.number, second.number} == {0, 1}
     with pytest.raises(LookupError, match="all of 2 networks 198.51.N are taken"):
         Claim(KIND, range(2))
-    with Claim("203.0", range(2)):
+    with closing(Claim("203.0", range(2))):
         first.close()
-    with Claim(KIND, range(2)) as again:
+    with closing(Claim(KIND, range(2))) as again:
         assert again.number == first.number
     second.close()
 

@@ -208,7 +208,7 @@ def _free_offset() -> int:
 @contextlib.contextmanager
 def _free_cidr(seconds: range) -> Iterator[str]:
     """10.x.0.0/16, not the default one: two clusters that start at once would choose the same."""
-    with Claim("10", seconds) as network:
+    with contextlib.closing(Claim("10", seconds)) as network:
         yield f"{network}.0.0/16"
 
 
